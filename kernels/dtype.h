@@ -64,6 +64,8 @@ const struct dtype_info *dtype_info(uint32_t id);
  * not computable. Any thread. */
 bool dtype_to_f32(enum dtype type, const void *from, float *to, size_t n);
 
+extern const int8_t dtype_iq4_values[16]; /* what the codes of IQ4_NL and IQ4_XS stand for */
+
 float f16_to_f32(uint16_t half);
 uint16_t f32_to_f16(float value); /* nearest, ties to even */
 
