@@ -73,9 +73,10 @@ struct text_row {
     size_t start, end, next;
     unsigned cells;  /* shown width */
     bool newline;    /* ended by LF: another row follows even at the end of the text */
+    size_t seen;     /* bytes looked at to find this: appending never changes a row when len >= seen + TEXT_WRAP_TAIL */
 };
-/* The row that begins at `start` (<= len). Rows depend only on the bytes from their start on, and of appended bytes only the
- * last row may change. */
+enum { TEXT_WRAP_TAIL = 32 };
+/* The row that begins at `start` (<= len). It depends only on the bytes from its start on. */
 void text_wrap(const char *text, size_t len, size_t start, unsigned width, struct text_row *row);
 
 /* Cluster boundaries in code points, for an editor: the start of the cluster before `at` (0 if none), the end of the one
