@@ -43,7 +43,10 @@ static bool is_invisible(uint32_t c) {
 
 static bool is_jamo_tail(uint32_t c) { return (c >= 0x1161 && c <= 0x11FF) || (c >= 0xD7B0 && c <= 0xD7FB); }
 
-static int code_point_width(uint32_t c) { return is_jamo_tail(c) ? 0 : utf8proc_charwidth((utf8proc_int32_t)c); }
+int text_code_point_width(uint32_t c) {
+    if (c < 0x7F) return 1;
+    return is_jamo_tail(c) || c == 0x200C || c == 0x200D ? 0 : utf8proc_charwidth((utf8proc_int32_t)c);
+}
 
 static enum class classify_other(uint32_t c) {
     switch (utf8proc_category((utf8proc_int32_t)c)) {
@@ -59,7 +62,7 @@ static enum class classify_other(uint32_t c) {
     case UTF8PROC_CATEGORY_ZS: return c == 0x00A0 || c == 0x2007 || c == 0x202F ? CLASS_PLAIN : CLASS_SPACE;
     default: break;
     }
-    if (code_point_width(c) > 0) return CLASS_PLAIN;
+    if (text_code_point_width(c) > 0) return CLASS_PLAIN;
     return is_jamo_tail(c) || utf8proc_category((utf8proc_int32_t)c) == UTF8PROC_CATEGORY_MC ? CLASS_MARK
                                                                                             : CLASS_HIDDEN;
 }
@@ -211,7 +214,7 @@ static bool cluster_grow(struct cluster *cluster, const char *text, size_t len, 
         return true;
     case CLASS_TAG: return cluster_tags(cluster, text, len, more);
     case CLASS_PLAIN: { /* regional indicators, Hangul syllables of parts, spacing marks */
-        int width = code_point_width(c);
+        int width = text_code_point_width(c);
         if (piece->width + width > CLUSTER_CELLS_MAX || piece->n_out > TEXT_OUT_MAX - 8) return false;
         cluster_take(cluster, c, got);
         piece_add(piece, c);
@@ -288,7 +291,7 @@ size_t text_next(const char *text, size_t len, bool more, unsigned column, struc
     } else {
         piece->kind = class == CLASS_SPACE ? TEXT_KIND_SPACE : TEXT_KIND_WORD;
         piece_add(piece, c);
-        piece->width = (uint8_t)code_point_width(c);
+        piece->width = (uint8_t)text_code_point_width(c);
     }
     while (cluster_grow(&cluster, text + piece->len, len - piece->len, more)) {}
     return piece->len;

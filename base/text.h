@@ -47,6 +47,9 @@ struct text_piece {
  * CR that may be CR LF). */
 size_t text_next(const char *text, size_t len, bool more, unsigned column, struct text_piece *piece);
 
+/* Cells of one code point of a piece's `out`: 2, 1, or 0 for one that sits on the character before it. */
+int text_code_point_width(uint32_t code_point);
+
 /* Append the shown form of a whole text. LF stays LF. */
 void text_sanitize(struct buf *out, const char *text, size_t len);
 /* The same on one line: LF becomes a blank. For titles, names, error lines. */

@@ -1,0 +1,22 @@
+/* The one table of keys: what they do, what the key bar and the help page say. */
+#ifndef LOGITOP_UI_KEYMAP_H
+#define LOGITOP_UI_KEYMAP_H
+
+#include "ui/keys.h"
+#include "ui/ui.h"
+
+struct binding {
+    int action;          /* enum ui_action_type; ACTION_EDITOR: the line editor's own, in the table for the help page */
+    struct key key, alt; /* alt: another way, for terminals that keep F-keys to themselves */
+    const char *bar;     /* word in the key bar; NULL: not there */
+    const char *help;
+};
+enum { ACTION_EDITOR = -1 };
+
+extern const struct binding keymap[];
+extern const size_t n_keymap;
+
+int keymap_find(const struct key *key); /* the action, or ACTION_EDITOR */
+void keymap_help(struct buf *out);      /* the help page, a line a key */
+
+#endif
