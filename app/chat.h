@@ -1,0 +1,71 @@
+/* A chat: one engine, one conversation, one request at a time. Both front ends (the screen and the line mode) stand on it.
+ *
+ *   LOADING --ready--> IDLE --send, continue--> PREFILL --first token--> ANSWERING --done--> IDLE
+ *      |                                           any state --failed--> FAILED (only reading and leaving are left)
+ *
+ * UI thread only. */
+#ifndef LOGITOP_APP_CHAT_H
+#define LOGITOP_APP_CHAT_H
+
+#include "app/conversation.h"
+#include "app/settings.h"
+#include "infer/engine.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum chat_state { CHAT_LOADING, CHAT_IDLE, CHAT_PREFILL, CHAT_ANSWERING, CHAT_FAILED };
+
+enum { CHAT_SPEED_WINDOW = 16 };
+
+struct chat {
+    struct engine *engine;          /* owned */
+    const struct engine_info *info; /* NULL while loading */
+    struct settings settings;
+    struct conversation conversation;
+    struct buf system;  /* kept for the next chat too */
+    struct buf earlier; /* chats that /new ended, as text for the transcript */
+    struct buf waiting; /* said while the model loads: sent when it is there */
+    struct buf returned; /* a question that was not answered at all: back into the box. The front end takes it */
+
+    enum chat_state state;
+    uint64_t request, last_request; /* running (0: none); the last id used */
+    bool continuing;                /* the running request goes on in an older answer */
+    struct said *answer;            /* that the running request fills */
+    uint64_t progress_done, progress_total;
+    enum engine_reason reason; /* of the last request */
+    struct engine_stats stats; /* of the last request; context_used grows while it answers */
+    bool has_stats;
+    struct err error; /* of the last failure; code 0: none */
+
+    float window[CHAT_SPEED_WINDOW]; /* ms of the newest tokens */
+    uint32_t n_said;                 /* tokens of the running or last request */
+    double said_ms;                  /* their time */
+};
+
+void chat_open(struct chat *chat, struct engine *engine, const struct settings *settings, const char *system);
+void chat_close(struct chat *chat);
+
+/* Take all events that wait. True if anything changed. */
+bool chat_pump(struct chat *chat);
+
+/* A question; while the model loads it waits. STATUS_BUSY while an answer runs. */
+int chat_send(struct chat *chat, const char *text, size_t len, struct err *err);
+/* Go on with an answer that was cut, or answer a question that was not. */
+int chat_continue(struct chat *chat, struct err *err);
+/* Another answer to the last question: with the next attempt of the same seed. */
+int chat_regenerate(struct chat *chat, struct err *err);
+bool chat_stop(struct chat *chat); /* false: nothing runs */
+int chat_new(struct chat *chat, struct err *err);
+int chat_set_system(struct chat *chat, const char *text, size_t len, struct err *err);
+/* Make room: drop the oldest turns until half of the context is free. err tells how many went, or that none could. */
+int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err);
+
+bool chat_busy(const struct chat *chat);                  /* a request runs */
+double chat_tps_now(const struct chat *chat);             /* of the newest tokens; 0: nothing to tell */
+double chat_tps_mean(const struct chat *chat);
+const struct said *chat_shown(const struct chat *chat);   /* the newest message with tokens; NULL: none */
+void chat_print_stats(const struct chat *chat, struct buf *out);
+
+#endif

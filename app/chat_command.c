@@ -1,0 +1,20 @@
+#include "app/chat_command.h"
+
+#include "app/out.h"
+#include "app/plain.h"
+#include "app/screen.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int chat_command(struct options *options, struct err *err) {
+    bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    if (!terminal || options->raw || options->json || options->jsonl) return plain_answer(options, err);
+    const char *term = getenv("TERM");
+    if (!term || !*term || strcmp(term, "dumb") == 0) return plain_lines(options, err);
+    int status = screen_chat(options, err);
+    if (status != STATUS_UNSUPPORTED) return status;
+    out_error("%s", err->text);
+    return plain_lines(options, err);
+}

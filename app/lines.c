@@ -1,0 +1,163 @@
+/* The line mode: a terminal that knows no screen. The terminal itself edits the line. */
+#include "app/chat.h"
+#include "app/out.h"
+#include "app/plain.h"
+#include "app/signals.h"
+#include "app/slash.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+struct lines {
+    struct chat chat;
+    struct out out;
+    struct buf input;    /* read and not used yet */
+    uint64_t shown_id;   /* message that is being written out */
+    size_t shown;        /* its bytes that are out */
+    bool input_over, quit;
+    int exit_code;
+};
+
+static int prompt(struct lines *lines, struct err *err) { return out_bytes(&lines->out, "> ", 2, err); }
+
+/* What is new of the answer. */
+static int write_answer(struct lines *lines, struct err *err) {
+    const struct said *said = conversation_last(&lines->chat.conversation);
+    if (!said || said->by != SAID_BY_MODEL) return STATUS_OK;
+    if (said->id != lines->shown_id) {
+        lines->shown_id = said->id;
+        lines->shown = 0;
+    }
+    int status = out_text(&lines->out, said->text.data + lines->shown, said->text.len - lines->shown, err);
+    lines->shown = said->text.len;
+    return status;
+}
+
+static int finish_answer(struct lines *lines, struct err *err) {
+    const struct chat *chat = &lines->chat;
+    int status = out_end(&lines->out, err);
+    const struct said *said = conversation_last(&chat->conversation);
+    if (chat->error.code)
+        out_error("%s", chat->error.text);
+    else if (said && said->note.len)
+        out_error("%s", said->note.data);
+    if (chat->returned.len) out_error("the question was not kept; ask again");
+    buf_clear(&lines->chat.returned);
+    return status < 0 ? status : prompt(lines, err);
+}
+
+/* One line of the person. A failure is told and the chat goes on. */
+static void take_line(struct lines *lines, const char *text, size_t len) {
+    struct err wrong = {0};
+    struct slash_result result = {0};
+    int status = STATUS_OK;
+    if (!len) {
+        /* an empty line says nothing */
+    } else if (slash_is(text, len)) {
+        status = slash_run(&lines->chat, text, len, &result, &wrong);
+    } else {
+        size_t skip = len > 1 && text[0] == '/' && text[1] == '/';
+        status = chat_send(&lines->chat, text + skip, len - skip, &wrong);
+    }
+    struct buf clean = {0};
+    if (result.page.len) text_sanitize(&clean, result.page.data, result.page.len);
+    if (status < 0) out_error("%s", wrong.text);
+    if (*result.line) out_error("%s", result.line);
+    if (clean.len) out_bytes(&lines->out, clean.data, clean.len, NULL);
+    buf_free(&clean);
+    buf_free(&result.page);
+    lines->quit = result.quit;
+}
+
+/* Lines that came in; none is taken while an answer runs, so that typing ahead is kept. */
+static int take_input(struct lines *lines, struct err *err) {
+    while (!lines->quit && lines->chat.state != CHAT_LOADING && !chat_busy(&lines->chat)) {
+        char *newline = lines->input.len ? memchr(lines->input.data, '\n', lines->input.len) : NULL;
+        if (!newline) {
+            if (lines->input_over) lines->quit = true;
+            return STATUS_OK;
+        }
+        size_t len = (size_t)(newline - lines->input.data);
+        take_line(lines, lines->input.data, len);
+        memmove(lines->input.data, newline + 1, lines->input.len - len - 1);
+        lines->input.len -= len + 1;
+        if (!chat_busy(&lines->chat) && !lines->quit) {
+            int status = prompt(lines, err);
+            if (status < 0) return status;
+        }
+    }
+    return STATUS_OK;
+}
+
+static void read_input_bytes(struct lines *lines) {
+    char *room = buf_reserve(&lines->input, 4096);
+    ssize_t n = read(STDIN_FILENO, room, 4096);
+    if (n > 0) lines->input.len += (size_t)n;
+    if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN)) lines->input_over = true;
+}
+
+/* Ctrl-C stops an answer; with none it leaves. */
+static void take_signals(struct lines *lines) {
+    int number;
+    while ((number = signals_next())) {
+        if (number == SIGINT && chat_stop(&lines->chat)) {
+            signals_forget_interrupt();
+            continue;
+        }
+        lines->quit = true;
+        lines->exit_code = signals_exit_code(number);
+    }
+}
+
+static int turn(struct lines *lines, struct err *err) {
+    struct chat *chat = &lines->chat;
+    bool was_busy = chat_busy(chat), was_loading = chat->state == CHAT_LOADING;
+    chat_pump(chat);
+    int status = STATUS_OK;
+    if (chat->state == CHAT_FAILED && !chat_busy(chat)) {
+        *err = chat->error;
+        return err->code < 0 ? (int)err->code : STATUS_FAILED;
+    }
+    if (was_busy || chat_busy(chat)) status = write_answer(lines, err);
+    if (status == STATUS_OK && was_busy && !chat_busy(chat)) status = finish_answer(lines, err);
+    if (status == STATUS_OK && was_loading && chat->state == CHAT_IDLE) status = prompt(lines, err);
+    return status < 0 ? status : take_input(lines, err);
+}
+
+static int run(struct lines *lines, struct err *err) {
+    while (!lines->quit) {
+        int status = turn(lines, err);
+        if (status < 0) return status;
+        if (lines->quit) break;
+        struct engine *engine = lines->chat.engine;
+        struct pollfd fds[3] = {{.fd = engine->ops->wake_fd(engine), .events = POLLIN},
+                                {.fd = signals_fd(), .events = POLLIN},
+                                {.fd = lines->input_over ? -1 : STDIN_FILENO, .events = POLLIN}};
+        if (poll(fds, 3, -1) < 0 && errno != EINTR) return err_set(err, STATUS_FAILED, "cannot wait: %s", strerror(errno));
+        if (fds[2].revents) read_input_bytes(lines);
+        take_signals(lines);
+    }
+    return lines->exit_code;
+}
+
+int plain_lines(struct options *options, struct err *err) {
+    struct lines lines = {0};
+    int status = signals_open(SIGNALS_PLAIN, err);
+    if (status < 0) return status;
+    struct engine *engine = open_engine(options, err);
+    if (!engine) return err->code;
+    out_open(&lines.out, STDOUT_FILENO);
+    chat_open(&lines.chat, engine, &options->settings, options->system);
+    const char *first = options->prompt ? options->prompt : options->text.data;
+    if (first && *first) chat_send(&lines.chat, first, strlen(first), NULL);
+    out_error("a plain terminal: question and answer line by line; /help lists commands, Ctrl-D leaves");
+    status = run(&lines, err);
+    if (status == STATUS_OK) out_end(&lines.out, NULL);
+    chat_close(&lines.chat);
+    buf_free(&lines.input);
+    if (status == STATUS_STOPPED && signals_ending()) return signals_exit_code(signals_ending());
+    return status;
+}

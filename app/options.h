@@ -1,0 +1,73 @@
+/* The command line as one table: names, arguments and words of every option, which command takes it, where it goes. */
+#ifndef LOGITOP_APP_OPTIONS_H
+#define LOGITOP_APP_OPTIONS_H
+
+#include "app/field.h"
+#include "app/settings.h"
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct options;
+
+/* A command of the table in commands.c. Its position is its bit in an option's `commands`. */
+struct command {
+    const char *name;  /* "tokenize"; "" for the chat, which comes first */
+    const char *usage; /* what follows the name in the usage line */
+    const char *help;
+    int (*run)(struct options *options, struct err *err); /* the program's exit code, or a negative status with err */
+};
+
+enum command_id { /* the order of command_table */
+    COMMAND_CHAT,
+    COMMAND_TOKENIZE,
+    COMMAND_LOGITS,
+    COMMAND_TRACE,
+    COMMAND_SCORE,
+    COMMAND_BENCH,
+    COMMAND_INSPECT,
+    COMMAND_COUNT
+};
+extern const struct command command_table[COMMAND_COUNT];
+
+enum help_wanted { HELP_NONE, HELP_SHORT, HELP_ALL, HELP_VERSION };
+
+struct options {
+    enum command_id command;
+    enum help_wanted help;
+    const char *model, *device, *system, *script, *prompt; /* NULL if not given; device: "auto" */
+    const char *input;                                     /* the commands' one operand */
+    struct buf text;                                       /* the chat's operands with blanks between them; data NULL: none */
+    uint32_t n_ctx, n_threads;
+    bool exact, raw, json, jsonl, no_history;
+    bool plain, json_strings;        /* tokenize */
+    bool tensors, ranges;            /* inspect */
+    const char *ids, *positions, *output; /* logits, trace */
+    uint32_t chunk;
+    uint32_t *prompts, *predicts; /* bench; ended by 0 */
+    uint32_t depth, repeats;
+    bool tokenizer;
+    enum when colour;
+    struct settings settings;
+    char *default_model; /* what options_model() found */
+};
+
+/* Read the command line. STATUS_USAGE with one line that says what was found and what was expected. The strings of argv are
+ * borrowed. options_free() after success and failure. */
+int options_parse(struct options *options, int argc, char **argv, struct err *err);
+void options_free(struct options *options);
+
+/* -m, or the default model; STATUS_MODEL with a line that says what to do if that is not there. */
+int options_model(struct options *options, const char **path, struct err *err);
+struct engine_options options_engine(const struct options *options, const char *model);
+
+void options_help(const struct options *options, struct buf *out); /* for options->help and options->command */
+
+/* Every option of a command, for completions and the man page: calls back with "--name", letter or 0, argument or NULL, help. */
+void options_each(enum command_id command,
+                  void (*visit)(void *ctx, const char *name, char letter, const char *argument, const char *help), void *ctx);
+
+#endif

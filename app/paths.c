@@ -1,0 +1,55 @@
+#include "app/paths.h"
+
+#include "base/buf.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* $VARIABLE/logitop, or ~/FALLBACK/logitop. Relative values are ignored, as the specification asks. False without a home. */
+static int base_folder(struct buf *out, const char *variable, const char *fallback) {
+    const char *folder = getenv(variable), *home = getenv("HOME");
+    if (folder && folder[0] == '/')
+        buf_printf(out, "%s/logitop", folder);
+    else if (home && home[0])
+        buf_printf(out, "%s/%s/logitop", home, fallback);
+    return out->len != 0;
+}
+
+char *path_default_model(void) {
+    struct buf path = {0};
+    if (!base_folder(&path, "XDG_DATA_HOME", ".local/share")) return NULL;
+    buf_puts(&path, "/models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    return buf_take(&path);
+}
+
+static int make_folders(char *path, struct err *err) {
+    for (char *slash = path + 1;; slash++) {
+        if (*slash && *slash != '/') continue;
+        char kept = *slash;
+        *slash = '\0';
+        if (mkdir(path, 0700) && errno != EEXIST) return err_set(err, STATUS_FAILED, "cannot make %s: %s", path, strerror(errno));
+        *slash = kept;
+        if (!kept) return STATUS_OK;
+    }
+}
+
+char *path_state(const char *name, struct err *err) {
+    struct buf path = {0};
+    if (!base_folder(&path, "XDG_STATE_HOME", ".local/state")) {
+        err_set(err, STATUS_FAILED, "neither XDG_STATE_HOME nor HOME is set");
+        return NULL;
+    }
+    if (make_folders(path.data, err) < 0) {
+        buf_free(&path);
+        return NULL;
+    }
+    buf_printf(&path, "/%s", name);
+    return buf_take(&path);
+}
+
+const char *path_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}

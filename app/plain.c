@@ -1,0 +1,230 @@
+#include "app/plain.h"
+
+#include "app/out.h"
+#include "app/record_json.h"
+#include "app/signals.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct engine *open_engine(struct options *options, struct err *err) {
+    if (options->script) {
+        struct buf script = {0};
+        struct engine *engine = NULL;
+        if (read_input(options->script, &script, err) == STATUS_OK) engine = engine_scripted(script.data ? script.data : "");
+        buf_free(&script);
+        return engine;
+    }
+    const char *model;
+    if (options_model(options, &model, err) < 0) return NULL;
+    struct engine_options engine = options_engine(options, model);
+    return engine_local(&engine);
+}
+
+/* One answer under way. */
+struct answer {
+    struct options *options;
+    struct engine *engine;
+    struct out out;
+    struct buf text;   /* what is asked */
+    struct buf said;   /* --json: the answer */
+    json_t *tokens;    /* --json: its records */
+    bool running;      /* a request was taken */
+    bool over;         /* nothing more to wait for */
+    bool progress;     /* a line of progress is on standard error */
+    int exit_code;
+};
+
+enum { REQUEST = 1 };
+
+/* ---- what is asked ---- */
+
+static void cut_newlines(struct buf *text) {
+    while (text->len && (text->data[text->len - 1] == '\n' || text->data[text->len - 1] == '\r')) text->data[--text->len] = '\0';
+}
+
+/* Standard input first, then the text. Without a template bytes are taken as they are. */
+static int gather(struct answer *answer, struct err *err) {
+    const struct options *options = answer->options;
+    const char *given = options->prompt ? options->prompt : options->text.data;
+    bool from_terminal = isatty(STDIN_FILENO);
+    if (!from_terminal || !given) {
+        if (from_terminal) out_error("reading the question from the terminal; Ctrl-D on an empty line ends it");
+        int status = read_all_bytes(STDIN_FILENO, "standard input", &answer->text, err);
+        if (status < 0) return status;
+    }
+    if (!options->raw) cut_newlines(&answer->text);
+    if (given && *given) {
+        if (answer->text.len && !options->raw) buf_puts(&answer->text, "\n\n");
+        buf_puts(&answer->text, given);
+    }
+    if (!answer->text.len)
+        return err_set(err, STATUS_USAGE, "nothing to answer: found no text on standard input and none with -p");
+    return STATUS_OK;
+}
+
+static int submit(struct answer *answer, struct err *err) {
+    const struct options *options = answer->options;
+    struct message messages[2] = {{.role = "system", .text = options->system, .len = options->system ? strlen(options->system) : 0},
+                                  {.role = "user", .text = answer->text.data, .len = answer->text.len}};
+    struct engine_request request = {.id = REQUEST,
+                                     .messages = options->system ? messages : messages + 1,
+                                     .n_messages = options->system ? 2 : 1,
+                                     .sampling = options->settings.sampling,
+                                     .top_k = options->settings.top,
+                                     .n_predict = options->settings.n_predict};
+    if (options->raw) {
+        request.messages = NULL;
+        request.n_messages = 0;
+        request.raw = answer->text.data;
+        request.raw_len = answer->text.len;
+    }
+    int status = answer->engine->ops->submit(answer->engine, &request, err);
+    if (status == STATUS_OK) answer->running = true;
+    return status;
+}
+
+/* ---- what comes out ---- */
+
+/* A line that is written over and over, for people who wait at a terminal. */
+static void show_progress(struct answer *answer, const char *what, uint64_t done, uint64_t total) {
+    if (!total || !isatty(STDERR_FILENO)) return;
+    fprintf(stderr, "\r%s %u %%  ", what, (unsigned)(done * 100 / total));
+    answer->progress = true;
+}
+
+static void clear_progress(struct answer *answer) {
+    if (answer->progress) fprintf(stderr, "\r%*s\r", 40, "");
+    answer->progress = false;
+}
+
+static int write_json(struct answer *answer, json_t *value, struct err *err) {
+    char *line = json_line(value, answer->out.terminal);
+    int status = out_bytes(&answer->out, line, strlen(line), err);
+    free(line);
+    json_decref(value);
+    return status;
+}
+
+static int on_token(struct answer *answer, const struct token_record *record, struct err *err) {
+    const struct options *options = answer->options;
+    clear_progress(answer);
+    if (options->jsonl) return write_json(answer, record_json(answer->engine, record), err);
+    if (options->json) json_array_append_new(answer->tokens, record_json(answer->engine, record));
+    if (record->end) return STATUS_OK;
+    size_t len;
+    const char *text = record_text(answer->engine, record, &len);
+    if (!options->json) return out_text(&answer->out, text, len, err);
+    buf_append(&answer->said, text, len);
+    return STATUS_OK;
+}
+
+static void print_stats(const struct answer *answer, const struct engine_stats *stats) {
+    if (!isatty(STDERR_FILENO) || answer->options->json || answer->options->jsonl) return;
+    fprintf(stderr, "%u tokens, %.1f tok/s; prompt %u (%u cached)\n", stats->tokens, stats_decode_tps(stats),
+            stats->prompt_tokens, stats->cached_tokens);
+}
+
+static int on_done(struct answer *answer, const struct engine_event *event, struct err *err) {
+    const struct options *options = answer->options;
+    enum engine_reason reason = event->done.reason;
+    bool failed = reason == ENGINE_ERROR || reason == ENGINE_CONTEXT_FULL;
+    answer->over = true;
+    clear_progress(answer);
+    int status = STATUS_OK;
+    if (options->json || options->jsonl) {
+        json_t *line = done_json(reason, &event->done.stats, options->settings.sampling.seed, failed ? event->error.text : NULL);
+        if (options->json) {
+            json_object_set_new(line, "text", json_lossy(answer->said.data ? answer->said.data : "", answer->said.len));
+            json_object_set_new(line, "bytes", json_bytes(answer->said.data, answer->said.len));
+            json_object_set(line, "tokens", answer->tokens);
+        }
+        status = write_json(answer, line, err);
+    } else {
+        status = out_end(&answer->out, err);
+    }
+    if (status < 0) return status;
+    print_stats(answer, &event->done.stats);
+    if (reason == ENGINE_STOPPED) answer->exit_code = signals_exit_code(signals_ending());
+    if (!failed) return STATUS_OK;
+    *err = event->error;
+    if (reason == ENGINE_CONTEXT_FULL) err->code = STATUS_CONTEXT_FULL;
+    return err->code < 0 ? (int)err->code : err_set(err, STATUS_FAILED, "the engine failed without a word");
+}
+
+static int on_event(struct answer *answer, const struct engine_event *event, struct err *err) {
+    switch (event->type) {
+    case ENGINE_LOADING: show_progress(answer, "loading", event->progress.done, event->progress.total); return STATUS_OK;
+    case ENGINE_PREFILL: show_progress(answer, "reading", event->progress.done, event->progress.total); return STATUS_OK;
+    case ENGINE_READY: clear_progress(answer); return submit(answer, err);
+    case ENGINE_FAILED:
+        clear_progress(answer);
+        *err = event->error;
+        return err->code < 0 ? (int)err->code : err_set(err, STATUS_MODEL, "the model could not be loaded");
+    case ENGINE_TOKEN: return on_token(answer, &event->token, err);
+    case ENGINE_DONE: return on_done(answer, event, err);
+    }
+    return STATUS_OK;
+}
+
+/* ---- the loop ---- */
+
+static int take_events(struct answer *answer, struct err *err) {
+    static struct engine_event event; /* too large for the stack to be pleasant */
+    while (!answer->over && answer->engine->ops->next(answer->engine, &event)) {
+        int status = on_event(answer, &event, err);
+        if (status < 0) return status;
+    }
+    return STATUS_OK;
+}
+
+/* A first signal stops the answer, and what was said comes out; a second one does not wait for that. */
+static int take_signals(struct answer *answer, unsigned *n_signals, struct err *err) {
+    while (signals_next()) {
+        if (!answer->running || ++*n_signals > 1) return err_set(err, STATUS_STOPPED, "stopped");
+        answer->engine->ops->stop(answer->engine, REQUEST);
+    }
+    return STATUS_OK;
+}
+
+static int wait_for_answer(struct answer *answer, struct err *err) {
+    unsigned n_signals = 0;
+    for (;;) {
+        int status = take_events(answer, err);
+        if (status < 0 || answer->over) return status;
+        struct pollfd fds[2] = {{.fd = answer->engine->ops->wake_fd(answer->engine), .events = POLLIN},
+                                {.fd = signals_fd(), .events = POLLIN}};
+        if (poll(fds, 2, -1) < 0 && errno != EINTR) return err_set(err, STATUS_FAILED, "cannot wait: %s", strerror(errno));
+        if ((status = take_signals(answer, &n_signals, err)) < 0) return status;
+    }
+}
+
+/* Signals and a reader that went away have exit codes of their own and need no words. */
+static int quiet_exit_code(const struct answer *answer, int status) {
+    if (signals_ending() && (status == STATUS_STOPPED || answer->exit_code)) return signals_exit_code(signals_ending());
+    if (status < 0 && answer->out.reader_gone) return signals_exit_code(SIGPIPE);
+    return status < 0 ? status : answer->exit_code;
+}
+
+int plain_answer(struct options *options, struct err *err) {
+    struct answer answer = {.options = options};
+    int status = signals_open(SIGNALS_PLAIN, err);
+    if (status < 0) return status;
+    if (!(answer.engine = open_engine(options, err))) return err->code;
+    out_open(&answer.out, STDOUT_FILENO);
+    if (options->json) answer.tokens = json_array();
+    status = gather(&answer, err);
+    if (status == STATUS_OK) status = wait_for_answer(&answer, err);
+    int exit_code = quiet_exit_code(&answer, status);
+    clear_progress(&answer);
+    answer.engine->ops->close(answer.engine);
+    buf_free(&answer.text);
+    buf_free(&answer.said);
+    json_decref(answer.tokens);
+    return exit_code;
+}

@@ -1,0 +1,236 @@
+#include "app/screen.h"
+
+#include "app/chat.h"
+#include "app/out.h"
+#include "app/paths.h"
+#include "app/plain.h"
+#include "app/signals.h"
+#include "app/slash.h"
+#include "app/view.h"
+#include "base/mem.h"
+#include "ui/ui.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { NOTICE_MS = 4000 };
+
+struct screen {
+    struct ui *ui;
+    struct chat chat;
+    struct view view;
+    const char *file; /* what is loaded, for the status line */
+    bool quit;
+    int exit_code;
+    struct err gone; /* why the screen had to be left; code 0: nothing went wrong */
+};
+
+static void leave(struct screen *screen, int exit_code) {
+    screen->quit = true;
+    screen->exit_code = exit_code;
+}
+
+/* ---- what the person wants ---- */
+
+static void tell(struct screen *screen, const struct err *err) { ui_notice(screen->ui, NOTICE_MS, "%s", err->text); }
+
+static void run_slash(struct screen *screen, const char *text, size_t len) {
+    struct slash_result result = {0};
+    struct err err = {0};
+    if (slash_run(&screen->chat, text, len, &result, &err) < 0) {
+        tell(screen, &err);
+        ui_input_set(screen->ui, text, len);
+    }
+    if (*result.line) ui_notice(screen->ui, NOTICE_MS, "%s", result.line);
+    if (result.page.len) ui_show_text(screen->ui, result.title, result.page.data, result.page.len);
+    if (result.quit) leave(screen, 0);
+    buf_free(&result.page);
+}
+
+/* What cannot be sent now stays in the box. */
+static void submit(struct screen *screen, const char *text, size_t len) {
+    if (slash_is(text, len)) {
+        run_slash(screen, text, len);
+        return;
+    }
+    struct err err = {0};
+    size_t skip = len > 1 && text[0] == '/' && text[1] == '/';
+    if (chat_send(&screen->chat, text + skip, len - skip, &err) < 0) {
+        tell(screen, &err);
+        ui_input_set(screen->ui, text, len);
+        return;
+    }
+    ui_follow(screen->ui);
+}
+
+/* Stop what runs: an answer, or loading. False if nothing does. */
+static bool stop(struct screen *screen) {
+    if (chat_stop(&screen->chat)) return true;
+    if (screen->chat.state != CHAT_LOADING) return false;
+    leave(screen, signals_exit_code(SIGINT));
+    return true;
+}
+
+/* Ctrl-C: stop, else clear the box, else leave when pressed twice. */
+static void interrupt(struct screen *screen) {
+    if (stop(screen)) return;
+    if (!ui_input_empty(screen->ui))
+        ui_input_clear(screen->ui, true);
+    else if (ui_interrupt_again(screen->ui))
+        leave(screen, signals_exit_code(SIGINT));
+}
+
+static void act(struct screen *screen, const struct ui_action *action) {
+    struct chat *chat = &screen->chat;
+    struct err err = {0};
+    int status = STATUS_OK;
+    switch (action->type) {
+    case UI_ACTION_SUBMIT: submit(screen, action->text, action->len); break;
+    case UI_ACTION_INTERRUPT: interrupt(screen); break;
+    case UI_ACTION_ESCAPE: stop(screen); break;
+    case UI_ACTION_EOF:
+        if (!chat_busy(chat)) leave(screen, 0);
+        break;
+    case UI_ACTION_SUSPEND: ui_suspend(screen->ui); break;
+    case UI_ACTION_QUIT: leave(screen, 0); break;
+    case UI_ACTION_NEW: status = chat_new(chat, &err); break;
+    case UI_ACTION_REGENERATE: status = chat_regenerate(chat, &err); break;
+    case UI_ACTION_CONTINUE: status = chat_continue(chat, &err); break;
+    default: break;
+    }
+    if (status < 0) tell(screen, &err);
+}
+
+/* ---- the loop ---- */
+
+static void take_signals(struct screen *screen) {
+    int number;
+    while ((number = signals_next())) {
+        switch (number) {
+        case SIGWINCH: ui_resized(screen->ui); break;
+        case SIGTSTP: ui_suspend(screen->ui); break;
+        case SIGCONT: ui_resumed(screen->ui); break;
+        case SIGINT: /* the keyboard's Ctrl-C is a key here: this one was sent by somebody */
+            if (!stop(screen)) leave(screen, signals_exit_code(SIGINT));
+            break;
+        default: leave(screen, signals_exit_code(number)); break;
+        }
+    }
+}
+
+static void take_events(struct screen *screen) {
+    struct chat *chat = &screen->chat;
+    if (!chat_pump(chat)) return;
+    if (chat->returned.len && ui_input_empty(screen->ui)) {
+        ui_input_set(screen->ui, chat->returned.data, chat->returned.len);
+        buf_clear(&chat->returned);
+    }
+    /* A model that never came leaves nothing to look at. One that was lost leaves the conversation. */
+    if (chat->state == CHAT_FAILED && !chat->conversation.n && ui_input_empty(screen->ui)) {
+        screen->gone = chat->error;
+        leave(screen, status_exit_code(chat->error.code));
+    }
+}
+
+static bool step(void *context) {
+    struct screen *screen = context;
+    struct engine *engine = screen->chat.engine;
+    struct pollfd fds[UI_FDS + 2];
+    struct err err = {0};
+    struct ui_action action;
+    ui_poll_fds(screen->ui, fds);
+    fds[UI_FDS] = (struct pollfd){.fd = engine->ops->wake_fd(engine), .events = POLLIN};
+    fds[UI_FDS + 1] = (struct pollfd){.fd = signals_fd(), .events = POLLIN};
+    if (poll(fds, UI_FDS + 2, ui_timeout_ms(screen->ui)) < 0) {
+        for (int i = 0; i < UI_FDS + 2; i++) fds[i].revents = 0;
+        if (errno != EINTR) leave(screen, 1);
+    }
+    take_signals(screen);
+    if (!screen->quit && ui_input(screen->ui, fds, &err) < 0) leave(screen, signals_exit_code(SIGHUP));
+    while (!screen->quit && ui_next_action(screen->ui, &action)) act(screen, &action);
+    take_events(screen);
+    if (screen->quit) return false;
+    view_fill(&screen->view, &screen->chat, screen->file);
+    ui_draw(screen->ui, &screen->view.model);
+    return true;
+}
+
+/* ---- before and after ---- */
+
+/* What was said goes where it can be scrolled and copied. A long one only with its end. */
+static void print_transcript(struct chat *chat) {
+    enum { TRANSCRIPT_MAX = 256 * 1024 };
+    struct buf clean = {0};
+    conversation_print(&chat->conversation, &chat->earlier);
+    const char *text = chat->earlier.data;
+    size_t len = chat->earlier.len;
+    if (len > TRANSCRIPT_MAX) {
+        const char *newline = memchr(text + len - TRANSCRIPT_MAX, '\n', TRANSCRIPT_MAX);
+        size_t skip = newline ? (size_t)(newline + 1 - text) : len - TRANSCRIPT_MAX;
+        buf_puts(&clean, "... (the beginning is left out)\n");
+        text += skip;
+        len -= skip;
+    }
+    text_sanitize(&clean, text, len);
+    struct out out;
+    out_open(&out, STDOUT_FILENO);
+    out_bytes(&out, clean.data, clean.len, NULL);
+    buf_free(&clean);
+}
+
+static int open_screen(struct screen *screen, const struct options *options, struct err *err) {
+    static const enum ui_colour colours[] = {
+        [WHEN_AUTO] = UI_COLOUR_AUTO, [WHEN_ALWAYS] = UI_COLOUR_ALWAYS, [WHEN_NEVER] = UI_COLOUR_NEVER};
+    struct err no_history = {0};
+    char *history = options->no_history ? NULL : path_state("history", &no_history);
+    struct ui_options ui = {.in_fd = STDIN_FILENO,
+                            .out_fd = STDOUT_FILENO,
+                            .colour = colours[options->colour],
+                            .history_path = history,
+                            .keep_stderr = !isatty(STDERR_FILENO)};
+    int status = ui_open(&screen->ui, &ui, err);
+    if (status == STATUS_OK && no_history.code) ui_notice(screen->ui, NOTICE_MS, "no history: %s", no_history.text);
+    free(history);
+    return status;
+}
+
+/* A file that is not there is told before the screen changes. */
+static int check_model(struct options *options, const char **file, struct err *err) {
+    *file = options->script;
+    if (options->script) return STATUS_OK;
+    int status = options_model(options, file, err);
+    if (status == STATUS_OK && access(*file, R_OK)) return err_set(err, STATUS_MODEL, "%s: %s", *file, strerror(errno));
+    return status;
+}
+
+int screen_chat(struct options *options, struct err *err) {
+    struct screen screen = {0};
+    const char *file;
+    int status = check_model(options, &file, err);
+    if (status < 0) return status;
+    screen.file = path_name(file);
+    if ((status = open_screen(&screen, options, err)) < 0) return status;
+    xmalloc_last_words = ui_emergency_restore;
+    struct engine *engine = NULL;
+    status = signals_open(SIGNALS_SCREEN, err);
+    if (status == STATUS_OK && !(engine = open_engine(options, err))) status = err->code;
+    if (status < 0) {
+        ui_close(screen.ui);
+        return status;
+    }
+    chat_open(&screen.chat, engine, &options->settings, options->system);
+    const char *first = options->prompt ? options->prompt : options->text.data;
+    if (first && *first) chat_send(&screen.chat, first, strlen(first), NULL);
+    ui_run(screen.ui, step, &screen);
+    xmalloc_last_words = NULL;
+    ui_close(screen.ui);
+    print_transcript(&screen.chat);
+    view_free(&screen.view);
+    chat_close(&screen.chat);
+    if (screen.gone.code) *err = screen.gone;
+    return screen.gone.code ? (int)screen.gone.code : screen.exit_code;
+}

@@ -1,0 +1,150 @@
+#include "app/slash.h"
+
+#include "app/suggest.h"
+#include "base/mem.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct slash {
+    const char *name, *arguments, *help;
+    int (*run)(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err);
+};
+
+static int run_help(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    (void)chat, (void)arguments, (void)err;
+    result->title = "commands";
+    slash_help(&result->page);
+    return STATUS_OK;
+}
+
+static int run_quit(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    (void)chat, (void)arguments, (void)err;
+    result->quit = true;
+    return STATUS_OK;
+}
+
+static int run_stop(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    (void)arguments, (void)result;
+    return chat_stop(chat) ? STATUS_OK : err_set(err, STATUS_USAGE, "nothing is being answered");
+}
+
+static int run_continue(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    (void)arguments, (void)result;
+    return chat_continue(chat, err);
+}
+
+static int run_regenerate(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    (void)arguments, (void)result;
+    return chat_regenerate(chat, err);
+}
+
+static int run_new(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    (void)arguments;
+    int status = chat_new(chat, err);
+    if (status == STATUS_OK) snprintf(result->line, sizeof result->line, "a new chat");
+    return status;
+}
+
+static int run_drop(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    (void)arguments;
+    unsigned n;
+    int status = chat_drop(chat, &n, err);
+    if (status == STATUS_OK)
+        snprintf(result->line, sizeof result->line, "%u old turn%s no longer sent; /continue goes on", n, n == 1 ? "" : "s");
+    return status;
+}
+
+static int run_system(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    int status = chat_set_system(chat, arguments, strlen(arguments), err);
+    if (status == STATUS_OK) snprintf(result->line, sizeof result->line, *arguments ? "system message set" : "no system message");
+    return status;
+}
+
+static int run_set(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    if (!*arguments) {
+        result->title = "settings";
+        settings_print(&chat->settings, &result->page);
+        return STATUS_OK;
+    }
+    char name[64];
+    size_t n = strcspn(arguments, " =\t");
+    const char *value = arguments + n + strspn(arguments + n, " =\t");
+    snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), arguments);
+    const struct setting *setting = setting_find(name);
+    if (setting && !*value) {
+        struct buf shown = {0};
+        field_print(&setting->field, &chat->settings, &shown);
+        snprintf(result->line, sizeof result->line, "%s is %s: %s", name, shown.data ? shown.data : "", setting->help);
+        buf_free(&shown);
+        return STATUS_OK;
+    }
+    int status = setting_set(&chat->settings, name, value, err);
+    if (status == STATUS_OK) snprintf(result->line, sizeof result->line, "%s is %s from the next answer on", name, value);
+    return status;
+}
+
+static int run_stats(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    (void)arguments, (void)err;
+    result->title = "numbers";
+    chat_print_stats(chat, &result->page);
+    return STATUS_OK;
+}
+
+static const struct slash table[] = {
+    {"help", "", "this list", run_help},
+    {"stop", "", "stop the answer; what was said stays", run_stop},
+    {"continue", "", "go on with an answer that was cut", run_continue},
+    {"regen", "", "another answer to the last question", run_regenerate},
+    {"new", "", "a new chat", run_new},
+    {"drop", "", "forget the oldest turns when the context is full", run_drop},
+    {"system", "[TEXT]", "set the system message; without TEXT take it away", run_system},
+    {"set", "[NAME [VALUE]]", "show or change settings: /set temp 0.5", run_set},
+    {"stats", "", "model, context, speed of the last answer", run_stats},
+    {"quit", "", "leave", run_quit},
+};
+enum { N_COMMANDS = sizeof table / sizeof *table };
+
+void slash_help(struct buf *out) {
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        char left[40];
+        snprintf(left, sizeof left, "/%s%s%s", table[i].name, *table[i].arguments ? " " : "", table[i].arguments);
+        buf_printf(out, "%-22s %s\n", left, table[i].help);
+    }
+    buf_puts(out, "//text                 send /text to the model\n");
+}
+
+bool slash_is(const char *text, size_t len) {
+    if (len < 2 || text[0] != '/') return false;
+    size_t i = 1;
+    while (i < len && isalpha((unsigned char)text[i])) i++;
+    return i > 1 && (i == len || isspace((unsigned char)text[i]));
+}
+
+static int run_one(struct chat *chat, const char *line, struct slash_result *result, struct err *err) {
+    char name[32];
+    size_t n = strcspn(line + 1, " \t\n");
+    snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), line + 1);
+    const char *arguments = line + 1 + n + strspn(line + 1 + n, " \t\n");
+    struct suggest suggest = {.word = name};
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        suggest_try(&suggest, table[i].name);
+        if (strcmp(name, table[i].name)) continue;
+        if (*arguments && !*table[i].arguments)
+            return err_set(err, STATUS_USAGE, "/%s: found \"%.60s\", expected nothing after it", name, arguments);
+        return table[i].run(chat, arguments, result, err);
+    }
+    if (suggest.best) return err_set(err, STATUS_USAGE, "there is no /%s, did you mean /%s?", name, suggest.best);
+    return err_set(err, STATUS_USAGE, "there is no /%s; /help lists the commands, //%s sends it to the model", name, name);
+}
+
+int slash_run(struct chat *chat, const char *text, size_t len, struct slash_result *result, struct err *err) {
+    char *line = xmemdup(text, len);
+    while (len && isspace((unsigned char)line[len - 1])) line[--len] = '\0';
+    *result = (struct slash_result){0};
+    int status = run_one(chat, line, result, err);
+    free(line);
+    return status;
+}

@@ -1,0 +1,28 @@
+/* Commands typed into the chat: one table with names, arguments and help, from which /help and did-you-mean come too. */
+#ifndef LOGITOP_APP_SLASH_H
+#define LOGITOP_APP_SLASH_H
+
+#include "app/chat.h"
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What a command leaves for the front end. */
+struct slash_result {
+    const char *title; /* of page */
+    struct buf page;   /* a text to read, or empty */
+    char line[256];    /* a short word, or empty */
+    bool quit;
+};
+
+/* Is this a command? "/help", "/set temp 1", but neither "/etc/passwd is a file" nor "//comment". */
+bool slash_is(const char *text, size_t len);
+
+/* Run it. On failure err is one line, and nothing was changed. buf_free(&result->page) in any case. */
+int slash_run(struct chat *chat, const char *text, size_t len, struct slash_result *result, struct err *err);
+
+void slash_help(struct buf *out);
+
+#endif

@@ -1,0 +1,119 @@
+#include "app/view.h"
+
+#include "app/record_json.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static void fill_status(struct view *view, const struct chat *chat, const char *file) {
+    static const enum ui_state states[] = {[CHAT_LOADING] = UI_STATE_LOADING,
+                                           [CHAT_IDLE] = UI_STATE_IDLE,
+                                           [CHAT_PREFILL] = UI_STATE_PREFILL,
+                                           [CHAT_ANSWERING] = UI_STATE_GENERATING,
+                                           [CHAT_FAILED] = UI_STATE_FAILED};
+    struct ui_status *status = &view->model.status;
+    *status = (struct ui_status){.state = states[chat->state], .model = file};
+    status->progress_done = chat->progress_done;
+    status->progress_total = chat->progress_total;
+    if (chat->info) {
+        buf_clear(&view->name);
+        buf_printf(&view->name, "%s %s", chat->info->model_name, chat->info->quantisation);
+        status->model = view->name.data;
+        status->device = chat->info->device;
+        status->context_size = chat->info->context_size;
+        status->memory_used = chat->info->memory_used;
+        status->memory_total = chat->info->memory_total;
+    }
+    status->context_used = chat->stats.context_used;
+    status->tps_now = chat_tps_now(chat);
+    status->tps_mean = chat_tps_mean(chat);
+    if (chat->has_stats) {
+        status->prefill_tps = stats_prefill_tps(&chat->stats);
+        status->prompt_tokens = chat->stats.prompt_tokens;
+        status->cached_tokens = chat->stats.cached_tokens;
+    }
+    if (chat->error.code) status->error = chat->error.text;
+}
+
+static void fill_messages(struct view *view, const struct chat *chat) {
+    static const enum ui_role roles[] = {[SAID_BY_SYSTEM] = UI_ROLE_SYSTEM,
+                                         [SAID_BY_USER] = UI_ROLE_YOU,
+                                         [SAID_BY_MODEL] = UI_ROLE_BOT,
+                                         [SAID_BY_PROGRAM] = UI_ROLE_NOTE};
+    const struct conversation *conversation = &chat->conversation;
+    grow_array(&view->messages, &view->cap_messages, conversation->n + 1, sizeof *view->messages);
+    for (size_t i = 0; i < conversation->n; i++) {
+        const struct said *said = conversation->messages[i];
+        view->messages[i] = (struct ui_message){.id = said->id,
+                                                .role = roles[said->by],
+                                                .open = said->open,
+                                                .text = said->text.data,
+                                                .len = said->text.len,
+                                                .tokens = said->shown,
+                                                .n_tokens = said->n_tokens,
+                                                .note = said->note.len ? said->note.data : NULL};
+    }
+    view->model.messages = view->messages;
+    view->model.n_messages = conversation->n;
+}
+
+static void fill_candidate(struct ui_candidate *to, const struct chat *chat, const struct kept_token *token, uint32_t i) {
+    const struct candidate *from = &token->top[i];
+    struct engine *engine = chat->engine;
+    *to = (struct ui_candidate){.id = from->id,
+                                .control = engine->ops->token_is_control(engine, from->id),
+                                .chosen = from->id == token->id,
+                                .rank = from->id == token->id ? token->rank : i + 1,
+                                .raw = expf(from->logit - token->log_sum_exp),
+                                .final = from->prob,
+                                .cut = stage_name(from->cut)};
+    to->text = engine->ops->token_text(engine, from->id, &to->len);
+}
+
+/* The newest token and what else could have come in its place. */
+static void fill_position(struct view *view, const struct chat *chat) {
+    const struct said *said = chat_shown(chat);
+    view->model.shown = NULL;
+    if (!said || !chat->info) return;
+    const struct kept_token *token = &said->tokens[said->n_tokens - 1];
+    for (uint32_t i = 0; i < token->n_top; i++) fill_candidate(&view->candidates[i], chat, token, i);
+    size_t n_strip = said->n_tokens < VIEW_STRIP ? said->n_tokens : VIEW_STRIP;
+    for (size_t i = 0; i < n_strip; i++) view->strip[i] = said->shown[said->n_tokens - n_strip + i].prob;
+    buf_clear(&view->chain);
+    settings_print_chain(&chat->settings, &view->chain);
+    view->position = (struct ui_position){.position = token->position + 1,
+                                          .chain = view->chain.data,
+                                          .candidates = view->candidates,
+                                          .n = token->n_top,
+                                          .n_vocab = chat->info->n_vocab,
+                                          .entropy = token->entropy,
+                                          .rank = token->rank,
+                                          .ms = token->ms,
+                                          .strip = view->strip,
+                                          .n_strip = n_strip};
+    view->model.shown = &view->position;
+}
+
+/* What can do nothing now is not offered. */
+static uint32_t actions_off(const struct chat *chat) {
+    const struct said *last = conversation_last(&chat->conversation);
+    bool nothing = chat_busy(chat) || !last || last->by == SAID_BY_SYSTEM || chat->state != CHAT_IDLE;
+    uint32_t off = 0;
+    if (nothing) off |= 1u << UI_ACTION_CONTINUE | 1u << UI_ACTION_REGENERATE;
+    if (chat_busy(chat) || !last) off |= 1u << UI_ACTION_NEW;
+    return off;
+}
+
+void view_fill(struct view *view, const struct chat *chat, const char *file) {
+    fill_status(view, chat, file);
+    fill_messages(view, chat);
+    fill_position(view, chat);
+    view->model.off = actions_off(chat);
+    view->model.hint = chat->waiting.len ? "your question is sent when the model is there" : "ask something, /help lists commands";
+}
+
+void view_free(struct view *view) {
+    free(view->messages);
+    buf_free(&view->name);
+    buf_free(&view->chain);
+}

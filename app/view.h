@@ -1,0 +1,24 @@
+/* The chat as the screen wants it: fills ui/ui.h's structs. Nothing is copied that stays. */
+#ifndef LOGITOP_APP_VIEW_H
+#define LOGITOP_APP_VIEW_H
+
+#include "app/chat.h"
+#include "ui/ui.h"
+
+enum { VIEW_STRIP = 64 };
+
+struct view {
+    struct ui_model model; /* for ui_draw() until the next view_fill() */
+    struct ui_message *messages;
+    size_t cap_messages;
+    struct ui_position position;
+    struct ui_candidate candidates[CANDIDATES_MAX + 1];
+    float strip[VIEW_STRIP];
+    struct buf name, chain;
+};
+
+/* file: what is being loaded, shown until the model tells its name. */
+void view_fill(struct view *view, const struct chat *chat, const char *file);
+void view_free(struct view *view);
+
+#endif
