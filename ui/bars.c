@@ -1,0 +1,188 @@
+#include "ui/bars.h"
+
+#include "base/text.h"
+#include "ui/format.h"
+#include "ui/keymap.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- header: model, chat on the left; context, memory on the right ---- */
+
+enum { CONTEXT_GAUGE = 10 };
+
+static int draw_context(const struct ui_status *status, struct canvas *canvas, int y, int limit) {
+    char used[FORMAT_MAX], size[FORMAT_MAX], text[2 * FORMAT_MAX + 8];
+    snprintf(text, sizeof text, "ctx %s/%s ", format_count(status->context_used, used),
+             format_count(status->context_size, size));
+    int x = limit - (int)strlen(text) - CONTEXT_GAUGE;
+    if (x < 0) return limit;
+    int at = canvas_printf(canvas, y, x, limit, STYLE_BAR, "%s", text);
+    gauge_draw(canvas, y, at, CONTEXT_GAUGE, (double)status->context_used / status->context_size, STYLE_BAR_STRONG,
+               STYLE_BAR_DIM, 0x2591);
+    return x;
+}
+
+void header_draw(const struct ui_status *status, struct canvas *canvas, struct rect rect) {
+    int y = rect.row, x = rect.column + 1, limit = rect.column + rect.columns - 1;
+    canvas_fill(canvas, rect, STYLE_BAR, ' ');
+    const char *model = status->model ? status->model : "", *device = status->device ? status->device : "";
+    int model_width = (int)text_width(model, strlen(model));
+    int device_width = (int)text_width(device, strlen(device));
+    char memory[FORMAT_MAX] = "";
+    if (status->memory_used) format_memory(status->memory_used, status->memory_total, memory);
+    int memory_width = (int)strlen(memory);
+    if (memory_width && rect.columns >= model_width + memory_width + 34) {
+        canvas_printf(canvas, y, limit - memory_width, limit, STYLE_BAR, "%s", memory);
+        limit -= memory_width + 2;
+    }
+    if (device_width && limit - device_width > model_width + 34) {
+        canvas_text(canvas, y, limit - device_width, limit, STYLE_BAR, device, strlen(device));
+        limit -= device_width + 2;
+    }
+    if (status->context_size && limit - 26 > 8) limit = draw_context(status, canvas, y, limit) - 2;
+    x = canvas_text_end(canvas, y, x, limit, STYLE_BAR_STRONG, model, strlen(model));
+    if (status->chat && status->chat[0] && limit - x > 12) {
+        x = canvas_printf(canvas, y, x + 2, limit, STYLE_BAR_DIM, "chat: ");
+        canvas_text_end(canvas, y, x, limit, STYLE_BAR, status->chat, strlen(status->chat));
+    }
+}
+
+/* ---- status: what it is doing, how fast ---- */
+
+static int draw_progress(const struct ui_status *status, const char *what, bool bytes, struct canvas *canvas, int y, int x,
+                         int limit) {
+    double share = status->progress_total ? (double)status->progress_done / (double)status->progress_total : 0;
+    char amount[3 * FORMAT_MAX], done[FORMAT_MAX], total[FORMAT_MAX];
+    if (bytes) format_memory(status->progress_done, status->progress_total, amount);
+    else
+        snprintf(amount, sizeof amount, "%s/%s tokens", format_count((double)status->progress_done, done),
+                 format_count((double)status->progress_total, total));
+    x = canvas_printf(canvas, y, x, limit, STYLE_TEXT, "%s ", what);
+    if (status->progress_total == 0) return x;
+    int width = limit - x > 60 ? 20 : limit - x > 36 ? 10 : 0;
+    if (width) gauge_draw(canvas, y, x, width, share, STYLE_GAUGE, STYLE_GAUGE_REST, 0x2591);
+    x = canvas_printf(canvas, y, x + width, limit, STYLE_TEXT, " %3.0f%%", share * 100);
+    return canvas_printf(canvas, y, x, limit, STYLE_DIM, "  %s", amount);
+}
+
+static int draw_speeds(const struct ui_status *status, struct canvas *canvas, int y, int x, int limit) {
+    char number[FORMAT_MAX], other[FORMAT_MAX];
+    double now = status->state == UI_STATE_GENERATING ? status->tps_now : 0;
+    if (now > 0) x = canvas_printf(canvas, y, x, limit, STYLE_STRONG, "%.1f tok/s  ", now);
+    if (status->tps_mean > 0)
+        x = canvas_printf(canvas, y, x, limit, STYLE_TEXT, now > 0 ? "mean %.1f  " : "%.1f tok/s  ", status->tps_mean);
+    if (status->prefill_tps > 0)
+        x = canvas_printf(canvas, y, x, limit, STYLE_DIM, "prefill %s tok/s  ", format_count(status->prefill_tps, number));
+    if (status->prompt_tokens > 0)
+        x = canvas_printf(canvas, y, x, limit, STYLE_DIM, "prompt %s, %s cached  ",
+                          format_count(status->prompt_tokens, number), format_count(status->cached_tokens, other));
+    return x;
+}
+
+static void draw_legend(struct canvas *canvas, int y, int x, int limit) {
+    if (limit - x < 14) return;
+    x = canvas_printf(canvas, y, limit - 13, limit, STYLE_DIM, " p ");
+    for (int digit = 0; digit < 10; digit++)
+        x = canvas_printf(canvas, y, x, limit, (enum style)(STYLE_PROB0 + digit), "%d", digit);
+}
+
+void status_draw(const struct screen *screen, const struct ui_model *model, struct canvas *canvas, struct rect rect) {
+    const struct ui_status *status = &model->status;
+    int y = rect.row, x = rect.column + 1, limit = rect.column + rect.columns - 1;
+    if (screen->notice_on) {
+        canvas_text_end(canvas, y, x, limit, STYLE_NOTICE, screen->notice, strlen(screen->notice));
+        return;
+    }
+    if (status->error && status->error[0]) {
+        canvas_text_end(canvas, y, x, limit, STYLE_ERROR, status->error, strlen(status->error));
+        return;
+    }
+    const char *stop = status->state == UI_STATE_LOADING                                               ? "[Esc cancel]"
+                       : status->state == UI_STATE_PREFILL || status->state == UI_STATE_GENERATING ? "[Esc stop]"
+                                                                                                       : "";
+    int stop_width = (int)strlen(stop);
+    if (stop_width && limit - stop_width > x + 20) {
+        canvas_printf(canvas, y, limit - stop_width, limit, STYLE_PROMPT, "%s", stop);
+        limit -= stop_width + 1;
+    }
+    if (status->state == UI_STATE_LOADING) x = draw_progress(status, "loading", true, canvas, y, x, limit);
+    else if (status->state == UI_STATE_PREFILL) {
+        x = draw_progress(status, "reading", false, canvas, y, x, limit);
+        char number[FORMAT_MAX];
+        if (status->prefill_tps > 0)
+            x = canvas_printf(canvas, y, x, limit, STYLE_DIM, "  %s tok/s", format_count(status->prefill_tps, number));
+    } else x = draw_speeds(status, canvas, y, x, limit);
+    if (screen->colour == COLOUR_MODE_PROB) draw_legend(canvas, y, x, limit);
+}
+
+/* ---- the input box ---- */
+
+enum { PROMPT_WIDTH = 2 };
+
+/* Row and column of the cursor in rows of `width`, and how many rows there are. */
+static int box_layout(const struct box *box, int width, int *cursor_row, int *cursor_column) {
+    struct text_row row = {.newline = true};
+    const char *text = box->text ? box->text : "";
+    int n = 0;
+    *cursor_row = *cursor_column = 0;
+    while (row.next < box->len || row.newline) {
+        text_wrap(text, box->len, row.next, (unsigned)width, &row);
+        if (box->cursor >= row.start) {
+            unsigned column = text_width(text + row.start, (box->cursor < row.end ? box->cursor : row.end) - row.start);
+            if (box->cursor > row.end && box->cursor < row.next + (row.next == box->len)) /* among blanks at the edge */
+                column += (unsigned)(box->cursor - row.end);
+            *cursor_row = n;
+            *cursor_column = (int)column < width ? (int)column : width - 1;
+            if (row.next == box->len && !row.newline && (int)column >= width) { /* a full last row: the next one */
+                *cursor_row = n + 1;
+                *cursor_column = 0;
+                n++;
+            }
+        }
+        n++;
+    }
+    return n;
+}
+
+int box_rows(const struct box *box, int columns, int most) {
+    int row, column, n = box_layout(box, columns - PROMPT_WIDTH - 1, &row, &column);
+    return n < 1 ? 1 : n > most ? most : n;
+}
+
+void box_draw(const struct screen *screen, const struct ui_model *model, struct canvas *canvas, struct rect rect) {
+    const struct box *box = &screen->box;
+    int x = rect.column + PROMPT_WIDTH, limit = rect.column + rect.columns - 1, width = limit - x;
+    int cursor_row, cursor_column, n = box_layout(box, width, &cursor_row, &cursor_column);
+    int first = cursor_row >= rect.rows ? cursor_row - rect.rows + 1 : 0;
+    if (first > n - rect.rows) first = n > rect.rows ? n - rect.rows : 0;
+    canvas_printf(canvas, rect.row, rect.column, limit, STYLE_PROMPT, first ? "^" : ">");
+    struct text_row row = {.newline = true};
+    for (int i = 0; row.next < box->len || row.newline; i++) {
+        text_wrap(box->text ? box->text : "", box->len, row.next, (unsigned)width, &row);
+        if (i >= first && i < first + rect.rows)
+            canvas_text(canvas, rect.row + i - first, x, limit, STYLE_TEXT, box->text + row.start, row.end - row.start);
+    }
+    canvas->cursor_row = rect.row + cursor_row - first;
+    canvas->cursor_column = x + cursor_column;
+    if (box->search)
+        canvas_printf(canvas, rect.row, limit - (limit - x) / 3, limit, STYLE_NOTICE, " search: %s ", box->search);
+    else if (box->len == 0 && model->hint)
+        canvas_text_end(canvas, rect.row, x, limit, STYLE_DIM, model->hint, strlen(model->hint));
+}
+
+/* ---- the key bar ---- */
+
+void keys_draw(const struct ui_model *model, struct canvas *canvas, struct rect rect) {
+    canvas_fill(canvas, rect, STYLE_KEY_LABEL, ' ');
+    int x = rect.column, limit = rect.column + rect.columns;
+    for (size_t i = 0; i < n_keymap; i++) {
+        const struct binding *binding = &keymap[i];
+        if (!binding->bar || model->off >> binding->action & 1) continue;
+        char name[32];
+        key_name(&binding->key, name);
+        if (x + (int)strlen(name) + (int)strlen(binding->bar) > limit) break;
+        x = canvas_printf(canvas, rect.row, x, limit, STYLE_KEY, "%s", name);
+        x = canvas_printf(canvas, rect.row, x, limit, STYLE_KEY_LABEL, "%s", binding->bar) + 1;
+    }
+}

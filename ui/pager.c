@@ -1,0 +1,60 @@
+#include "ui/pager.h"
+
+#include "base/text.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+void pager_open(struct pager *pager, const char *title, const char *text, size_t len) {
+    buf_clear(&pager->text);
+    buf_append(&pager->text, text, len);
+    snprintf(pager->title, sizeof pager->title, "%s", title);
+    pager->top = 0;
+    pager->on = true;
+}
+
+void pager_close(struct pager *pager) {
+    pager->on = false;
+    buf_free(&pager->text);
+}
+
+void pager_free(struct pager *pager) {
+    buf_free(&pager->text);
+    *pager = (struct pager){0};
+}
+
+/* Calls for each row: draws those in view, or only counts (canvas NULL). Returns the number of rows. */
+static long walk(const struct pager *pager, struct canvas *canvas, struct rect rect) {
+    const char *text = pager->text.data ? pager->text.data : "";
+    size_t len = pager->text.len;
+    while (len > 0 && text[len - 1] == '\n') len--;
+    struct text_row row = {.newline = true};
+    long n = 0;
+    while (row.next < len || row.newline) {
+        text_wrap(text, len, row.next, (unsigned)rect.columns, &row);
+        if (canvas && n >= pager->top && n < pager->top + rect.rows)
+            canvas_text(canvas, rect.row + (int)(n - pager->top), rect.column, rect.column + rect.columns, STYLE_TEXT,
+                        text + row.start, row.end - row.start);
+        n++;
+    }
+    return n;
+}
+
+void pager_draw(struct pager *pager, struct canvas *canvas, struct rect rect) {
+    struct rect body = {rect.row + 2, rect.column + 1, rect.rows - 3, rect.columns - 2};
+    canvas_fill(canvas, rect, STYLE_TEXT, ' ');
+    if (body.rows < 1 || body.columns < 10) return;
+    long rows = walk(pager, NULL, body), last = rows - body.rows;
+    if (pager->top > last) pager->top = last;
+    if (pager->top < 0) pager->top = 0;
+    pager->page = body.rows;
+    canvas_text_end(canvas, rect.row, rect.column + 1, rect.column + rect.columns - 1, STYLE_STRONG, pager->title,
+                    strlen(pager->title));
+    walk(pager, canvas, body);
+    int y = rect.row + rect.rows - 1, limit = rect.column + rect.columns;
+    if (last > 0)
+        canvas_printf(canvas, y, rect.column + 1, limit, STYLE_DIM, "%ld-%ld of %ld  PgUp PgDn  Esc back", pager->top + 1,
+                      pager->top + body.rows, rows);
+    else canvas_printf(canvas, y, rect.column + 1, limit, STYLE_DIM, "Esc back");
+}

@@ -1,0 +1,74 @@
+#include "ui/screen.h"
+
+#include "ui/bars.h"
+#include "ui/panel.h"
+
+#include <string.h>
+
+enum { BOX_ROWS_MAX = 8, PANEL_BELOW_ROWS = 6, PANEL_RIGHT_MIN = 50, PANEL_RIGHT_MAX = 76 };
+
+/* Header, conversation (with the panel beside or below), status, box, keys; the box grows at the conversation's cost. */
+void layout_compute(struct layout *layout, int rows, int columns, int n_box, bool panel_off) {
+    *layout = (struct layout){.too_small = rows < SCREEN_MIN_ROWS || columns < SCREEN_MIN_COLUMNS};
+    layout->place = panel_off                                                       ? PANEL_NONE
+                    : columns < PANEL_BELOW_FROM || rows < PANEL_ROWS_FROM ? PANEL_STRIP
+                    : columns < PANEL_RIGHT_FROM                           ? PANEL_BELOW
+                                                                           : PANEL_RIGHT;
+    int y = rows - 1;
+    layout->header = (struct rect){0, 0, 1, columns};
+    layout->keys = (struct rect){y, 0, 1, columns};
+    layout->box = (struct rect){y -= n_box, 0, n_box, columns};
+    layout->status = (struct rect){--y, 0, 1, columns};
+    if (layout->place == PANEL_STRIP) layout->panel = (struct rect){--y, 0, 1, columns};
+    if (layout->place == PANEL_BELOW) {
+        y -= PANEL_BELOW_ROWS;
+        layout->panel = (struct rect){y, 0, PANEL_BELOW_ROWS, columns};
+    }
+    layout->chat = (struct rect){1, 0, y - 1, columns};
+    if (layout->place == PANEL_RIGHT) {
+        int width = columns * 2 / 5;
+        if (width < PANEL_RIGHT_MIN) width = PANEL_RIGHT_MIN;
+        if (width > PANEL_RIGHT_MAX) width = PANEL_RIGHT_MAX;
+        layout->chat.columns = columns - width;
+        layout->panel = (struct rect){1, columns - width, y - 1, width};
+    }
+}
+
+static void draw_panel(const struct layout *layout, const struct ui_model *model, struct canvas *canvas) {
+    switch (layout->place) {
+    case PANEL_NONE: break;
+    case PANEL_RIGHT: panel_draw_right(model->shown, canvas, layout->panel); break;
+    case PANEL_BELOW: panel_draw_below(model->shown, canvas, layout->panel); break;
+    case PANEL_STRIP: panel_draw_strip(model->shown, canvas, layout->panel); break;
+    }
+}
+
+void screen_draw(struct screen *screen, const struct ui_model *model, struct canvas *canvas) {
+    struct layout layout;
+    int most = canvas->rows / 3 < BOX_ROWS_MAX ? canvas->rows / 3 : BOX_ROWS_MAX;
+    canvas_clear(canvas);
+    layout_compute(&layout, canvas->rows, canvas->columns, 1, screen->panel_off);
+    if (layout.too_small) {
+        canvas_printf(canvas, 0, 0, canvas->columns, STYLE_NOTICE, "%dx%d is too small", canvas->columns, canvas->rows);
+        canvas_printf(canvas, 1, 0, canvas->columns, STYLE_DIM, "%dx%d will do", SCREEN_MIN_COLUMNS, SCREEN_MIN_ROWS);
+        return;
+    }
+    layout_compute(&layout, canvas->rows, canvas->columns, box_rows(&screen->box, canvas->columns, most > 1 ? most : 1),
+                   screen->panel_off);
+    header_draw(&model->status, canvas, layout.header);
+    if (screen->pager.on) {
+        struct rect page = {1, 0, layout.status.row - 1, canvas->columns};
+        pager_draw(&screen->pager, canvas, page);
+    } else {
+        chat_draw(&screen->chat, model, screen->colour, canvas, layout.chat);
+        draw_panel(&layout, model, canvas);
+    }
+    status_draw(screen, model, canvas, layout.status);
+    box_draw(screen, model, canvas, layout.box);
+    keys_draw(model, canvas, layout.keys);
+}
+
+void screen_free(struct screen *screen) {
+    chat_free(&screen->chat);
+    pager_free(&screen->pager);
+}

@@ -1,0 +1,40 @@
+/* The whole screen, drawn into a canvas: layout and views. No terminal here. */
+#ifndef LOGITOP_UI_SCREEN_H
+#define LOGITOP_UI_SCREEN_H
+
+#include "ui/canvas.h"
+#include "ui/chat.h"
+#include "ui/pager.h"
+#include "ui/ui.h"
+
+enum { SCREEN_MIN_ROWS = 8, SCREEN_MIN_COLUMNS = 30, PANEL_RIGHT_FROM = 110, PANEL_BELOW_FROM = 80, PANEL_ROWS_FROM = 20 };
+
+enum panel_place { PANEL_NONE, PANEL_RIGHT, PANEL_BELOW, PANEL_STRIP };
+
+struct box { /* the input line as the editor has it */
+    const char *text; /* [len] UTF-8 */
+    size_t len, cursor;
+    const char *search; /* Ctrl-R: the pattern typed so far; NULL: not searching */
+};
+
+struct screen {
+    struct chat chat;
+    struct pager pager;
+    struct box box;
+    bool panel_off;
+    enum colour_mode colour;
+    char notice[512];
+    bool notice_on;
+};
+
+struct layout {
+    struct rect header, chat, panel, status, box, keys;
+    enum panel_place place;
+    bool too_small;
+};
+
+void layout_compute(struct layout *layout, int rows, int columns, int box_rows, bool panel_off);
+void screen_draw(struct screen *screen, const struct ui_model *model, struct canvas *canvas);
+void screen_free(struct screen *screen);
+
+#endif
