@@ -158,6 +158,7 @@ int plain_lines(struct options *options, struct err *err) {
     if (status == STATUS_OK) out_end(&lines.out, NULL);
     chat_close(&lines.chat);
     buf_free(&lines.input);
-    if (status == STATUS_STOPPED && signals_ending()) return signals_exit_code(signals_ending());
+    /* A terminal that went away says so by a signal and by failing writes, in any order. */
+    if (status < 0 && signals_ending()) return signals_exit_code(signals_ending());
     return status;
 }

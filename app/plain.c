@@ -140,9 +140,13 @@ static int on_done(struct answer *answer, const struct engine_event *event, stru
     if (options->json || options->jsonl) {
         json_t *line = done_json(reason, &event->done.stats, options->settings.sampling.seed, failed ? event->error.text : NULL);
         if (options->json) {
-            json_object_set_new(line, "text", json_lossy(answer->said.data ? answer->said.data : "", answer->said.len));
-            json_object_set_new(line, "bytes", json_bytes(answer->said.data, answer->said.len));
-            json_object_set(line, "tokens", answer->tokens);
+            json_t *whole = json_object();
+            json_object_set_new(whole, "text", json_lossy(answer->said.data, answer->said.len));
+            json_object_set_new(whole, "bytes", json_bytes(answer->said.data, answer->said.len));
+            json_object_set(whole, "tokens", answer->tokens);
+            json_object_update(whole, line);
+            json_decref(line);
+            line = whole;
         }
         status = write_json(answer, line, err);
     } else {
@@ -206,7 +210,7 @@ static int wait_for_answer(struct answer *answer, struct err *err) {
 
 /* Signals and a reader that went away have exit codes of their own and need no words. */
 static int quiet_exit_code(const struct answer *answer, int status) {
-    if (signals_ending() && (status == STATUS_STOPPED || answer->exit_code)) return signals_exit_code(signals_ending());
+    if (signals_ending() && (status == STATUS_STOPPED || answer->exit_code || answer->out.terminal)) return signals_exit_code(signals_ending());
     if (status < 0 && answer->out.reader_gone) return signals_exit_code(SIGPIPE);
     return status < 0 ? status : answer->exit_code;
 }
