@@ -1,0 +1,229 @@
+/* Attention over the cache, for many positions.
+ *
+ * Two kernels: flash_kernel on the matrix units for an F16 cache and heads of 64 or 128 (FlashAttention-2, arXiv 2307.08691: a tile of
+ * queries stays in registers, tiles of keys and values pass by, softmax is kept running), and plain_kernel for everything
+ * else: any head dimension, F32 cache, F32 arithmetic. A single position in the decode loop has its own kernel (decode_attention.cu). */
+#include "kernels/cuda/head.cuh"
+
+#include <cuda_fp16.h>
+
+namespace {
+
+/* ---- one block a query and head, F32 ---- */
+
+enum { PLAIN_THREADS = 128, PLAIN_TILE = 128 };
+
+template <class E>
+__global__ void __launch_bounds__(PLAIN_THREADS) plain_kernel(rope_args rope, cache_layer cache, const float *q, uint32_t first, float *out) {
+    __shared__ float query[HEAD_DIM_MAX], score[PLAIN_TILE];
+    uint32_t h = blockIdx.x, i = blockIdx.y, d = rope.head_dim, length = first + i + 1;
+    uint32_t kv = h / (rope.n_heads / rope.n_kv_heads);
+    const E *k = (const E *)cache.k + (size_t)kv * cache.n_ctx * d, *v = (const E *)cache.v + (size_t)kv * cache.n_ctx * d;
+    size_t at = ((size_t)i * rope.n_heads + h) * d;
+    float scale = 1.0f / sqrtf((float)d);
+    for (uint32_t e = threadIdx.x; e < d; e += PLAIN_THREADS) query[e] = q[at + e] * scale;
+    __syncthreads();
+    float largest = -INFINITY, sum = 0, acc[HEAD_DIM_MAX / PLAIN_THREADS] = {};
+    for (uint32_t start = 0; start < length; start += PLAIN_TILE) {
+        uint32_t key = start + threadIdx.x, count = min((uint32_t)PLAIN_TILE, length - start);
+        float s = -INFINITY;
+        if (key < length) {
+            s = 0;
+            for (uint32_t e = 0; e < d; e++) s += query[e] * float(k[(size_t)key * d + e]);
+        }
+        float now = fmaxf(largest, block_max(s)), fade = expf(largest - now);
+        float p = key < length ? expf(s - now) : 0;
+        score[threadIdx.x] = p;
+        sum = sum * fade + block_sum(p); /* its barriers also publish score */
+        largest = now;
+        for (uint32_t j = 0, e = threadIdx.x; e < d; e += PLAIN_THREADS, j++) {
+            float a = acc[j] * fade;
+            for (uint32_t t = 0; t < count; t++) a += score[t] * float(v[(size_t)(start + t) * d + e]);
+            acc[j] = a;
+        }
+        __syncthreads();
+    }
+    for (uint32_t j = 0, e = threadIdx.x; e < d; e += PLAIN_THREADS, j++) out[at + e] = acc[j] / sum;
+}
+
+/* The weights themselves, for traces: [n_heads][n][first + n], zero where a query may not look. */
+template <class E>
+__global__ void __launch_bounds__(PLAIN_THREADS)
+    weights_kernel(rope_args rope, cache_layer cache, const float *q, uint32_t first, uint32_t n, float *weights) {
+    uint32_t h = blockIdx.x, i = blockIdx.y, d = rope.head_dim, length = first + i + 1, width = first + n;
+    const E *k = (const E *)cache.k + (size_t)(h / (rope.n_heads / rope.n_kv_heads)) * cache.n_ctx * d;
+    const float *query = q + ((size_t)i * rope.n_heads + h) * d;
+    float *row = weights + ((size_t)h * n + i) * width, scale = 1.0f / sqrtf((float)d), largest = -INFINITY, sum = 0;
+    for (uint32_t key = threadIdx.x; key < length; key += PLAIN_THREADS) {
+        float s = 0;
+        for (uint32_t e = 0; e < d; e++) s += query[e] * scale * float(k[(size_t)key * d + e]);
+        row[key] = s;
+        largest = fmaxf(largest, s);
+    }
+    largest = block_max(largest);
+    for (uint32_t key = threadIdx.x; key < length; key += PLAIN_THREADS) sum += expf(row[key] - largest);
+    sum = block_sum(sum);
+    for (uint32_t key = threadIdx.x; key < width; key += PLAIN_THREADS) row[key] = key < length ? expf(row[key] - largest) / sum : 0;
+}
+
+/* ---- matrix units ---- */
+
+enum { FLASH_QUERIES = 64, FLASH_KEYS = 64, FLASH_THREADS = 128 };
+
+__device__ __forceinline__ void load_fragments(uint32_t r[4], const __half *p) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"((uint32_t)__cvta_generic_to_shared(p)));
+}
+__device__ __forceinline__ void load_fragments_transposed(uint32_t r[4], const __half *p) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"((uint32_t)__cvta_generic_to_shared(p)));
+}
+__device__ __forceinline__ void multiply_add(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#else /* Turing has the halves of it */
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(b0));
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[2]), "r"(a[3]), "r"(b1));
+#endif
+}
+__device__ __forceinline__ uint32_t pack_halves(float x, float y) {
+    __half2 h = __floats2half2_rn(x, y);
+    return *(uint32_t *)&h;
+}
+
+/* A tile of rows [rows][D] from global to shared memory, rows from `valid` on are zero. */
+template <int D> __device__ __forceinline__ void load_tile(__half (*tile)[D + 8], const __half *from, uint32_t rows, uint32_t valid) {
+    for (uint32_t c = threadIdx.x; c < rows * (D / 8); c += FLASH_THREADS) {
+        uint32_t row = c / (D / 8), col = c % (D / 8) * 8;
+        *(uint4 *)&tile[row][col] = row < valid ? *(const uint4 *)(from + (size_t)row * D + col) : make_uint4(0, 0, 0, 0);
+    }
+}
+
+template <int D>
+__global__ void __launch_bounds__(FLASH_THREADS)
+    flash_kernel(rope_args rope, cache_layer cache, const float *q, uint32_t first, uint32_t n, float *out) {
+    extern __shared__ __align__(16) char memory[];
+    __half(*k_tile)[D + 8] = (__half(*)[D + 8])memory;
+    __half(*v_tile)[D + 8] = k_tile + FLASH_KEYS;
+    uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, h = blockIdx.x;
+    uint32_t from = (gridDim.y - 1 - blockIdx.y) * FLASH_QUERIES; /* the longest rows first */
+    uint32_t kv = h / (rope.n_heads / rope.n_kv_heads);
+    const __half *k = (const __half *)cache.k + (size_t)kv * cache.n_ctx * D, *v = (const __half *)cache.v + (size_t)kv * cache.n_ctx * D;
+    const float to_log2 = 1.44269504f / sqrtf((float)D); /* softmax in powers of two */
+
+    for (uint32_t c = threadIdx.x; c < FLASH_QUERIES * D; c += FLASH_THREADS) {
+        uint32_t row = c / D, col = c % D;
+        k_tile[row][col] = __float2half(from + row < n ? q[((size_t)(from + row) * rope.n_heads + h) * D + col] : 0.0f);
+    }
+    __syncthreads();
+    uint32_t query[D / 16][4];
+#pragma unroll
+    for (int s = 0; s < D / 16; s++) load_fragments(query[s], &k_tile[warp * 16 + lane % 16][s * 16 + lane / 16 * 8]);
+    __syncthreads();
+
+    float acc[D / 8][4] = {}, largest[2] = {-INFINITY, -INFINITY}, sum[2] = {};
+    uint32_t my_row = from + warp * 16 + lane / 4; /* and my_row + 8 */
+    uint32_t last = min(from + FLASH_QUERIES, n), end = first + last;
+    for (uint32_t start = 0; start < end; start += FLASH_KEYS) {
+        load_tile<D>(k_tile, k + (size_t)start * D, FLASH_KEYS, end - start);
+        load_tile<D>(v_tile, v + (size_t)start * D, FLASH_KEYS, end - start);
+        __syncthreads();
+        float score[FLASH_KEYS / 8][4] = {};
+#pragma unroll
+        for (int s = 0; s < D / 16; s++) {
+#pragma unroll
+            for (int t = 0; t < FLASH_KEYS / 16; t++) {
+                uint32_t b[4];
+                load_fragments(b, &k_tile[t * 16 + lane / 16 * 8 + lane % 8][s * 16 + lane / 8 % 2 * 8]);
+                multiply_add(score[2 * t], query[s], b[0], b[1]);
+                multiply_add(score[2 * t + 1], query[s], b[2], b[3]);
+            }
+        }
+        if (start + FLASH_KEYS > first + from + warp * 16) { /* the tile reaches the diagonal */
+#pragma unroll
+            for (int t = 0; t < FLASH_KEYS / 8; t++) {
+#pragma unroll
+                for (int e = 0; e < 4; e++) {
+                    uint32_t key = start + t * 8 + lane % 4 * 2 + e % 2, row = first + my_row + e / 2 * 8;
+                    if (key > row) score[t][e] = -INFINITY;
+                }
+            }
+        }
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            float now = largest[half];
+#pragma unroll
+            for (int t = 0; t < FLASH_KEYS / 8; t++) now = fmaxf(now, fmaxf(score[t][2 * half], score[t][2 * half + 1]));
+            now = fmaxf(now, __shfl_xor_sync(~0u, now, 1));
+            now = fmaxf(now, __shfl_xor_sync(~0u, now, 2));
+            float base = now == -INFINITY ? 0 : now * to_log2, fade = exp2f(largest[half] * to_log2 - base), part = 0;
+            largest[half] = now;
+#pragma unroll
+            for (int t = 0; t < FLASH_KEYS / 8; t++) {
+#pragma unroll
+                for (int e = 0; e < 2; e++) part += score[t][2 * half + e] = exp2f(score[t][2 * half + e] * to_log2 - base);
+            }
+            sum[half] = sum[half] * fade + part;
+#pragma unroll
+            for (int t = 0; t < D / 8; t++) acc[t][2 * half] *= fade, acc[t][2 * half + 1] *= fade;
+        }
+#pragma unroll
+        for (int s = 0; s < FLASH_KEYS / 16; s++) {
+            uint32_t p[4] = {pack_halves(score[2 * s][0], score[2 * s][1]), pack_halves(score[2 * s][2], score[2 * s][3]),
+                             pack_halves(score[2 * s + 1][0], score[2 * s + 1][1]), pack_halves(score[2 * s + 1][2], score[2 * s + 1][3])};
+#pragma unroll
+            for (int t = 0; t < D / 16; t++) {
+                uint32_t b[4];
+                load_fragments_transposed(b, &v_tile[s * 16 + lane % 16][t * 16 + lane / 16 * 8]);
+                multiply_add(acc[2 * t], p, b[0], b[1]);
+                multiply_add(acc[2 * t + 1], p, b[2], b[3]);
+            }
+        }
+        __syncthreads();
+    }
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        sum[half] += __shfl_xor_sync(~0u, sum[half], 1);
+        sum[half] += __shfl_xor_sync(~0u, sum[half], 2);
+        uint32_t row = my_row + half * 8;
+        if (row >= n) continue;
+        float *to = out + ((size_t)row * rope.n_heads + h) * D + lane % 4 * 2, inverse = 1 / sum[half];
+#pragma unroll
+        for (int t = 0; t < D / 8; t++)
+            *(float2 *)(to + t * 8) = make_float2(acc[t][2 * half] * inverse, acc[t][2 * half + 1] * inverse);
+    }
+}
+
+template <int D>
+cudaError_t launch_flash(cudaStream_t stream, rope_args rope, cache_layer cache, const float *q, uint32_t first, uint32_t n, float *out) {
+    const int bytes = 2 * FLASH_KEYS * (D + 8) * (int)sizeof(__half);
+    cudaError_t e = cudaFuncSetAttribute(flash_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    if (e != cudaSuccess) return e;
+    dim3 grid(rope.n_heads, (n + FLASH_QUERIES - 1) / FLASH_QUERIES);
+    flash_kernel<D><<<grid, FLASH_THREADS, bytes, stream>>>(rope, cache, q, first, n, out);
+    return cudaGetLastError();
+}
+
+} // namespace
+
+extern "C" cudaError_t launch_attention(cudaStream_t stream, struct rope_args rope, struct cache_layer cache, const float *q,
+                                        uint32_t first, uint32_t n, float *out, float *weights) {
+    dim3 grid(rope.n_heads, n);
+    if (weights) {
+        if (cache.wide) weights_kernel<float><<<grid, PLAIN_THREADS, 0, stream>>>(rope, cache, q, first, n, weights);
+        else weights_kernel<__half><<<grid, PLAIN_THREADS, 0, stream>>>(rope, cache, q, first, n, weights);
+    }
+    if (!cache.wide && rope.head_dim == 64) return launch_flash<64>(stream, rope, cache, q, first, n, out);
+    if (!cache.wide && rope.head_dim == 128) return launch_flash<128>(stream, rope, cache, q, first, n, out);
+    if (cache.wide) plain_kernel<float><<<grid, PLAIN_THREADS, 0, stream>>>(rope, cache, q, first, out);
+    else plain_kernel<__half><<<grid, PLAIN_THREADS, 0, stream>>>(rope, cache, q, first, out);
+    return cudaGetLastError();
+}

@@ -1,0 +1,240 @@
+/* The CUDA backend: one device, one model. */
+#include "kernels/cuda/device.h"
+
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int cuda_failed(struct err *err, cudaError_t code, const char *what) {
+    cudaGetLastError();
+    if (code == cudaErrorMemoryAllocation) return err_set(err, STATUS_MEMORY, "the GPU has no memory left for %s", what);
+    return err_set(err, STATUS_DEVICE, "the GPU failed in %s: %s", what, cudaGetErrorString(code));
+}
+
+static int cuda_probe(const struct backend_options *options, struct err *err) {
+    int count = 0;
+    cudaError_t code = cudaGetDeviceCount(&count);
+    if (code != cudaSuccess) {
+        cudaGetLastError();
+        return err_set(err, STATUS_DEVICE, "no CUDA device: %s", cudaGetErrorString(code));
+    }
+    if (options->device < 0 || options->device >= count)
+        return err_set(err, STATUS_DEVICE, "CUDA device %d: found %d device%s, numbered from 0", options->device, count, count == 1 ? "" : "s");
+    return STATUS_OK;
+}
+
+/* ---- memory ---- */
+
+static size_t aligned(size_t size) { return (size + 255) / 256 * 256; }
+
+/* The work space of a step: a piece for each array, in the order of struct backend. With `base` NULL only the size counts. */
+static size_t lay_out_work(struct backend *b, const struct model_view *m, char *base) {
+    size_t at = 0, q_dim = (size_t)m->n_heads * m->head_dim, kv_dim = (size_t)m->n_kv_heads * m->head_dim;
+    size_t widest = m->n_ff > m->n_embd ? m->n_ff : m->n_embd;
+    if (q_dim > widest) widest = q_dim;
+    size_t wide = widest + 32;
+#define PIECE(field, bytes)                                                                                  \
+    do {                                                                                                     \
+        if (base) b->field = (void *)(base + at);                                                            \
+        at += aligned(bytes);                                                                                \
+    } while (0)
+    PIECE(ids, CHUNK * sizeof(int32_t));
+    PIECE(x, CHUNK * m->n_embd * sizeof(float));
+    PIECE(normed, CHUNK * m->n_embd * sizeof(float));
+    PIECE(q, CHUNK * q_dim * sizeof(float));
+    PIECE(k, CHUNK * kv_dim * sizeof(float));
+    PIECE(v, CHUNK * kv_dim * sizeof(float));
+    PIECE(attn, CHUNK * q_dim * sizeof(float));
+    PIECE(gate, CHUNK * wide * sizeof(float)); /* also q and k before their rotation, in traces */
+    PIECE(up, CHUNK * wide * sizeof(float));
+    PIECE(h, CHUNK * wide * sizeof(float)); /* results of cuBLASLt */
+    PIECE(row_scale, CHUNK * sizeof(float));
+    PIECE(logits, m->n_rows * sizeof(float));
+    PIECE(narrow, CHUNK * wide * 2);
+#undef PIECE
+    return at;
+}
+
+/* The largest matrix of a layer in 16 bits: where there is no room for copies of all. */
+static size_t scratch16_size(const struct model_view *m) {
+    size_t widest = 0;
+    for (uint32_t i = 0; i < m->n_layers; i++) {
+        const struct layer_view *l = &m->layers[i];
+        const struct weight *w[] = {l->attn_q, l->attn_k, l->attn_v, l->attn_output, l->ffn_gate, l->ffn_up, l->ffn_down};
+        for (size_t j = 0; j < sizeof w / sizeof *w; j++) {
+            size_t size = (size_t)w[j]->rows * ((w[j]->cols + 31) / 32 * 32) * 2;
+            if (size > widest) widest = size;
+        }
+    }
+    return widest;
+}
+
+struct need { /* bytes */
+    size_t planes, copies, work, scratch16, kv_position, free, total, reserve;
+};
+
+static int measure(const struct model_view *m, const struct backend_options *o, struct need *n, struct err *err) {
+    int status = weights_check(m, err);
+    if (status == STATUS_OK) status = cuda_probe(o, err);
+    if (status == STATUS_OK) status = weights_size(m, o->exact, &n->planes, &n->copies, err);
+    if (status != STATUS_OK) return status;
+    n->work = lay_out_work(NULL, m, NULL) + decode_memory(m);
+    n->scratch16 = o->exact ? 0 : scratch16_size(m);
+    n->kv_position = (size_t)m->n_layers * 2 * m->n_kv_heads * m->head_dim * (o->exact ? sizeof(float) : 2);
+    n->reserve = (size_t)256 << 20; /* staging of the loader, cuBLASLt's work space, graphs */
+    CUDA_TRY(cudaSetDevice(o->device));
+    CUDA_TRY(cudaMemGetInfo(&n->free, &n->total));
+    return STATUS_OK;
+}
+
+static size_t fixed_need(const struct need *n) { return n->planes + n->work + n->scratch16 + n->reserve; }
+
+static int cuda_estimate(const struct model_view *m, const struct backend_options *o, struct memory_estimate *out, struct err *err) {
+    struct need n = {0};
+    int status = measure(m, o, &n, err);
+    if (status != STATUS_OK) return status;
+    *out = (struct memory_estimate){.weights = n.planes, .kv = (uint64_t)n.kv_position * o->n_ctx,
+                                    .work = n.work + n.scratch16 + n.reserve, .available = n.free};
+    out->total = out->weights + out->kv + out->work;
+    size_t fixed = fixed_need(&n);
+    uint64_t ctx = n.free > fixed ? (n.free - fixed) / n.kv_position : 0;
+    out->largest_ctx = ctx > m->n_ctx_train ? m->n_ctx_train : (uint32_t)ctx;
+    return STATUS_OK;
+}
+
+/* ---- open and close ---- */
+
+static void cuda_close(struct backend *b) {
+    if (!b) return;
+    cudaSetDevice(b->device);
+    if (b->stream) cudaStreamSynchronize(b->stream);
+    decode_memory_free(b);
+    blas_close(b->blas);
+    cudaFree(b->weights);
+    cudaFree(b->work);
+    cudaFree(b->scratch16);
+    cudaFreeHost(b->host_logits);
+    if (b->stream) cudaStreamDestroy(b->stream);
+    cudaGetLastError();
+    free(b->layers);
+    free(b);
+}
+
+static int prepare(struct backend *b, const struct backend_options *o, struct need *n, bool *copies, struct err *err) {
+    const struct model_view *m = b->model;
+    int status = measure(m, o, n, err);
+    if (status != STATUS_OK) return status;
+    uint32_t n_ctx = o->n_ctx ? o->n_ctx : 1;
+    size_t needed = fixed_need(n) + n->kv_position * n_ctx;
+    if (needed > n->free)
+        return err_set(err, STATUS_MEMORY, "the model needs %.1f GiB of GPU memory with a context of %u, %.1f GiB are free%s",
+                       (double)needed / (1u << 30), n_ctx, (double)n->free / (1u << 30),
+                       fixed_need(n) < n->free ? "; a smaller context would fit (-c)" : "");
+    CUDA_TRY(cudaGetDeviceProperties(&b->properties, b->device));
+    CUDA_TRY(cudaStreamCreateWithFlags(&b->stream, cudaStreamNonBlocking));
+    if (!b->exact) b->blas = blas_open();
+    *copies = b->blas && needed + n->copies < n->free;
+    b->weights_size = n->planes + (*copies ? n->copies : 0);
+    CUDA_TRY(cudaMalloc(&b->weights, b->weights_size));
+    CUDA_TRY(cudaMalloc(&b->work, lay_out_work(b, m, NULL)));
+    lay_out_work(b, m, b->work);
+    if (b->blas && !*copies) CUDA_TRY(cudaMalloc(&b->scratch16, n->scratch16));
+    CUDA_TRY(cudaHostAlloc((void **)&b->host_logits, m->n_rows * sizeof(float), cudaHostAllocDefault));
+    return decode_memory_new(b, err);
+}
+
+static int cuda_open(const struct model_view *model, const struct backend_options *options, progress_fn progress, void *ctx,
+                     struct backend **out, struct err *err) {
+    struct backend *b = xcalloc(1, sizeof *b);
+    b->model = model;
+    b->device = options->device;
+    b->exact = options->exact;
+    b->layers = xcalloc(model->n_layers, sizeof *b->layers);
+    b->half_type = model->layers[0].attn_q->type == DTYPE_BF16 ? DTYPE_BF16 : DTYPE_F16;
+    struct need need = {0};
+    bool copies = false;
+    int status = prepare(b, options, &need, &copies, err);
+    if (status == STATUS_OK) status = weights_load(b, copies, progress, ctx, err);
+    if (status == STATUS_OK) {
+        b->rope_freq = (float *)((char *)b->weights + b->weights_used);
+        cudaError_t code = cudaMemcpy(b->rope_freq, model->rope_freq, model->rope_dim / 2 * sizeof(float), cudaMemcpyHostToDevice);
+        if (code != cudaSuccess) status = cuda_failed(err, code, "copying the rotary frequencies");
+    }
+    if (status != STATUS_OK) {
+        cuda_close(b);
+        return status;
+    }
+    b->rope = (struct rope_args){.n_heads = model->n_heads, .n_kv_heads = model->n_kv_heads, .head_dim = model->head_dim,
+                                 .rope_dim = model->rope_dim, .neighbours = model->rope_pairing == ROPE_NEIGHBOURS,
+                                 .magnitude = model->rope_magnitude, .eps = model->norm_eps, .freq = b->rope_freq};
+    *out = b;
+    return STATUS_OK;
+}
+
+/* ---- facts ---- */
+
+/* What one decode step reads: every matrix once; of an embedding table that is not the output matrix too, one row. */
+static uint64_t bytes_per_token(const struct model_view *m) {
+    uint64_t bytes = m->output->size * m->n_vocab / m->output->rows;
+    for (uint32_t i = 0; i < m->n_layers; i++) {
+        const struct layer_view *l = &m->layers[i];
+        const struct weight *w[] = {l->attn_q, l->attn_k, l->attn_v, l->attn_output, l->ffn_gate, l->ffn_up, l->ffn_down};
+        for (size_t j = 0; j < sizeof w / sizeof *w; j++) bytes += w[j]->size;
+    }
+    return bytes;
+}
+
+static void cuda_info(struct backend *b, struct backend_info *out) {
+    size_t free_now = 0, total = 0;
+    cudaSetDevice(b->device);
+    cudaMemGetInfo(&free_now, &total);
+    *out = (struct backend_info){.memory_used = total - free_now, .memory_total = total, .bytes_per_token = bytes_per_token(b->model)};
+    out->kv_bytes_per_token = (uint64_t)b->model->n_layers * 2 * b->model->n_kv_heads * b->model->head_dim * cache_element(b);
+    snprintf(out->device, sizeof out->device, "%.80s", b->properties.name);
+}
+
+static double cuda_read_bandwidth(struct backend *b) {
+    enum { ROUNDS = 5 };
+    cudaEvent_t start, end;
+    double best = 0;
+    if (cudaSetDevice(b->device) != cudaSuccess || cudaEventCreate(&start) != cudaSuccess) return 0;
+    if (cudaEventCreate(&end) == cudaSuccess) {
+        for (int i = 0; i < ROUNDS; i++) {
+            float ms = 0;
+            cudaEventRecord(start, b->stream);
+            cudaError_t code = launch_read(b->stream, b->weights, b->weights_size / 16, b->logits, (uint32_t)b->properties.multiProcessorCount);
+            cudaEventRecord(end, b->stream);
+            if (code != cudaSuccess || cudaEventSynchronize(end) != cudaSuccess || cudaEventElapsedTime(&ms, start, end) != cudaSuccess) break;
+            double rate = (double)b->weights_size / ((double)ms * 1e-3);
+            if (i && rate > best) best = rate;
+        }
+        cudaEventDestroy(end);
+    }
+    cudaEventDestroy(start);
+    return best;
+}
+
+const struct backend_ops backend_cuda = {
+    .name = "cuda",
+    .probe = cuda_probe,
+    .estimate = cuda_estimate,
+    .open = cuda_open,
+    .close = cuda_close,
+    .info = cuda_info,
+    .read_bandwidth = cuda_read_bandwidth,
+    .timeline_new = cuda_timeline_new,
+    .timeline_free = cuda_timeline_free,
+    .timeline_length = cuda_timeline_length,
+    .timeline_ids = cuda_timeline_ids,
+    .timeline_truncate = cuda_timeline_truncate,
+    .timeline_copy = cuda_timeline_copy,
+    .timeline_size = cuda_timeline_size,
+    .timeline_save = cuda_timeline_save,
+    .timeline_load = cuda_timeline_load,
+    .step = cuda_step,
+    .decode_begin = cuda_decode_begin,
+    .decode_next = cuda_decode_next,
+    .decode_end = cuda_decode_end,
+};

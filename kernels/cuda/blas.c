@@ -1,0 +1,146 @@
+#include "kernels/cuda/blas.h"
+
+#include "base/mem.h"
+
+#include <cublasLt.h>
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WORKSPACE = 32 << 20, PLANS = 64 };
+
+/* How one shape is computed: descriptors and the algorithm the library recommends, kept for the next layer. */
+struct plan {
+    uint32_t rows, stride, n;
+    bool bf16;
+    cublasLtMatmulDesc_t product;
+    cublasLtMatrixLayout_t w, x, y;
+    cublasLtMatmulAlgo_t algorithm;
+};
+
+#define FUNCTIONS(X)                                                                                         \
+    X(cublasLtCreate)                                                                                        \
+    X(cublasLtDestroy)                                                                                       \
+    X(cublasLtMatmul)                                                                                        \
+    X(cublasLtMatmulDescCreate)                                                                              \
+    X(cublasLtMatmulDescDestroy)                                                                             \
+    X(cublasLtMatmulDescSetAttribute)                                                                        \
+    X(cublasLtMatrixLayoutCreate)                                                                            \
+    X(cublasLtMatrixLayoutDestroy)                                                                           \
+    X(cublasLtMatmulPreferenceCreate)                                                                        \
+    X(cublasLtMatmulPreferenceDestroy)                                                                       \
+    X(cublasLtMatmulPreferenceSetAttribute)                                                                  \
+    X(cublasLtMatmulAlgoGetHeuristic)
+
+struct blas {
+    void *library;
+    cublasLtHandle_t handle;
+    void *workspace;
+    struct plan plans[PLANS];
+    uint32_t n_plans, next;
+#define X(name) __typeof__(&name) name;
+    FUNCTIONS(X)
+#undef X
+};
+
+static void *open_library(void) {
+    static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"};
+    const char *folder = getenv("LOGITOP_CUDA_LIBRARIES"); /* set by ./run where it fetched the toolkit */
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s%s%s", folder ? folder : "", folder ? "/" : "", names[i]);
+        void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        if (!library && folder) library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        if (library) return library;
+    }
+    return NULL;
+}
+
+struct blas *blas_open(void) {
+    void *library = open_library();
+    if (!library) return NULL;
+    struct blas *blas = xcalloc(1, sizeof *blas);
+    blas->library = library;
+    bool complete = true;
+#define X(name)                                                                                              \
+    *(void **)&blas->name = dlsym(library, #name);                                                           \
+    complete = complete && blas->name;
+    FUNCTIONS(X)
+#undef X
+    if (complete && cudaMalloc(&blas->workspace, WORKSPACE) == cudaSuccess &&
+        blas->cublasLtCreate(&blas->handle) == CUBLAS_STATUS_SUCCESS)
+        return blas;
+    cudaGetLastError(); /* a workspace that does not fit is no error of the caller's */
+    blas_close(blas);
+    return NULL;
+}
+
+static void plan_free(struct blas *blas, struct plan *plan) {
+    if (plan->product) blas->cublasLtMatmulDescDestroy(plan->product);
+    if (plan->w) blas->cublasLtMatrixLayoutDestroy(plan->w);
+    if (plan->x) blas->cublasLtMatrixLayoutDestroy(plan->x);
+    if (plan->y) blas->cublasLtMatrixLayoutDestroy(plan->y);
+    *plan = (struct plan){0};
+}
+
+void blas_close(struct blas *blas) {
+    if (!blas) return;
+    for (uint32_t i = 0; i < blas->n_plans; i++) plan_free(blas, &blas->plans[i]);
+    if (blas->handle) blas->cublasLtDestroy(blas->handle);
+    cudaFree(blas->workspace);
+    dlclose(blas->library);
+    free(blas);
+}
+
+/* The library counts columns first: our rows of W are its columns, so y (rows x n) = W^T x. */
+static int plan_make(struct blas *blas, struct plan *plan, bool bf16, uint32_t rows, uint32_t stride, uint32_t n) {
+    *plan = (struct plan){.rows = rows, .stride = stride, .n = n, .bf16 = bf16};
+    cudaDataType_t type = bf16 ? CUDA_R_16BF : CUDA_R_16F;
+    cublasOperation_t transposed = CUBLAS_OP_T;
+    size_t workspace = WORKSPACE;
+    cublasLtMatmulPreference_t preference = NULL;
+    cublasLtMatmulHeuristicResult_t best;
+    int found = 0;
+    int code = (int)blas->cublasLtMatmulDescCreate(&plan->product, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    if (!code) code = (int)blas->cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed);
+    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->w, type, stride, rows, stride);
+    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->x, type, stride, n, stride);
+    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->y, CUDA_R_32F, rows, n, rows);
+    if (!code) code = (int)blas->cublasLtMatmulPreferenceCreate(&preference);
+    if (!code)
+        code = (int)blas->cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
+    if (!code)
+        code = (int)blas->cublasLtMatmulAlgoGetHeuristic(blas->handle, plan->product, plan->w, plan->x, plan->y, plan->y, preference, 1, &best, &found);
+    if (!code && found < 1) code = CUBLAS_STATUS_NOT_SUPPORTED;
+    if (!code) plan->algorithm = best.algo;
+    if (preference) blas->cublasLtMatmulPreferenceDestroy(preference);
+    return code;
+}
+
+static struct plan *plan_find(struct blas *blas, bool bf16, uint32_t rows, uint32_t stride, uint32_t n, int *code) {
+    for (uint32_t i = 0; i < blas->n_plans; i++) {
+        struct plan *p = &blas->plans[i];
+        if (p->rows == rows && p->stride == stride && p->n == n && p->bf16 == bf16) return p;
+    }
+    struct plan *plan = &blas->plans[blas->next];
+    plan_free(blas, plan);
+    *code = plan_make(blas, plan, bf16, rows, stride, n);
+    if (*code) {
+        plan_free(blas, plan);
+        return NULL;
+    }
+    blas->next = (blas->next + 1) % PLANS;
+    if (blas->n_plans < PLANS) blas->n_plans++;
+    return plan;
+}
+
+int blas_product(struct blas *blas, cudaStream_t stream, bool bf16, const void *w, const void *x, uint32_t rows, uint32_t stride,
+                 uint32_t n, float *y) {
+    int code = 0;
+    struct plan *plan = plan_find(blas, bf16, rows, stride, n, &code);
+    if (!plan) return code;
+    const float one = 1, zero = 0;
+    return (int)blas->cublasLtMatmul(blas->handle, plan->product, &one, w, plan->w, x, plan->x, &zero, y, plan->y, y, plan->y,
+                                     &plan->algorithm, blas->workspace, WORKSPACE, stream);
+}

@@ -1,0 +1,20 @@
+/* Matrix products on the matrix units, by cuBLASLt. The library is opened with dlopen when a device is first used: linked, it
+ * would add 150 MB and a second to every start, and be missing on machines without a GPU. */
+#ifndef LOGITOP_KERNELS_CUDA_BLAS_H
+#define LOGITOP_KERNELS_CUDA_BLAS_H
+
+#include <cuda_runtime_api.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct blas;
+
+struct blas *blas_open(void); /* NULL where there is no such library */
+void blas_close(struct blas *blas);
+
+/* y[n][rows] = x[n][stride] W[rows][stride] transposed, F32 sums and result; x and W in F16, or BF16. `stride` elements a row of both,
+ * a multiple of 8. 0, or a nonzero code of the library. */
+int blas_product(struct blas *blas, cudaStream_t stream, bool bf16, const void *w, const void *x, uint32_t rows, uint32_t stride,
+                 uint32_t n, float *y);
+
+#endif

@@ -1,0 +1,107 @@
+/* Inside of the CUDA backend, shared by its C files. */
+#ifndef LOGITOP_KERNELS_CUDA_DEVICE_H
+#define LOGITOP_KERNELS_CUDA_DEVICE_H
+
+#include "kernels/backend.h"
+#include "kernels/cuda/blas.h"
+#include "kernels/cuda/decode_kernels.h"
+#include "kernels/cuda/kernels.h"
+
+#include <cuda_runtime_api.h>
+
+/* Turn a failed call into an error. STATUS_MEMORY for an allocation, which leaves the device usable; STATUS_DEVICE for
+ * everything else. The sticky state of the last error is cleared where that is possible. */
+int cuda_failed(struct err *err, cudaError_t code, const char *what);
+
+#define CUDA_TRY(call)                                                                                       \
+    do {                                                                                                     \
+        cudaError_t cuda_code = (call);                                                                      \
+        if (cuda_code != cudaSuccess) return cuda_failed(err, cuda_code, #call);                             \
+    } while (0)
+
+/* A vector of F32 on the device, NULL where the architecture has none. */
+typedef float *device_vector;
+
+struct device_layer {
+    device_vector attn_norm, ffn_norm, q_bias, k_bias, v_bias, q_norm, k_norm;
+    struct device_matrix q, k, v, o, gate, up, down;
+    /* 16-bit copies for the matrix units, NULL where there is no room for them or no need */
+    void *q16, *k16, *v16, *o16, *gate16, *up16, *down16;
+};
+
+enum { CHUNK = 512 /* positions a prefill step works on together */ };
+
+struct backend { /* of kernels/backend.h */
+    const struct model_view *model;
+    int device;
+    struct cudaDeviceProp properties;
+    cudaStream_t stream;
+    bool exact;
+    struct blas *blas; /* NULL: no library of matrix products, or exact */
+    int half_type;     /* DTYPE_F16, or DTYPE_BF16 for BF16 files: what the matrix units are fed */
+
+    struct device_matrix token_embd, output; /* output may share the planes of token_embd */
+    device_vector output_norm, rope_freq;
+    struct device_layer *layers;
+    struct rope_args rope; /* but q_norm and k_norm, which are a layer's */
+    void *weights;         /* one allocation that all planes, copies and vectors are cut from */
+    size_t weights_size, weights_used;
+
+    /* Work space of a step, CHUNK positions. */
+    void *work;
+    int32_t *ids;
+    float *x, *normed, *q, *k, *v, *attn, *gate, *up, *h, *row_scale, *logits; /* logits: [n_rows], one position */
+    void *narrow, *scratch16; /* activations in 16 bits; a matrix in 16 bits where there are no copies */
+    float *host_logits; /* pinned [n_rows] */
+    struct decode_buffers *decode; /* of decode.c */
+    struct sample_scratch *scratch; /* for what is sampled on the host */
+};
+
+struct timeline {
+    struct backend *backend;
+    uint32_t n_ctx, length;
+    int32_t *ids; /* [n_ctx], host */
+    void *cache;  /* [n_layers] keys and values */
+    cudaGraphExec_t graph; /* of a decode step on this cache; NULL until first wanted */
+};
+
+struct cache_layer timeline_layer(const struct timeline *timeline, uint32_t layer);
+size_t cache_element(const struct backend *backend);
+
+/* weights.c: lay out, upload and pack everything a model has. */
+int weights_check(const struct model_view *model, struct err *err);          /* refuses what cannot run, by tensor */
+int weights_size(const struct model_view *model, bool exact, size_t *planes, size_t *copies, struct err *err);
+int weights_load(struct backend *backend, bool copies, progress_fn progress, void *ctx, struct err *err);
+
+/* forward.c: the steps of the model over n positions from `first`, n <= CHUNK. ids are in backend->ids already. */
+struct forward_request {
+    uint32_t first, n;
+    trace_fn trace;
+    void *ctx;
+    const atomic_bool *stop;
+};
+int forward(struct timeline *timeline, const struct forward_request *request, struct err *err);
+/* Logits of position i of the last forward() into backend->logits. */
+int forward_logits(struct backend *backend, uint32_t i, struct err *err);
+
+/* timeline.c */
+int cuda_timeline_new(struct backend *backend, uint32_t n_ctx, struct timeline **out, struct err *err);
+void cuda_timeline_free(struct timeline *timeline);
+uint32_t cuda_timeline_length(const struct timeline *timeline);
+const int32_t *cuda_timeline_ids(const struct timeline *timeline);
+void cuda_timeline_truncate(struct timeline *timeline, uint32_t n);
+int cuda_timeline_copy(struct timeline *to, const struct timeline *from, uint32_t n, struct err *err);
+size_t cuda_timeline_size(const struct timeline *timeline, uint32_t n);
+int cuda_timeline_save(const struct timeline *timeline, uint32_t n, void *to, struct err *err);
+int cuda_timeline_load(struct timeline *timeline, const void *from, size_t size, struct err *err);
+
+/* step.c and decode.c */
+int cuda_step(struct timeline *timeline, const struct step_request *request, struct err *err);
+size_t decode_memory(const struct model_view *model); /* bytes on the device */
+int decode_memory_new(struct backend *backend, struct err *err);
+void decode_memory_free(struct backend *backend);
+int cuda_decode_begin(struct timeline *timeline, const struct decode_request *request, struct decode **out, struct err *err);
+int cuda_decode_next(struct decode *decode, struct step_result *out, struct err *err);
+void cuda_decode_end(struct decode *decode, uint32_t keep);
+
+#endif

@@ -1,0 +1,63 @@
+/* Small pieces that several kernels share: sums over a warp and a block, the norm and the rotation of one head, the gate. */
+#pragma once
+
+#include "kernels/cuda/kernels.h"
+
+enum { HEAD_DIM_MAX = 256 };
+
+__device__ __forceinline__ float warp_sum(float v) {
+#pragma unroll
+    for (int m = 16; m; m >>= 1) v += __shfl_xor_sync(~0u, v, m);
+    return v;
+}
+__device__ __forceinline__ float warp_max(float v) {
+#pragma unroll
+    for (int m = 16; m; m >>= 1) v = fmaxf(v, __shfl_xor_sync(~0u, v, m));
+    return v;
+}
+
+/* All threads of a block (a multiple of 32, at most 1024) call these and get the same value. Two calls need no barrier between. */
+__device__ __forceinline__ float block_sum(float v) {
+    __shared__ float part[32];
+    v = warp_sum(v);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
+    __syncthreads();
+    return warp_sum(threadIdx.x % 32 < blockDim.x / 32 ? part[threadIdx.x % 32] : 0);
+}
+__device__ __forceinline__ float block_max(float v) {
+    __shared__ float part[32];
+    v = warp_max(v);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
+    __syncthreads();
+    return warp_max(threadIdx.x % 32 < blockDim.x / 32 ? part[threadIdx.x % 32] : -INFINITY);
+}
+
+__device__ __forceinline__ float silu(float x) { return x / (1.0f + expf(-x)); }
+
+/* One warp, a head in shared memory: x / rms(x) * weight, as qwen3 does before the rotation. weight NULL: nothing. */
+__device__ __forceinline__ void head_norm(float *head, const float *weight, const rope_args &rope, uint32_t lane) {
+    if (!weight) return;
+    float sum = 0;
+    for (uint32_t e = lane; e < rope.head_dim; e += 32) sum += head[e] * head[e];
+    float scale = rsqrtf(warp_sum(sum) / (float)rope.head_dim + rope.eps);
+    for (uint32_t e = lane; e < rope.head_dim; e += 32) head[e] = head[e] * scale * weight[e];
+    __syncwarp();
+}
+
+/* One warp: rotate the first rope_dim elements of a head by position * freq (RoPE, arXiv 2104.09864). */
+__device__ __forceinline__ void head_rotate(float *head, const rope_args &rope, uint32_t position, uint32_t lane) {
+    uint32_t half = rope.rope_dim / 2;
+    for (uint32_t i = lane; i < half; i += 32) {
+        float s, c;
+        sincosf((float)position * rope.freq[i], &s, &c);
+        s *= rope.magnitude;
+        c *= rope.magnitude;
+        uint32_t one = rope.neighbours ? 2 * i : i, two = rope.neighbours ? 2 * i + 1 : i + half;
+        float x = head[one], y = head[two];
+        head[one] = x * c - y * s;
+        head[two] = x * s + y * c;
+    }
+    __syncwarp();
+}

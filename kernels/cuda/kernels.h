@@ -1,0 +1,87 @@
+/* The kernels of the CUDA backend as C sees them: every function here enqueues work on a stream and returns at once.
+ *
+ * Weights are kept in planes (kernels/cuda/layout.cuh), activations in F32. A matrix has `rows` outputs and `cols` inputs; a row is
+ * cut into blocks of 32 inputs. All pointers are device pointers unless a name says host. */
+#ifndef LOGITOP_KERNELS_CUDA_KERNELS_H
+#define LOGITOP_KERNELS_CUDA_KERNELS_H
+
+#include "kernels/dtype.h"
+#include "kernels/sampling.h"
+
+#include <cuda_runtime_api.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A matrix in planes. Each plane holds, row after row, one entry a block (`super`: one entry a run of 8 blocks). Planes that a
+ * type does not have are NULL. Float types have only `low`: rows of 32 * blocks elements, zero beyond cols. */
+struct device_matrix {
+    int type; /* enum dtype */
+    uint32_t rows, cols, blocks, supers;
+    void *low, *high, *scale, *super;
+};
+
+/* Bytes a block in each plane; 0: the type has no such plane. */
+struct plane_sizes {
+    uint32_t low, high, scale, super;
+};
+struct plane_sizes plane_sizes(int type);
+
+/* From `raw`, n_rows rows as they are in the file, to rows first_row and on of the matrix. */
+cudaError_t launch_pack(cudaStream_t stream, struct device_matrix to, const void *raw, uint32_t first_row, uint32_t n_rows);
+
+/* All of a matrix as F16 or BF16 (type says which), rows of 32 * blocks elements, for the matrix units. */
+cudaError_t launch_to_16bit(cudaStream_t stream, struct device_matrix from, void *to, int type);
+
+/* ---- many positions: [n][...] arrays, one row a position ---- */
+
+/* out[i] = row ids[i] of the matrix. */
+cudaError_t launch_embed(cudaStream_t stream, struct device_matrix table, const int32_t *ids, uint32_t n, float *out);
+
+/* out = x / rms(x) * weight over rows of `cols`; n rows. */
+cudaError_t launch_norm(cudaStream_t stream, const float *x, const float *weight, float eps, uint32_t cols, uint32_t n, float *out);
+
+/* y[i] = W x[i] (+ bias) (+ y[i] if add), in F32, the sum of an output in an order that does not depend on n. */
+cudaError_t launch_product_exact(cudaStream_t stream, struct device_matrix w, const float *x, const float *bias, int add,
+                                 uint32_t n, float *y);
+
+/* Heads of q and k: optional norm over the head (weights [head_dim] or NULL), then rotation; k and v go into the cache at positions
+ * first + i. q and k stay in place, rotated. `normed_q` / `normed_k`, if not NULL, get the values before the rotation (trace). */
+struct rope_args {
+    uint32_t n_heads, n_kv_heads, head_dim, rope_dim;
+    int neighbours; /* pairs (2i, 2i+1) instead of (i, i + d/2) */
+    float magnitude, eps;
+    const float *freq; /* [rope_dim / 2] */
+    const float *q_norm, *k_norm;
+};
+/* A layer's cache: keys then values, each [n_kv_heads][n_ctx][head_dim], F32 if wide else F16. */
+struct cache_layer {
+    void *k, *v;
+    uint32_t n_ctx;
+    int wide;
+};
+cudaError_t launch_rope_append(cudaStream_t stream, struct rope_args rope, struct cache_layer cache, float *q, float *k,
+                               const float *v, uint32_t first, uint32_t n, float *normed_q, float *normed_k);
+
+/* out[i] = attention of position first + i over positions 0..first + i. weights: NULL or [n_heads][n][first + n] (trace). */
+cudaError_t launch_attention(cudaStream_t stream, struct rope_args rope, struct cache_layer cache, const float *q, uint32_t first,
+                             uint32_t n, float *out, float *weights);
+
+cudaError_t launch_silu_mul(cudaStream_t stream, const float *gate, const float *up, size_t n, float *out);
+cudaError_t launch_add_rows(cudaStream_t stream, const float *from, const float *row_scale, const float *bias, uint32_t cols, uint32_t n,
+                            int add, float *to); /* to (+)= from * row_scale[row] + bias */
+/* F16 (or BF16) copy of rows for the matrix units, each row divided by row_scale so that nothing overflows. Padded to `stride`. */
+cudaError_t launch_rows_to_16bit(cudaStream_t stream, const float *x, uint32_t cols, uint32_t stride, uint32_t n, int type, void *to,
+                                 float *row_scale);
+
+/* Read n 16-byte words and do nothing with them: what the memory gives. `sink` is never written. */
+cudaError_t launch_read(cudaStream_t stream, const void *from, size_t n, float *sink, uint32_t multiprocessors);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
