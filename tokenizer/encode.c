@@ -1,0 +1,261 @@
+#include "base/buf.h"
+#include "base/mem.h"
+#include "tokenizer/chars.h"
+#include "tokenizer/internal.h"
+#include "tokenizer/normalize.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEXT_LIMIT = 1 << 30, WORD_LIMIT = 1 << 26, WHOLE_WORD = 1024 };
+
+/* Words met before in this call, with their ids: short ones in few pieces, which is nearly all of a text. One
+ * entry is a cache line; a word has one place, and the last one to come has it. */
+enum { CACHE_WORD = 15, CACHE_IDS = 11, CACHE_MIN = 64, CACHE_MAX = 16384 };
+
+struct cache_key {
+    uint64_t low, high; /* the bytes of the word; its length in the uppermost */
+};
+
+struct cache_entry {
+    struct cache_key key; /* 0: free */
+    int32_t n;
+    int32_t ids[CACHE_IDS];
+};
+
+struct encoder {
+    const struct tokenizer *tokenizer;
+    struct ids *out;
+    struct merge_space space;
+    struct cache_entry *cache;
+    size_t cache_mask;        /* 0: no cache */
+    const char *readable_end; /* up to here text may be read beyond the word in hand */
+    bool space_first;         /* a space is to be put before the next word */
+    bool too_long;            /* a word was beyond WORD_LIMIT */
+};
+
+static inline struct cache_key make_key(const char *word, size_t len, const char *readable_end) {
+    struct cache_key key = {0};
+    if ((size_t)(readable_end - word) >= 16) {
+        memcpy(&key, word, 16);
+        if (len < 8) {
+            key.low &= ((uint64_t)1 << (8 * len)) - 1;
+            key.high = 0;
+        } else {
+            key.high &= ((uint64_t)1 << (8 * (len - 8))) - 1;
+        }
+    } else {
+        memcpy(&key, word, len);
+    }
+    key.high |= (uint64_t)len << 56;
+    return key;
+}
+
+static inline size_t key_place(struct cache_key key, size_t mask) {
+    __uint128_t p = (__uint128_t)(key.low ^ 0xA0761D6478BD642Fu) * (key.high ^ 0xE7037ED1A0B428DBu);
+    return ((uint64_t)p ^ (uint64_t)(p >> 64)) & mask;
+}
+
+static size_t byte_symbols(const struct tokenizer *t, const char *word, size_t len, int32_t *symbols) {
+    size_t n = 0;
+    for (size_t i = 0; i < len; i++) {
+        int32_t id = t->byte_ids[(unsigned char)word[i]];
+        if (id >= 0) symbols[n++] = id;
+    }
+    return n;
+}
+
+/* Characters that are tokens, else their bytes. */
+static size_t char_symbols(const struct encoder *e, const char *word, size_t len, int32_t *symbols) {
+    const struct tokenizer *t = e->tokenizer;
+    size_t n = 0, char_len;
+    if (e->space_first && t->space_id >= 0) symbols[n++] = t->space_id;
+    for (size_t at = 0; at < len; at += char_len) {
+        char_decode(word + at, len - at, &char_len);
+        int32_t id = word[at] == ' ' ? t->space_id : text_token(t, word + at, char_len);
+        if (id >= 0)
+            symbols[n++] = id;
+        else
+            n += byte_symbols(t, word + at, char_len, symbols + n);
+    }
+    return n;
+}
+
+/* The token that a whole word is, where that counts before any merge. */
+static int32_t whole_word(const struct tokenizer *t, const char *word, size_t len) {
+    char letters[2 * WHOLE_WORD];
+    if (t->kind == KIND_GEMMA4) return word[0] == '\n' ? text_token(t, word, len) : -1;
+    if (t->kind != KIND_BYTES || !t->pre->ignore_merges || len > WHOLE_WORD) return -1;
+    size_t n = 0;
+    for (size_t i = 0; i < len; i++) n += byte_letter((unsigned char)word[i], letters + n);
+    return text_token(t, letters, n);
+}
+
+static void encode_uncached(struct encoder *e, const char *word, size_t len) {
+    const struct tokenizer *t = e->tokenizer;
+    int32_t whole = whole_word(t, word, len);
+    if (whole >= 0) {
+        ids_add(e->out, whole);
+        return;
+    }
+    if (len > WORD_LIMIT) {
+        e->too_long = true;
+        return;
+    }
+    int32_t *symbols = merge_symbols(&e->space, len + 1);
+    size_t n =
+        t->kind == KIND_BYTES ? byte_symbols(t, word, len, symbols) : char_symbols(e, word, len, symbols);
+    n = merge_run(&t->merges, &e->space, n);
+    for (size_t i = 0; i < n; i++) ids_add(e->out, e->space.id[i]);
+}
+
+static void encode_word(void *context, const char *word, size_t len) {
+    struct encoder *e = context;
+    if (len > CACHE_WORD || !e->cache || e->space_first) {
+        encode_uncached(e, word, len);
+        return;
+    }
+    struct cache_key key = make_key(word, len, e->readable_end);
+    struct cache_entry *entry = &e->cache[key_place(key, e->cache_mask)];
+    struct ids *out = e->out;
+    if (entry->key.low != key.low || entry->key.high != key.high) {
+        size_t before = out->n;
+        encode_uncached(e, word, len);
+        size_t n = out->n - before;
+        if (n > CACHE_IDS) return;
+        entry->key = key;
+        entry->n = (int32_t)n;
+        if (n > 0) memcpy(entry->ids, out->at + before, n * sizeof *entry->ids);
+        return;
+    }
+    grow_array(&out->at, &out->cap, out->n + CACHE_IDS, sizeof *out->at);
+    memcpy(out->at + out->n, entry->ids, sizeof entry->ids);
+    out->n += (size_t)entry->n;
+}
+
+/* A line of a text whose tokens hold spaces: words that begin with their spaces, cut only where no token
+ * could reach across. */
+static void encode_spaced(struct encoder *e, const char *text, size_t len) {
+    const struct tokenizer *t = e->tokenizer;
+    size_t from = 0, at = 0;
+    while (at < len) {
+        const char *space = memchr(text + at, ' ', len - at);
+        size_t cut = space ? (size_t)(space - text) : len;
+        at = cut + 1;
+        if (cut == len ||
+            (cut > from && text[cut - 1] != ' ' && !t->joins_space[(unsigned char)text[cut - 1]] &&
+             (cut - from < 3 || memcmp(text + cut - 3, SPACE_MARK, 3) != 0))) {
+            encode_word(e, text + from, cut - from);
+            e->space_first = false;
+            from = cut;
+        }
+    }
+    if (from < len) encode_word(e, text + from, len - from);
+    e->space_first = false;
+}
+
+/* gemma4: lines and runs of newlines. */
+static void encode_lines(struct encoder *e, const char *text, size_t len) {
+    for (size_t at = 0, end; at < len; at = end) {
+        const char *newline = memchr(text + at, '\n', len - at);
+        end = newline ? (size_t)(newline - text) : len;
+        if (end > at) {
+            encode_spaced(e, text + at, end - at);
+        } else {
+            while (end < len && text[end] == '\n') end++;
+            encode_word(e, text + at, end - at);
+        }
+    }
+}
+
+/* The text between two added tokens. */
+static void encode_text(struct encoder *e, const char *text, size_t len) {
+    const struct tokenizer *t = e->tokenizer;
+    if (len == 0) return;
+    if (t->kind != KIND_BYTES) {
+        if (t->kind == KIND_GEMMA4)
+            encode_lines(e, text, len);
+        else
+            encode_spaced(e, text, len);
+        return;
+    }
+    struct buf normal = {0};
+    if (t->pre->nfc && normalize_nfc(text, len, &normal)) {
+        const char *end = e->readable_end;
+        e->readable_end = normal.data + normal.len;
+        pre_tokenize(t->pre, normal.data, normal.len, encode_word, e);
+        e->readable_end = end;
+    } else {
+        pre_tokenize(t->pre, text, len, encode_word, e);
+    }
+    buf_free(&normal);
+}
+
+/* A stretch of the whole text where added tokens may be, or not. */
+struct stretch {
+    size_t end;
+    bool added;
+};
+
+static void encode_stretches(struct encoder *e, const char *text, const struct stretch *stretches, size_t n,
+                             bool control) {
+    const struct tokenizer *t = e->tokenizer;
+    size_t at = 0, from = 0, matched;
+    e->space_first = t->space_prefix;
+    for (size_t i = 0; i < n; at = stretches[i++].end) {
+        size_t end = stretches[i].end;
+        if (!stretches[i].added) continue;
+        for (; (at = added_next(&t->added, text, at, end)) < end; at++) {
+            int32_t id = added_match(t, text + at, end - at, control, &matched);
+            if (id < 0) continue;
+            encode_text(e, text + from, at - from);
+            ids_add(e->out, id);
+            e->space_first = t->space_prefix;
+            from = at + matched;
+            at = from - 1;
+        }
+    }
+    encode_text(e, text + from, at - from);
+}
+
+static void make_cache(struct encoder *e, size_t len) {
+    size_t n = CACHE_MIN;
+    while (n < CACHE_MAX && n < len / 16) n *= 2;
+    if (len < 2 * CACHE_WORD) return;
+    e->cache = xcalloc(n, sizeof *e->cache);
+    e->cache_mask = n - 1;
+}
+
+int tokenizer_encode(const struct tokenizer *tokenizer, const struct segment *segments, size_t n_segments,
+                     enum added_tokens mode, struct ids *out, struct err *err) {
+    struct stretch *stretches = xcalloc(n_segments + 1, sizeof *stretches);
+    struct buf joined = {0};
+    size_t n = 0, len = 0;
+    for (size_t i = 0; i < n_segments; i++) {
+        if (segments[i].len > TEXT_LIMIT - len) {
+            free(stretches);
+            return err_set(err, STATUS_USAGE, "the text is longer than %d bytes", TEXT_LIMIT);
+        }
+        len += segments[i].len;
+        bool added = mode != ADDED_BY_ORIGIN || segments[i].from_template;
+        if (n == 0 || stretches[n - 1].added != added) stretches[n++].added = added;
+        stretches[n - 1].end = len;
+    }
+    const char *text = n_segments == 1 ? segments[0].bytes : NULL;
+    if (n_segments > 1) {
+        buf_reserve(&joined, len);
+        for (size_t i = 0; i < n_segments; i++)
+            if (segments[i].len) buf_append(&joined, segments[i].bytes, segments[i].len);
+        text = joined.data;
+    }
+    struct encoder e = {.tokenizer = tokenizer, .out = out, .readable_end = text + len};
+    make_cache(&e, len);
+    if (len > 0) encode_stretches(&e, text, stretches, n, mode != ADDED_PLAIN);
+    merge_space_free(&e.space);
+    free(e.cache);
+    free(stretches);
+    buf_free(&joined);
+    if (e.too_long)
+        return err_set(err, STATUS_USAGE, "a word of the text is longer than %d bytes", WORD_LIMIT);
+    return STATUS_OK;
+}
