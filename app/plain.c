@@ -210,7 +210,7 @@ static int wait_for_answer(struct answer *answer, struct err *err) {
 
 /* Signals and a reader that went away have exit codes of their own and need no words. */
 static int quiet_exit_code(const struct answer *answer, int status) {
-    if (signals_ending() && (status == STATUS_STOPPED || answer->exit_code || answer->out.terminal)) return signals_exit_code(signals_ending());
+    if (signals_ending() && (status < 0 || answer->exit_code)) return signals_exit_code(signals_ending());
     if (status < 0 && answer->out.reader_gone) return signals_exit_code(SIGPIPE);
     return status < 0 ? status : answer->exit_code;
 }

@@ -1,0 +1,25 @@
+# bash completion for logitop. Commands and options come from the program's own help, so they are always its own.
+_logitop() {
+    local program=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    local command=${COMP_WORDS[1]} commands help
+    commands=$("$program" --help 2>/dev/null | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
+    case $before in
+    --device) COMPREPLY=($(compgen -W "auto cpu cuda" -- "$word")) && return ;;
+    --color) COMPREPLY=($(compgen -W "auto always never" -- "$word")) && return ;;
+    --positions) COMPREPLY=($(compgen -W "all last" -- "$word")) && return ;;
+    esac
+    if [[ $word == -* ]]; then
+        if [[ " $(echo $commands) " == *" $command "* ]]; then
+            help=$("$program" "$command" --help 2>/dev/null)
+        else
+            help=$("$program" --help-all 2>/dev/null | sed '2,$ { /^Usage:/,$d }')
+        fi
+        COMPREPLY=($(compgen -W "$(sed -n 's/^ *\(-[a-z], \)\{0,1\}\(--[a-z-]*\).*/\2/p' <<<"$help")" -- "$word"))
+        return
+    fi
+    COMPREPLY=($(compgen -f -- "$word"))
+    if ((COMP_CWORD == 1)); then
+        COMPREPLY+=($(compgen -W "$commands" -- "$word"))
+    fi
+}
+complete -o filenames -F _logitop logitop
