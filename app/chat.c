@@ -112,6 +112,7 @@ int chat_new(struct chat *chat, struct err *err) {
     conversation_clear(&chat->conversation);
     chat->settings.sampling.attempt = 0;
     chat->has_stats = false;
+    if (chat->state != CHAT_FAILED) chat->error.code = STATUS_OK;
     chat->stats = (struct engine_stats){0};
     if (chat->system.len) conversation_system(&chat->conversation, chat->system.data, chat->system.len);
     return STATUS_OK;
@@ -152,7 +153,7 @@ static void write_note(struct chat *chat, const struct engine_event *event) {
     static const char *const marks[] = {[ENGINE_END] = "",
                                         [ENGINE_LIMIT] = "[token limit, /continue goes on]  ",
                                         [ENGINE_STOPPED] = "[stopped, /continue goes on]  ",
-                                        [ENGINE_CONTEXT_FULL] = "[context full: /new or /drop]  ",
+                                        [ENGINE_CONTEXT_FULL] = "[context full]  ",
                                         [ENGINE_ERROR] = "[failed]  "};
     buf_clear(&answer->note);
     buf_printf(&answer->note, "%s%u token%s", marks[event->done.reason], stats->tokens, stats->tokens == 1 ? "" : "s");
@@ -161,10 +162,12 @@ static void write_note(struct chat *chat, const struct engine_event *event) {
         buf_printf(&answer->note, "  prompt %u (%u cached)", stats->prompt_tokens, stats->cached_tokens);
 }
 
-/* Not a word was said: the question goes back to where it can be changed, unless it was there before. */
+/* Not a word was said: the question goes back to where it can be changed. Where the context is full it stays, so that
+ * dropping old turns is all it takes to go on. */
 static void take_back(struct chat *chat) {
     struct conversation *conversation = &chat->conversation;
     conversation_remove_last(conversation);
+    if (chat->reason == ENGINE_CONTEXT_FULL) return;
     struct said *question = conversation_last(conversation);
     if (question && question->by == SAID_BY_USER && conversation->messages[conversation->n - 1] == question) {
         buf_clear(&chat->returned);
@@ -179,7 +182,10 @@ static void on_done(struct chat *chat, const struct engine_event *event) {
     chat->stats = event->done.stats;
     chat->has_stats = true;
     if (chat->state != CHAT_FAILED) chat->state = CHAT_IDLE;
-    if (event->done.reason == ENGINE_ERROR || event->done.reason == ENGINE_CONTEXT_FULL) chat->error = event->error;
+    if (event->done.reason == ENGINE_ERROR) chat->error = event->error;
+    if (event->done.reason == ENGINE_CONTEXT_FULL)
+        err_set(&chat->error, STATUS_CONTEXT_FULL, "%s; /new starts over, /drop forgets the oldest turns and goes on",
+                *event->error.text ? event->error.text : "the context is full");
     chat->answer->open = false;
     write_note(chat, event);
     bool wordless = !chat->continuing && chat->answer->n_tokens == 0;

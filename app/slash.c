@@ -52,9 +52,9 @@ static int run_drop(struct chat *chat, const char *arguments, struct slash_resul
     (void)arguments;
     unsigned n;
     int status = chat_drop(chat, &n, err);
-    if (status == STATUS_OK)
-        snprintf(result->line, sizeof result->line, "%u old turn%s no longer sent; /continue goes on", n, n == 1 ? "" : "s");
-    return status;
+    if (status < 0) return status;
+    snprintf(result->line, sizeof result->line, "%u old turn%s no longer sent", n, n == 1 ? "" : "s");
+    return chat->reason == ENGINE_CONTEXT_FULL ? chat_continue(chat, err) : STATUS_OK;
 }
 
 static int run_system(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
@@ -99,7 +99,7 @@ static const struct slash table[] = {
     {"continue", "", "go on with an answer that was cut", run_continue},
     {"regen", "", "another answer to the last question", run_regenerate},
     {"new", "", "a new chat", run_new},
-    {"drop", "", "forget the oldest turns when the context is full", run_drop},
+    {"drop", "", "forget the oldest turns, and go on if the context was full", run_drop},
     {"system", "[TEXT]", "set the system message; without TEXT take it away", run_system},
     {"set", "[NAME [VALUE]]", "show or change settings: /set temp 0.5", run_set},
     {"stats", "", "model, context, speed of the last answer", run_stats},
