@@ -18,7 +18,9 @@ static int write_report(const struct buf *report, struct err *err) {
     struct out out;
     out_open(&out, STDOUT_FILENO);
     int status = out_text(&out, report->data, report->len, err);
-    return status < 0 ? status : out_end(&out, err);
+    if (status == STATUS_OK) status = out_end(&out, err);
+    out_close(&out);
+    return status;
 }
 
 /* ---- tokenize ---- */

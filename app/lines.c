@@ -157,6 +157,7 @@ int plain_lines(struct options *options, struct err *err) {
     status = run(&lines, err);
     if (status == STATUS_OK) out_end(&lines.out, NULL);
     chat_close(&lines.chat);
+    out_close(&lines.out);
     buf_free(&lines.input);
     /* A terminal that went away says so by a signal and by failing writes, in any order. */
     if (status < 0 && signals_ending()) return signals_exit_code(signals_ending());

@@ -49,6 +49,8 @@ int out_end(struct out *out, struct err *err) {
     return status;
 }
 
+void out_close(struct out *out) { buf_free(&out->filter.held); }
+
 void out_error(const char *fmt, ...) {
     struct buf clean = {0};
     char text[1024];

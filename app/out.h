@@ -21,6 +21,7 @@ void out_open(struct out *out, int fd);
 int out_text(struct out *out, const char *text, size_t len, struct err *err);  /* what a model said */
 int out_bytes(struct out *out, const char *bytes, size_t len, struct err *err); /* as it is: JSON lines */
 int out_end(struct out *out, struct err *err); /* what the sanitiser held back, and on a terminal the end of the line */
+void out_close(struct out *out);               /* frees what was never written; the descriptor stays open */
 
 /* One line of the program's own on standard error: "logitop: ...", sanitised. */
 __attribute__((format(printf, 1, 2))) void out_error(const char *fmt, ...);

@@ -227,6 +227,7 @@ int plain_answer(struct options *options, struct err *err) {
     int exit_code = quiet_exit_code(&answer, status);
     clear_progress(&answer);
     answer.engine->ops->close(answer.engine);
+    out_close(&answer.out);
     buf_free(&answer.text);
     buf_free(&answer.said);
     json_decref(answer.tokens);
