@@ -1,34 +1,45 @@
 /* The decode loop. One step is a chain of fused kernels that take the id and the position from device memory, captured once as a graph:
  *     embed | per layer: norm + q, k, v | head norm, rotation, cache, attention | output + residual | norm + gate, up, silu |
- *     down + residual | norm + logits
+ *     down + residual | norm + logits | sample, feed back
+ * Steps are queued a few ahead of what was asked for; records come back through a ring in pinned memory.
  * With --exact, or for shapes the fused kernels do not take, a step runs forward() for one position instead. */
 #include "kernels/cuda/device.h"
 
 #include "base/mem.h"
 #include "kernels/cpu/sample.h"
 
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-struct decode_state { /* on the device */
-    int32_t id;
-    uint32_t position;
-};
+enum { AHEAD = 3 /* steps that are queued before their results are taken */ };
 
 struct decode_buffers { /* of a backend */
     struct decode_state *state;
-    struct decode_state *next; /* pinned: what the host feeds */
+    struct decode_state *host_state; /* pinned: what a run begins with */
     float *partial;
     uint32_t *arrived;
     uint32_t splits;
+    struct sample_order *order, *host_order;
+    struct sample_scratch_device *scratch;
+    struct sample_record *ring; /* pinned, mapped */
+};
+
+/* How the steps of a run are made. */
+enum decode_way {
+    WAY_DEVICE,  /* a graph that samples and feeds back by itself */
+    WAY_HOST,    /* a graph that ends in logits: chains that need the whole vocabulary */
+    WAY_FORWARD, /* no graph: --exact, and shapes the fused kernels do not take */
 };
 
 struct decode {
     struct timeline *timeline;
     struct decode_request request;
-    cudaGraphExec_t graph; /* NULL: forward() */
-    int32_t id;            /* fed next */
-    uint32_t given;
-    uint32_t fed;          /* timeline length while the run goes on */
+    enum decode_way way;
+    int32_t id;         /* fed by the step whose result is given next */
+    uint32_t first;     /* timeline length at the beginning */
+    uint32_t given;     /* results taken */
+    uint32_t launched;  /* WAY_DEVICE: steps queued */
 };
 
 /* ---- memory that does not depend on the context ---- */
@@ -43,8 +54,18 @@ enum { MANY = 1 << 20, MULTIPROCESSORS_MAX = 256 };
 size_t decode_memory(const struct model_view *m) {
     struct rope_args shape = shape_of(m);
     return decode_attention_partial(shape, decode_attention_splits(shape, MANY, MULTIPROCESSORS_MAX)) +
-           decode_attention_blocks(shape) * sizeof(uint32_t) + sizeof(struct decode_state);
+           decode_attention_blocks(shape) * sizeof(uint32_t) + sizeof(struct decode_state) + sizeof(struct sample_order) +
+           sizeof(struct sample_scratch_device);
 }
+
+static int allocate(void **to, size_t size, bool host, struct err *err) {
+    if (host) CUDA_TRY(cudaHostAlloc(to, size, cudaHostAllocMapped));
+    else CUDA_TRY(cudaMalloc(to, size));
+    if (host) memset(*to, 0, size);
+    else CUDA_TRY(cudaMemset(*to, 0, size));
+    return STATUS_OK;
+}
+
 
 int decode_memory_new(struct backend *b, struct err *err) {
     struct decode_buffers *d = b->decode = xcalloc(1, sizeof *d);
@@ -52,11 +73,25 @@ int decode_memory_new(struct backend *b, struct err *err) {
     d->splits = decode_attention_splits(shape, MANY, (uint32_t)b->properties.multiProcessorCount);
     b->scratch = sample_scratch_new(b->model->n_vocab);
     if (!b->scratch) return err_set(err, STATUS_UNSUPPORTED, "vocabulary: found %u ids, expected at most 262144", b->model->n_vocab);
-    CUDA_TRY(cudaMalloc((void **)&d->state, sizeof *d->state));
-    CUDA_TRY(cudaHostAlloc((void **)&d->next, sizeof *d->next, cudaHostAllocDefault));
-    CUDA_TRY(cudaMalloc((void **)&d->partial, decode_attention_partial(shape, d->splits)));
-    CUDA_TRY(cudaMalloc((void **)&d->arrived, decode_attention_blocks(shape) * sizeof(uint32_t)));
-    CUDA_TRY(cudaMemset(d->arrived, 0, decode_attention_blocks(shape) * sizeof(uint32_t)));
+    const struct {
+        void **to;
+        size_t size;
+        bool host;
+    } all[] = {
+        {(void **)&d->state, sizeof *d->state, false},
+        {(void **)&d->host_state, sizeof *d->host_state, true},
+        {(void **)&d->partial, decode_attention_partial(shape, d->splits), false},
+        {(void **)&d->arrived, decode_attention_blocks(shape) * sizeof(uint32_t), false},
+        {(void **)&d->order, sizeof *d->order, false},
+        {(void **)&d->host_order, sizeof *d->host_order, true},
+        {(void **)&d->scratch, sizeof *d->scratch, false},
+        {(void **)&d->ring, SAMPLE_RING * sizeof *d->ring, true},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        int status = allocate(all[i].to, all[i].size, all[i].host, err);
+        if (status != STATUS_OK) return status;
+    }
+    CUDA_TRY(cudaMemset(&d->scratch->bad, 0xFF, sizeof d->scratch->bad));
     return STATUS_OK;
 }
 
@@ -65,9 +100,13 @@ void decode_memory_free(struct backend *b) {
     sample_scratch_free(b->scratch);
     if (!d) return;
     cudaFree(d->state);
-    cudaFreeHost(d->next);
     cudaFree(d->partial);
     cudaFree(d->arrived);
+    cudaFree(d->order);
+    cudaFree(d->scratch);
+    cudaFreeHost(d->host_state);
+    cudaFreeHost(d->host_order);
+    cudaFreeHost(d->ring);
     free(d);
 }
 
@@ -102,7 +141,7 @@ static int launch_all(struct backend *b, struct decode_product_args a, struct er
     return STATUS_OK;
 }
 
-static int enqueue_step(struct timeline *t, struct err *err) {
+static int enqueue_step(struct timeline *t, bool sample, struct err *err) {
     struct backend *b = t->backend;
     const struct model_view *m = b->model;
     struct decode_buffers *d = b->decode;
@@ -126,14 +165,19 @@ static int enqueue_step(struct timeline *t, struct err *err) {
     }
     struct device_matrix head = b->output;
     head.rows = m->n_vocab; /* rows beyond are padding */
-    return launch_all(b, product_of(b->x, b->output_norm, m->norm_eps, head, b->logits), err);
+    int status = launch_all(b, product_of(b->x, b->output_norm, m->norm_eps, head, b->logits), err);
+    if (status != STATUS_OK || !sample) return status;
+    struct sample_args args = {.logits = b->logits, .n_vocab = m->n_vocab, .order = d->order, .history = t->device_ids,
+                               .state = d->state, .scratch = d->scratch, .ring = d->ring};
+    CUDA_TRY(launch_sample(b->stream, args, (uint32_t)b->properties.multiProcessorCount));
+    return STATUS_OK;
 }
 
-static int capture(struct timeline *t, cudaGraphExec_t *out, struct err *err) {
+static int capture(struct timeline *t, bool sample, cudaGraphExec_t *out, struct err *err) {
     cudaStream_t stream = t->backend->stream;
     cudaGraph_t graph = NULL;
     CUDA_TRY(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    int status = enqueue_step(t, err);
+    int status = enqueue_step(t, sample, err);
     cudaError_t code = cudaStreamEndCapture(stream, &graph);
     if (status == STATUS_OK && code != cudaSuccess) status = cuda_failed(err, code, "capturing the decode step");
     if (status == STATUS_OK) {
@@ -146,31 +190,57 @@ static int capture(struct timeline *t, cudaGraphExec_t *out, struct err *err) {
 
 /* ---- the run ---- */
 
+/* What the next step finds on the device: id to feed, its position, number of the step. Only while nothing is queued. */
+static int put_state(struct decode *d, struct err *err) {
+    struct timeline *t = d->timeline;
+    struct backend *b = t->backend;
+    struct decode_buffers *buffers = b->decode;
+    for (int i = 0; i < SAMPLE_RING; i++) buffers->ring[i].ready = 0;
+    *buffers->host_state = (struct decode_state){d->id, t->length, d->given};
+    t->ids[t->length] = d->id; /* has room for one beyond the context */
+    CUDA_TRY(cudaMemcpyAsync(buffers->state, buffers->host_state, sizeof *buffers->state, cudaMemcpyHostToDevice, b->stream));
+    CUDA_TRY(cudaMemcpyAsync(t->device_ids + t->length, t->ids + t->length, sizeof *t->ids, cudaMemcpyHostToDevice, b->stream));
+    CUDA_TRY(cudaStreamSynchronize(b->stream));
+    d->launched = d->given;
+    return STATUS_OK;
+}
+
+static int begin_on_device(struct decode *d, struct err *err) {
+    struct timeline *t = d->timeline;
+    struct backend *b = t->backend;
+    struct decode_buffers *buffers = b->decode;
+    *buffers->host_order = (struct sample_order){d->request.sampling, d->request.top_k};
+    CUDA_TRY(cudaMemcpyAsync(buffers->order, buffers->host_order, sizeof *buffers->order, cudaMemcpyHostToDevice, b->stream));
+    CUDA_TRY(cudaMemcpyAsync(t->device_ids, t->ids, t->length * sizeof *t->ids, cudaMemcpyHostToDevice, b->stream));
+    return put_state(d, err);
+}
+
 int cuda_decode_begin(struct timeline *t, const struct decode_request *request, struct decode **out, struct err *err) {
     struct backend *b = t->backend;
     CUDA_TRY(cudaSetDevice(b->device));
-    if (!b->exact && b->model->head_dim % 8 == 0 && !t->graph) {
-        int status = capture(t, &t->graph, err);
-        if (status != STATUS_OK) return status;
-    }
     struct decode *d = xcalloc(1, sizeof *d);
-    d->timeline = t;
-    d->request = *request;
-    d->id = request->id;
-    d->graph = t->graph;
+    *d = (struct decode){.timeline = t, .request = *request, .id = request->id, .first = t->length};
+    int status = STATUS_OK;
+    if (b->exact || b->model->head_dim % 8) d->way = WAY_FORWARD;
+    else d->way = sample_fits(&request->sampling, request->top_k, b->model->n_vocab) ? WAY_DEVICE : WAY_HOST;
+    if (d->way != WAY_FORWARD && !t->graphs[d->way]) status = capture(t, d->way == WAY_DEVICE, &t->graphs[d->way], err);
+    if (status == STATUS_OK && d->way == WAY_DEVICE && t->length < t->n_ctx) status = begin_on_device(d, err);
+    if (status != STATUS_OK) {
+        free(d);
+        return status;
+    }
     *out = d;
     return STATUS_OK;
 }
 
 /* Logits of what follows d->id into host_logits. */
-static int run_step(struct decode *d, struct err *err) {
+static int step_on_host(struct decode *d, struct err *err) {
     struct timeline *t = d->timeline;
     struct backend *b = t->backend;
-    struct decode_buffers *buffers = b->decode;
-    if (d->graph) {
-        *buffers->next = (struct decode_state){d->id, t->length};
-        CUDA_TRY(cudaMemcpyAsync(buffers->state, buffers->next, sizeof *buffers->next, cudaMemcpyHostToDevice, b->stream));
-        CUDA_TRY(cudaGraphLaunch(d->graph, b->stream));
+    if (d->way == WAY_HOST) {
+        int status = put_state(d, err);
+        if (status != STATUS_OK) return status;
+        CUDA_TRY(cudaGraphLaunch(t->graphs[WAY_HOST], b->stream));
     } else {
         CUDA_TRY(cudaMemcpyAsync(b->ids, &d->id, sizeof d->id, cudaMemcpyHostToDevice, b->stream));
         struct forward_request f = {.first = t->length, .n = 1, .stop = d->request.stop};
@@ -178,29 +248,103 @@ static int run_step(struct decode *d, struct err *err) {
         if (status == STATUS_OK) status = forward_logits(b, 0, err);
         if (status != STATUS_OK) return status;
     }
+    return STATUS_OK;
+}
+
+/* Sample from backend->logits on the host; d->id was fed at timeline length. */
+static int sample_on_host(struct decode *d, struct step_result *out, struct err *err) {
+    struct timeline *t = d->timeline;
+    struct backend *b = t->backend;
     CUDA_TRY(cudaMemcpyAsync(b->host_logits, b->logits, b->model->n_vocab * sizeof(float), cudaMemcpyDeviceToHost, b->stream));
     CUDA_TRY(cudaStreamSynchronize(b->stream));
-    t->ids[t->length++] = d->id;
+    t->ids[t->length] = d->id;
+    struct sample_request ask = {.logits = b->host_logits, .sampling = &d->request.sampling, .target = -1, .history = t->ids,
+                                 .n_history = t->length + 1, .position = t->length, .top_k = d->request.top_k};
+    return sample_position(b->scratch, &ask, out, err);
+}
+
+/* Queue steps as far ahead as the run may go. */
+static int launch_ahead(struct decode *d, struct err *err) {
+    struct timeline *t = d->timeline;
+    while (d->launched < d->given + AHEAD && d->launched < d->request.limit && d->first + d->launched < t->n_ctx) {
+        CUDA_TRY(cudaGraphLaunch(t->graphs[WAY_DEVICE], t->backend->stream));
+        d->launched++;
+    }
     return STATUS_OK;
+}
+
+/* The record of step d->given. The device writes `ready` last, over the bus; a device that died never does. */
+static int wait_for_record(struct decode *d, const struct sample_record **out, struct err *err) {
+    enum { LOOKS = 20000 };
+    struct backend *b = d->timeline->backend;
+    const struct sample_record *record = &b->decode->ring[d->given % SAMPLE_RING];
+    for (uint32_t look = 1;; look++) {
+        if (__atomic_load_n(&record->ready, __ATOMIC_ACQUIRE) == d->given + 1) break;
+        if (look % LOOKS == 0) {
+            cudaError_t code = cudaStreamQuery(b->stream);
+            if (code == cudaErrorNotReady) continue;
+            CUDA_TRY(code);
+            if (__atomic_load_n(&record->ready, __ATOMIC_ACQUIRE) == d->given + 1) break;
+            return err_set(err, STATUS_DEVICE, "the GPU ended a decode step without a result");
+        }
+    }
+    *out = record;
+    return STATUS_OK;
+}
+
+static void tell_record(const struct sample_record *record, struct step_result *out) {
+    const double one = (double)(1ull << 44); /* of the fixed point, kernels/sampling_math.h */
+    double log_total = log((double)record->weights / one);
+    out->position = record->position;
+    out->id = record->id;
+    out->logit = record->logit;
+    out->prob = record->prob;
+    out->rank = record->rank;
+    out->log_sum_exp = (float)(record->max + log_total);
+    out->entropy = (float)(log_total + (double)record->distances / (double)record->weights);
+    out->n_top = record->n_top;
+    memcpy(out->top, record->top, record->n_top * sizeof *out->top);
+}
+
+static int next_from_device(struct decode *d, struct step_result *out, struct err *err) {
+    const struct sample_record *record = NULL;
+    int status = launch_ahead(d, err);
+    if (status == STATUS_OK) status = wait_for_record(d, &record, err);
+    if (status != STATUS_OK) return status;
+    if (record->bad != UINT32_MAX)
+        return err_set(err, STATUS_FAILED, "position %u: the logit of token %u is not a finite number", record->position, record->bad);
+    if (!record->overflow) {
+        tell_record(record, out);
+        return STATUS_OK;
+    }
+    /* More candidates than the list holds: the steps behind ran this position again, so its logits are still there. */
+    CUDA_TRY(cudaStreamSynchronize(d->timeline->backend->stream));
+    d->launched = d->given; /* what was queued told nothing */
+    return sample_on_host(d, out, err);
 }
 
 int cuda_decode_next(struct decode *d, struct step_result *out, struct err *err) {
     struct timeline *t = d->timeline;
     if (d->given == d->request.limit || (d->request.stop && atomic_load(d->request.stop))) return err_set(err, STATUS_STOPPED, "stopped");
     if (t->length == t->n_ctx) return err_set(err, STATUS_CONTEXT_FULL, "the context of %u tokens is full", t->n_ctx);
-    int status = run_step(d, err);
+    int status;
+    if (d->way == WAY_DEVICE) {
+        status = next_from_device(d, out, err);
+    } else {
+        status = step_on_host(d, err);
+        if (status == STATUS_OK) status = sample_on_host(d, out, err);
+    }
     if (status != STATUS_OK) return status;
-    struct sample_request ask = {.logits = t->backend->host_logits, .sampling = &d->request.sampling, .target = -1, .history = t->ids,
-                                 .n_history = t->length, .position = t->length - 1, .top_k = d->request.top_k};
-    status = sample_position(t->backend->scratch, &ask, out, err);
-    if (status != STATUS_OK) return status;
+    t->ids[t->length++] = d->id;
     d->id = out->id;
     d->given++;
+    if (d->way == WAY_DEVICE && d->launched < d->given && t->length < t->n_ctx) return put_state(d, err); /* after an overflow */
     return STATUS_OK;
 }
 
 void cuda_decode_end(struct decode *d, uint32_t keep) {
     if (!d) return;
+    cudaStreamSynchronize(d->timeline->backend->stream);
     cuda_timeline_truncate(d->timeline, keep);
     free(d);
 }

@@ -45,6 +45,57 @@ cudaError_t launch_decode_product(cudaStream_t stream, struct decode_product_arg
 /* x = row *id of the table. */
 cudaError_t launch_decode_embed(cudaStream_t stream, struct device_matrix table, const int32_t *id, float *x);
 
+/* ---- choosing the next token (decode_sample.cu) ---- */
+
+/* What the steps of a run hand on, on the device. */
+struct decode_state {
+    int32_t id;        /* fed next */
+    uint32_t position; /* where */
+    uint32_t step;     /* of the run: 0, 1, ... */
+};
+
+enum { SAMPLE_RING = 16 };
+
+/* One step's record in pinned host memory; `ready` is step + 1 once the rest is there. */
+struct sample_record {
+    uint32_t ready, position;
+    int32_t id;
+    float logit, prob;
+    uint32_t rank;
+    float max;                   /* largest raw logit */
+    uint64_t weights, distances; /* fixed-point sums over the raw distribution: log-sum-exp and entropy */
+    uint32_t bad;                /* first id whose logit is not finite, or UINT32_MAX: nothing was chosen */
+    uint32_t overflow;           /* too many candidates: nothing was chosen, the host must */
+    uint32_t n_top;
+    struct candidate top[CANDIDATES_MAX + 1];
+};
+
+enum { SAMPLE_BINS = 4096, SAMPLE_LIST = 1024 };
+struct sample_scratch_device { /* between the two kernels; `bad` starts as UINT32_MAX, everything else as 0 */
+    uint32_t bins[SAMPLE_BINS];
+    uint64_t list[SAMPLE_LIST];
+    uint64_t weights, distances;
+    uint32_t max_key, threshold, count, bad, arrived;
+};
+
+struct sample_order { /* what a run wants; in device memory, so that one captured graph serves every run */
+    struct sampling sampling;
+    uint32_t top_k;
+};
+
+struct sample_args {
+    const float *logits; /* [n_vocab] */
+    uint32_t n_vocab;
+    const struct sample_order *order;
+    int32_t *history; /* [n_ctx + 1] ids of the timeline, the newest at state->position */
+    struct decode_state *state;
+    struct sample_scratch_device *scratch;
+    struct sample_record *ring; /* [SAMPLE_RING] */
+};
+/* Can the device run this chain by itself? */
+int sample_fits(const struct sampling *sampling, uint32_t top_k, uint32_t n_vocab);
+cudaError_t launch_sample(cudaStream_t stream, struct sample_args args, uint32_t multiprocessors);
+
 #ifdef __cplusplus
 }
 #endif

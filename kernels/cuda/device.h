@@ -60,9 +60,10 @@ struct backend { /* of kernels/backend.h */
 struct timeline {
     struct backend *backend;
     uint32_t n_ctx, length;
-    int32_t *ids; /* [n_ctx], host */
+    int32_t *ids; /* [n_ctx + 1], host */
     void *cache;  /* [n_layers] keys and values */
-    cudaGraphExec_t graph; /* of a decode step on this cache; NULL until first wanted */
+    int32_t *device_ids; /* [n_ctx + 1], valid during a decode run */
+    cudaGraphExec_t graphs[2]; /* of a decode step on this cache, by enum decode_way; NULL until first wanted */
 };
 
 struct cache_layer timeline_layer(const struct timeline *timeline, uint32_t layer);

@@ -22,11 +22,13 @@ struct cache_layer timeline_layer(const struct timeline *t, uint32_t layer) {
 
 int cuda_timeline_new(struct backend *backend, uint32_t n_ctx, struct timeline **out, struct err *err) {
     size_t size = 2 * side_size(backend, n_ctx) * backend->model->n_layers, free_now = 0, total = 0;
-    void *cache = NULL;
+    void *cache = NULL, *device_ids = NULL;
     cudaSetDevice(backend->device);
     cudaMemGetInfo(&free_now, &total);
     cudaError_t code = cudaMalloc(&cache, size);
+    if (code == cudaSuccess) code = cudaMalloc(&device_ids, (n_ctx + 1) * sizeof(int32_t));
     if (code != cudaSuccess) {
+        cudaFree(cache);
         cudaGetLastError();
         return err_set(err, STATUS_MEMORY, "KV cache for %u positions needs %.1f GiB on the GPU, %.1f GiB are free", n_ctx,
                        (double)size / (1u << 30), (double)free_now / (1u << 30));
@@ -35,14 +37,17 @@ int cuda_timeline_new(struct backend *backend, uint32_t n_ctx, struct timeline *
     t->backend = backend;
     t->n_ctx = n_ctx;
     t->cache = cache;
-    t->ids = xcalloc(n_ctx, sizeof *t->ids);
+    t->ids = xcalloc(n_ctx + 1, sizeof *t->ids);
+    t->device_ids = device_ids;
     *out = t;
     return STATUS_OK;
 }
 
 void cuda_timeline_free(struct timeline *t) {
     if (!t) return;
-    if (t->graph) cudaGraphExecDestroy(t->graph);
+    for (int i = 0; i < 2; i++)
+        if (t->graphs[i]) cudaGraphExecDestroy(t->graphs[i]);
+    cudaFree(t->device_ids);
     cudaFree(t->cache);
     free(t->ids);
     free(t);

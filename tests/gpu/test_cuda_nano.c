@@ -1,0 +1,337 @@
+/* The CUDA backend against the goldens of the nano models, its fused decode against its unfused steps, and its sampler against the
+ * CPU's. Skips where there is no device. `test_cuda_nano -v` lists figures. */
+#include "tests/golden/golden.h"
+
+#include "infer/engine.h"
+#include "kernels/cpu/sample.h"
+#include "kernels/cuda/device.h"
+
+enum { N_CTX = 1200 };
+static bool verbose;
+
+static struct rig open_cuda(const char *name, bool exact) {
+    return rig_open(&backend_cuda, name, &(struct backend_options){.n_ctx = N_CTX, .exact = exact});
+}
+
+static float *logits_new(size_t n, uint32_t n_vocab) {
+    float *logits = malloc(n * n_vocab * sizeof *logits);
+    assert_non_null(logits);
+    return logits;
+}
+
+static bool is_float_model(const char *name) {
+    return strstr(name, "f16") || strstr(name, "f32") || strstr(name, "llama-trace") || strstr(name, "qwen2-trace") || strstr(name, "qwen3-trace");
+}
+
+static void exact_equals_the_reference(void **state) {
+    (void)state;
+    for (size_t i = 0; i < NANO_MODELS; i++) {
+        struct golden golden = golden_open(nano_names[i]);
+        struct rig rig = open_cuda(nano_names[i], true);
+        float *logits = logits_new(golden.n_prompt, golden.n_vocab);
+        rig_feed(&rig, golden.prompt, golden.n_prompt, 0, logits);
+        double error = golden_error(&golden, logits);
+        size_t same = rig_check_greedy(&rig, &golden, logits + (golden.n_prompt - 1) * golden.n_vocab, 1e-3f);
+        if (verbose) printf("exact %-20s error %.2e, %zu of %zu greedy ids\n", nano_names[i], error, same, golden.n_greedy);
+        if (!(error < 3e-4)) fail_msg("%s: logits are off by %g, expected less than 3e-4", nano_names[i], error);
+        free(logits);
+        rig_close(&rig);
+        golden_close(&golden);
+    }
+}
+
+static void exact_ignores_chunks(void **state) {
+    (void)state;
+    static const size_t chunks[] = {512, 32, 7, 1};
+    for (size_t i = 0; i < NANO_MODELS; i++) {
+        struct golden golden = golden_open(nano_names[i]);
+        struct rig rig = open_cuda(nano_names[i], true);
+        float *first = logits_new(golden.n_prompt, golden.n_vocab), *other = logits_new(golden.n_prompt, golden.n_vocab);
+        rig_feed(&rig, golden.prompt, golden.n_prompt, 0, first);
+        for (size_t c = 0; c < sizeof chunks / sizeof *chunks; c++) {
+            rig.ops->timeline_truncate(rig.timeline, 0);
+            rig_feed(&rig, golden.prompt, golden.n_prompt, chunks[c], other);
+            if (memcmp(first, other, golden.n_prompt * golden.n_vocab * sizeof *first))
+                fail_msg("%s: chunks of %zu give other bits", nano_names[i], chunks[c]);
+        }
+        free(first);
+        free(other);
+        rig_close(&rig);
+        golden_close(&golden);
+    }
+}
+
+/* llama.cpp's mean KL on the same file. */
+static double llama_cpp_kl(const char *name) {
+    FILE *file = fopen(TEST_DATA "/nano/llama_cpp.tsv", "r");
+    assert_non_null(file);
+    char line[256], model[64];
+    double error, rms, kl, found = 0;
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "%63s %lf %lf %lf", model, &error, &rms, &kl) == 4 && strcmp(model, name) == 0) found = kl;
+    fclose(file);
+    assert_true(found > 0);
+    return found;
+}
+
+/* Feed a prompt token by token through the fused decode step, logits of every position to `out`. */
+static void feed_fused(struct rig *rig, const int32_t *ids, size_t n, float *out) {
+    struct err err;
+    for (size_t i = 0; i < n; i++) {
+        struct decode *decode = NULL;
+        struct step_result result;
+        struct decode_request request = {.id = ids[i], .sampling = {.repeat_penalty = 1}, .limit = 1};
+        must(rig->ops->decode_begin(rig->timeline, &request, &decode, &err), &err, "decode_begin");
+        must(rig->ops->decode_next(decode, &result, &err), &err, "decode_next");
+        rig->ops->decode_end(decode, (uint32_t)i + 1);
+        cudaMemcpy(out + i * rig->view->n_vocab, rig->backend->logits, rig->view->n_vocab * sizeof *out, cudaMemcpyDeviceToHost);
+    }
+}
+
+/* `fused` decides which path computes the golden's positions. */
+static void check_fast(bool fused) {
+    double product = 0, worst = 0;
+    const char *worst_name = "";
+    size_t n_models = 0;
+    for (size_t i = 0; i < NANO_MODELS; i++) {
+        struct golden golden = golden_open(nano_names[i]);
+        struct rig rig = open_cuda(nano_names[i], false);
+        float *logits = logits_new(golden.n_prompt, golden.n_vocab);
+        if (fused) feed_fused(&rig, golden.prompt, golden.n_prompt, logits);
+        else rig_feed(&rig, golden.prompt, golden.n_prompt, 0, logits);
+        double kl = golden_kl(&golden, logits), ratio = kl / llama_cpp_kl(nano_names[i]);
+        rig_check_greedy(&rig, &golden, logits + (golden.n_prompt - 1) * golden.n_vocab, 1.0f);
+        if (verbose) printf("%s %-20s KL %.2e, %.3f of llama.cpp's\n", fused ? "fused" : "many ", nano_names[i], kl, ratio);
+        if (is_float_model(nano_names[i]) && !(kl <= 1e-4)) fail_msg("%s: KL is %g, expected at most 1e-4", nano_names[i], kl);
+        product += log(ratio);
+        n_models++;
+        if (!(ratio <= worst)) worst = ratio, worst_name = nano_names[i];
+        free(logits);
+        rig_close(&rig);
+        golden_close(&golden);
+    }
+    double mean = exp(product / (double)n_models);
+    if (verbose) printf("%s geometric mean %.3f, worst %.3f\n", fused ? "fused" : "many ", mean, worst);
+    if (!(mean <= 1)) fail_msg("KL is %.3f of llama.cpp's in the geometric mean", mean);
+    if (!(worst <= 1.5)) fail_msg("KL of %s is %.3f of llama.cpp's", worst_name, worst);
+}
+
+static void fast_steps_are_as_good_as_llama_cpp(void **state) {
+    (void)state;
+    check_fast(false);
+}
+
+static void fast_decode_is_as_good_as_llama_cpp(void **state) {
+    (void)state;
+    check_fast(true);
+}
+
+/* ---- traces ---- */
+
+struct trace_check {
+    const struct golden *golden;
+    const char *model;
+    size_t seen;
+    double worst;
+};
+
+static void compare_trace(void *ctx, const char *name, const uint64_t *shape, int n_dims, const float *values) {
+    struct trace_check *check = ctx;
+    char wanted[96];
+    snprintf(wanted, sizeof wanted, "trace.%s", name);
+    const struct gguf_tensor *tensor = gguf_tensor(check->golden->file, wanted);
+    if (!tensor) fail_msg("%s: the golden has no %s", check->model, wanted);
+    size_t count = 1;
+    for (int i = 0; i < n_dims; i++) count *= shape[i];
+    assert_int_equal(count, tensor->n_elements);
+    double difference = 0, norm = 0;
+    const float *golden = tensor->data;
+    for (size_t i = 0; i < count; i++) {
+        double d = (double)values[i] - (double)golden[i];
+        difference += d * d;
+        norm += (double)golden[i] * (double)golden[i];
+    }
+    double relative = sqrt(difference / norm);
+    if (!(relative < 1e-4)) fail_msg("%s: %s is off by %g relative, expected less than 1e-4", check->model, name, relative);
+    if (strstr(name, "weights"))
+        for (uint64_t row = 0; row < shape[0] * shape[1]; row++) {
+            double sum = 0;
+            for (uint64_t key = 0; key < shape[2]; key++) sum += (double)values[row * shape[2] + key];
+            assert_true(fabs(sum - 1) < 1e-5);
+        }
+    if (relative > check->worst) check->worst = relative;
+    check->seen++;
+}
+
+static void every_traced_tensor_is_right(void **state) {
+    (void)state;
+    static const char *const names[] = {"qwen2-trace", "qwen3-trace", "llama-trace"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct golden golden = golden_open(names[i]);
+        struct rig rig = open_cuda(names[i], true);
+        struct trace_check check = {&golden, names[i], 0, 0};
+        struct step_request request = {.ids = golden.prompt, .n = (uint32_t)golden.n_prompt, .on_trace = compare_trace, .ctx = &check};
+        struct err err;
+        must(rig.ops->step(rig.timeline, &request, &err), &err, "step");
+        assert_int_equal(check.seen, 2 + 10 * rig.view->n_layers);
+        if (verbose) printf("trace %-12s %zu tensors, worst %.2e\n", names[i], check.seen, check.worst);
+        rig_close(&rig);
+        golden_close(&golden);
+    }
+}
+
+/* ---- the sampler ---- */
+
+static void expect_same(const struct step_result *device, const struct step_result *host, const char *what) {
+    if (device->id != host->id) fail_msg("%s: the device chose %d, the host %d", what, device->id, host->id);
+    assert_int_equal(device->position, host->position);
+    assert_int_equal(device->rank, host->rank);
+    assert_memory_equal(&device->logit, &host->logit, sizeof(float));
+    assert_memory_equal(&device->prob, &host->prob, sizeof(float));
+    assert_memory_equal(&device->log_sum_exp, &host->log_sum_exp, sizeof(float));
+    assert_memory_equal(&device->entropy, &host->entropy, sizeof(float));
+    assert_int_equal(device->n_top, host->n_top);
+    for (uint32_t i = 0; i < host->n_top; i++) {
+        const struct candidate *d = &device->top[i], *h = &host->top[i];
+        if (d->id != h->id || d->logit != h->logit || d->prob != h->prob || d->cut != h->cut)
+            fail_msg("%s: candidate %u: device id %d logit %g prob %g cut %s, host id %d logit %g prob %g cut %s", what, i, d->id, (double)d->logit,
+                     (double)d->prob, stage_name(d->cut), h->id, (double)h->logit, (double)h->prob, stage_name(h->cut));
+    }
+}
+
+/* Every setting a few positions long, the device's choice against the host's on the device's own logits. */
+static void the_sampler_is_the_hosts(void **state) {
+    (void)state;
+    static const char *const models[] = {"qwen2-gqa7", "qwen2-oldpads", "llama-f16"};
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+        struct golden golden = golden_open(models[m]);
+        struct rig rig = open_cuda(models[m], false);
+        struct sample_scratch *scratch = sample_scratch_new(rig.view->n_vocab);
+        float *logits = logits_new(1, rig.view->n_vocab);
+        for (int setting = 0; setting < 64; setting++) {
+            struct sampling s;
+            struct err err;
+            sampling_defaults(&s);
+            s.seed = (uint64_t)setting * 7919;
+            s.attempt = (uint32_t)setting % 3;
+            if (setting % 4 == 1) s.top_k = 3;
+            if (setting % 4 == 2) s.top_k = 200, s.top_p = 0.7f, s.min_p = 0;
+            if (setting % 4 == 3) s.top_k = 0; /* the host's */
+            if (setting % 5 == 1) s.repeat_penalty = 1.3f;
+            if (setting % 5 == 2) s.frequency_penalty = 0.4f, s.presence_penalty = 0.5f, s.penalty_last_n = 16;
+            if (setting % 5 == 3) s.typical_p = 0.6f;
+            if (setting % 5 == 4) s.xtc_probability = 0.7f, s.xtc_threshold = 0.05f;
+            if (setting % 7 == 6) s.temperature = 0;
+            if (setting % 7 == 5) s.temperature = 1.7f;
+            if (setting % 11 == 10) must(sampling_set_order(&s, "penalties;top-k;temperature;min-p;top-p;typical;xtc", &err), &err, "order");
+            uint32_t top_k = setting % 6 == 5 ? 0 : setting % 6 == 4 ? 256 : 20;
+            rig.ops->timeline_truncate(rig.timeline, 0);
+            struct step_request prompt = {.ids = golden.prompt, .n = 8};
+            must(rig.ops->step(rig.timeline, &prompt, &err), &err, "step");
+            for (uint32_t i = 8; i < 14; i++) {
+                struct decode *decode = NULL;
+                struct step_result device, host;
+                struct decode_request request = {.id = golden.prompt[i], .sampling = s, .top_k = top_k, .limit = 1};
+                must(rig.ops->decode_begin(rig.timeline, &request, &decode, &err), &err, "decode_begin");
+                must(rig.ops->decode_next(decode, &device, &err), &err, "decode_next");
+                rig.ops->decode_end(decode, i + 1);
+                cudaMemcpy(logits, rig.backend->logits, rig.view->n_vocab * sizeof *logits, cudaMemcpyDeviceToHost);
+                struct sample_request ask = {.logits = logits, .sampling = &s, .target = -1, .history = rig.ops->timeline_ids(rig.timeline),
+                                             .n_history = i + 1, .position = i, .top_k = top_k};
+                must(sample_position(scratch, &ask, &host, &err), &err, "sample_position");
+                char what[96];
+                snprintf(what, sizeof what, "%s, setting %d, position %u", models[m], setting, i);
+                expect_same(&device, &host, what);
+            }
+        }
+        free(logits);
+        sample_scratch_free(scratch);
+        rig_close(&rig);
+        golden_close(&golden);
+    }
+}
+
+/* ---- the timeline ---- */
+
+static size_t run(struct rig *rig, int32_t id, uint32_t limit, uint64_t seed, int32_t *out) {
+    struct decode *decode = NULL;
+    struct err err;
+    struct decode_request request = {.id = id, .top_k = 5, .limit = limit};
+    sampling_defaults(&request.sampling);
+    request.sampling.seed = seed;
+    uint32_t length = rig->ops->timeline_length(rig->timeline);
+    must(rig->ops->decode_begin(rig->timeline, &request, &decode, &err), &err, "decode_begin");
+    size_t n = 0;
+    int status = STATUS_OK;
+    while (n < limit) {
+        struct step_result result;
+        status = rig->ops->decode_next(decode, &result, &err);
+        if (status != STATUS_OK) break;
+        out[n++] = result.id;
+    }
+    assert_true(status == STATUS_OK || status == STATUS_CONTEXT_FULL);
+    rig->ops->decode_end(decode, length);
+    return n;
+}
+
+static void a_run_can_be_replayed(void **state) {
+    (void)state;
+    struct golden golden = golden_open("qwen2-gqa7");
+    struct rig rig = open_cuda("qwen2-gqa7", false);
+    struct step_request prompt = {.ids = golden.prompt, .n = (uint32_t)golden.n_prompt - 1};
+    struct err err;
+    int32_t last = golden.prompt[golden.n_prompt - 1], a[64], b[64], *all = malloc(N_CTX * sizeof *all);
+    must(rig.ops->step(rig.timeline, &prompt, &err), &err, "step");
+    run(&rig, last, 64, 7, a);
+    run(&rig, last, 64, 7, b);
+    assert_memory_equal(a, b, sizeof a);
+    run(&rig, last, 64, 8, b);
+    assert_true(memcmp(a, b, sizeof a) != 0);
+    assert_int_equal(run(&rig, last, N_CTX, 7, all), N_CTX - golden.n_prompt + 1); /* to the end of the context */
+    assert_memory_equal(a, all, sizeof a);
+
+    /* save, load into another timeline, copy a prefix, go on: the same again */
+    size_t size = rig.ops->timeline_size(rig.timeline, prompt.n);
+    void *saved = malloc(size);
+    struct timeline *first = rig.timeline, *second = NULL, *third = NULL;
+    must(rig.ops->timeline_save(first, prompt.n, saved, &err), &err, "save");
+    must(rig.ops->timeline_new(rig.backend, 700, &second, &err), &err, "timeline_new");
+    must(rig.ops->timeline_load(second, saved, size, &err), &err, "load");
+    rig.timeline = second;
+    run(&rig, last, 64, 7, b);
+    assert_memory_equal(a, b, sizeof a);
+    must(rig.ops->timeline_new(rig.backend, 300, &third, &err), &err, "timeline_new");
+    must(rig.ops->timeline_copy(third, second, prompt.n, &err), &err, "copy");
+    rig.timeline = third;
+    run(&rig, last, 64, 7, b);
+    assert_memory_equal(a, b, sizeof a);
+    ((char *)saved)[20] ^= 1;
+    assert_int_equal(rig.ops->timeline_load(second, saved, size, &err), STATUS_MODEL);
+    rig.timeline = first;
+    rig.ops->timeline_free(second);
+    rig.ops->timeline_free(third);
+    free(saved);
+    free(all);
+    rig_close(&rig);
+    golden_close(&golden);
+}
+
+int main(int argc, char **argv) {
+    struct err err;
+    verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (backend_cuda.probe(&(struct backend_options){0}, &err)) {
+        printf("skipped: %s\n", err.text);
+        return 77;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exact_equals_the_reference),
+        cmocka_unit_test(every_traced_tensor_is_right),
+        cmocka_unit_test(exact_ignores_chunks),
+        cmocka_unit_test(fast_steps_are_as_good_as_llama_cpp),
+        cmocka_unit_test(fast_decode_is_as_good_as_llama_cpp),
+        cmocka_unit_test(the_sampler_is_the_hosts),
+        cmocka_unit_test(a_run_can_be_replayed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
