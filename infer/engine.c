@@ -1,1 +1,0 @@
-#include "infer/engine.h"

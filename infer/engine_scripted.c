@@ -1,0 +1,268 @@
+/* An engine that plays a script: for tests of the UI and demos without a model. Numbers it reports, times included, are
+ * those of the script, so that a screen is the same each time.
+ *
+ * One command a line; # begins a comment line; texts stand in double quotes with \n \t \r \e \" \\ \xNN.
+ *   model "NAME"  architecture "A"  quantisation "Q"  device "D"  template "T"     facts, each its own line
+ *   context N     vocabulary N
+ *   load BYTES STEPS MS      loading: progress in STEPS steps of MS each
+ *   fail "TEXT"              and it ends in this failure
+ *   answer                   what follows answers the next request; the last answer serves all requests after it
+ *   prompt N CACHED [STEPS [MS]]   the prompt has N tokens, CACHED of them are there already. Without it: a guess from
+ *                            the texts, and all that was there before is cached
+ *   delay MS                 before each of the tokens that follow
+ *   token "TEXT" P [CUT] | "TEXT" P [CUT] | ...   a token, the chosen candidate first; P raw probability, CUT a sampler
+ *   end "TEXT" P | ...       the same for an end token; the answer ends with it
+ *   say "TEXT"               word by word, with candidates made up
+ *   done REASON ["TEXT"]     end, limit, stopped, full, error; without it: end
+ *   lost "TEXT"              the device is lost */
+#include "infer/engine.h"
+
+#include "base/mem.h"
+#include "infer/script.h"
+#include "infer/worker.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct scripted {
+    struct worker worker; /* first */
+    struct script script;
+    struct err parse_error; /* of the script; code 0: none */
+    struct engine_info info;
+    size_t next_answer;
+    uint32_t context_used; /* after the last answer */
+};
+
+/* What has been played of one answer. */
+struct play {
+    struct scripted *engine;
+    const struct engine_request *request;
+    struct engine_event *done;
+    struct engine_event *event; /* for tokens */
+    uint32_t delay, index;
+};
+
+enum { NAP_MS = 2 };
+
+/* False if `stopped` came true meanwhile. */
+static bool wait_ms(struct scripted *engine, uint32_t ms, uint64_t request) {
+    for (uint32_t waited = 0;; waited += NAP_MS) {
+        if (request ? worker_stopped(&engine->worker, request) : atomic_load(&engine->worker.load_stopped)) return false;
+        if (waited >= ms) return true;
+        uint32_t nap = ms - waited < NAP_MS ? ms - waited : NAP_MS;
+        nanosleep(&(struct timespec){.tv_nsec = nap * 1000000l}, NULL);
+    }
+}
+
+static int scripted_load(struct worker *worker, struct err *err) {
+    struct scripted *engine = (struct scripted *)worker;
+    const struct script *script = &engine->script;
+    if (engine->parse_error.code) {
+        *err = engine->parse_error;
+        return err->code;
+    }
+    for (uint32_t i = 0; i < script->load_parts; i++) {
+        if (!wait_ms(engine, script->load_ms, 0)) return err_set(err, STATUS_STOPPED, "loading was stopped");
+        worker_progress(worker, ENGINE_LOADING, 0, script->load_total / script->load_parts * (i + 1), script->load_total);
+    }
+    return script->fail ? err_set(err, STATUS_MODEL, "%s", script->fail) : STATUS_OK;
+}
+
+/* ---- an answer ---- */
+
+static void finish(struct play *play, enum engine_reason reason) { play->done->done.reason = reason; }
+
+static int play_prompt(struct play *play, uint32_t prompt, uint32_t cached, uint32_t parts, uint32_t ms) {
+    struct engine_stats *stats = &play->done->done.stats;
+    stats->prompt_tokens = prompt;
+    stats->cached_tokens = cached;
+    stats->context_used = prompt;
+    if (prompt > play->engine->script.context) {
+        finish(play, ENGINE_CONTEXT_FULL);
+        return err_set(&play->done->error, STATUS_CONTEXT_FULL, "the prompt takes %u tokens, the context holds %u", prompt,
+                       play->engine->script.context);
+    }
+    for (uint32_t i = 0; i < parts; i++) {
+        if (!wait_ms(play->engine, ms, play->request->id)) {
+            finish(play, ENGINE_STOPPED);
+            return STATUS_STOPPED;
+        }
+        stats->prefill_seconds += ms / 1000.0;
+        worker_progress(&play->engine->worker, ENGINE_PREFILL, play->request->id,
+                        (uint64_t)(prompt - cached) * (i + 1) / parts, prompt - cached);
+    }
+    return STATUS_OK;
+}
+
+static int play_guessed_prompt(struct play *play) {
+    const struct engine_request *request = play->request;
+    size_t n = request->raw ? request->raw_len / 4 + 1 : 0;
+    for (size_t i = 0; !request->raw && i < request->n_messages; i++) n += request->messages[i].len / 4 + 4;
+    uint32_t prompt = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX, cached = play->engine->context_used;
+    if (prompt == 0) prompt = 1;
+    return play_prompt(play, prompt, cached < prompt ? cached : prompt - 1, 1, 0);
+}
+
+static int by_probability(const void *a, const void *b) {
+    const struct candidate *x = a, *y = b;
+    return x->logit != y->logit ? (x->logit < y->logit ? 1 : -1) : (x->id > y->id) - (x->id < y->id);
+}
+
+/* Fill a result from the candidates of a step: all sorted, then the k best and the chosen one. */
+static void fill_result(struct step_result *result, const struct script_step *step, uint32_t k) {
+    double open = 0, rest = 1;
+    result->id = step->candidates[0].id;
+    for (uint32_t i = 0; i < step->n; i++) {
+        const struct script_candidate *from = &step->candidates[i];
+        if (from->cut == STAGE_NONE) open += (double)from->p;
+        rest -= (double)from->p;
+        result->entropy -= from->p * logf(from->p);
+        result->top[i] = (struct candidate){.id = from->id, .logit = logf(from->p), .prob = from->p, .cut = from->cut};
+    }
+    if (rest > 1e-6) result->entropy -= (float)(rest * log(rest));
+    qsort(result->top, step->n, sizeof *result->top, by_probability);
+    for (uint32_t i = 0; i < step->n; i++) {
+        struct candidate *at = &result->top[i];
+        at->prob = at->cut == STAGE_NONE ? (float)(at->prob / open) : 0;
+        if (at->id != result->id) continue;
+        result->rank = i + 1;
+        result->logit = at->logit;
+        result->prob = at->prob;
+        if (i >= k) result->top[k] = *at;
+    }
+    result->n_top = step->n < k ? step->n : k;
+    if (k && result->rank > k) result->n_top = k + 1;
+}
+
+static int play_token(struct play *play, const struct script_step *step) {
+    struct scripted *engine = play->engine;
+    struct engine_stats *stats = &play->done->done.stats;
+    if (stats->context_used >= engine->script.context) {
+        finish(play, ENGINE_CONTEXT_FULL);
+        return err_set(&play->done->error, STATUS_CONTEXT_FULL, "the context is full: %u tokens", engine->script.context);
+    }
+    if (!wait_ms(engine, play->delay, play->request->id)) {
+        finish(play, ENGINE_STOPPED);
+        return STATUS_STOPPED;
+    }
+    stats->decode_seconds += play->delay / 1000.0;
+    struct token_record *token = &play->event->token;
+    memset(play->event, 0, sizeof *play->event);
+    play->event->type = ENGINE_TOKEN;
+    play->event->request = play->request->id;
+    token->index = play->index++;
+    token->end = step->end;
+    token->ms = (float)play->delay;
+    token->result.position = stats->context_used - 1;
+    fill_result(&token->result, step, play->request->top_k);
+    const struct script_word *word = &engine->script.words[token->result.id];
+    token->n_text = (uint32_t)word->len;
+    memcpy(token->text, word->text, word->len < sizeof token->text ? word->len : sizeof token->text);
+    if (token->index == 0) stats->first_token_seconds = stats->prefill_seconds + play->delay / 1000.0;
+    stats->context_used += !step->end;
+    stats->tokens += !step->end;
+    ring_put(engine->worker.ring, play->event);
+    if (step->end) {
+        finish(play, ENGINE_END);
+        return STATUS_STOPPED;
+    }
+    if (play->request->n_predict && play->index >= play->request->n_predict) {
+        finish(play, ENGINE_LIMIT);
+        return STATUS_STOPPED;
+    }
+    return STATUS_OK;
+}
+
+/* STATUS_OK: go on; anything else ends the answer. */
+static int play_step(struct play *play, const struct script_step *step) {
+    switch (step->op) {
+    case SCRIPT_PROMPT: return play_prompt(play, step->prompt, step->cached, step->parts, step->ms);
+    case SCRIPT_DELAY: play->delay = step->ms; return STATUS_OK;
+    case SCRIPT_TOKEN: return play_token(play, step);
+    case SCRIPT_DONE:
+        finish(play, step->reason);
+        if (step->reason == ENGINE_ERROR) return err_set(&play->done->error, STATUS_FAILED, "%s", step->text);
+        if (step->reason == ENGINE_CONTEXT_FULL)
+            return err_set(&play->done->error, STATUS_CONTEXT_FULL, "%s", step->text);
+        return STATUS_STOPPED;
+    default: finish(play, ENGINE_ERROR); return err_set(&play->done->error, STATUS_DEVICE, "%s", step->text);
+    }
+}
+
+static int scripted_serve(struct worker *worker, const struct engine_request *request, struct engine_event *done) {
+    struct scripted *engine = (struct scripted *)worker;
+    struct script *script = &engine->script;
+    struct play play = {.engine = engine, .request = request, .done = done, .event = xmalloc(sizeof *play.event)};
+    struct script_answer none = {0}, *answer = &none;
+    if (script->n_answers) answer = &script->answers[engine->next_answer];
+    if (engine->next_answer + 1 < script->n_answers) engine->next_answer++;
+    bool prompted = false;
+    for (size_t i = 0; i < answer->n; i++) prompted = prompted || answer->steps[i].op == SCRIPT_PROMPT;
+    done->done.stats.context_size = script->context;
+    finish(&play, ENGINE_END);
+    int status = prompted ? STATUS_OK : play_guessed_prompt(&play);
+    for (size_t i = 0; status == STATUS_OK && i < answer->n; i++) status = play_step(&play, &answer->steps[i]);
+    engine->context_used = done->done.stats.context_used;
+    free(play.event);
+    return status;
+}
+
+/* ---- the table ---- */
+
+static const struct engine_info *scripted_info(struct engine *base) { return &((struct scripted *)base)->info; }
+
+static const char *scripted_token_text(struct engine *base, int32_t id, size_t *len) {
+    const struct script *script = &((struct scripted *)base)->script;
+    bool known = id >= 0 && (size_t)id < script->n_words;
+    *len = known ? script->words[id].len : 0;
+    return known ? script->words[id].text : "";
+}
+
+static bool scripted_token_is_control(struct engine *base, int32_t id) {
+    size_t len;
+    const char *text = scripted_token_text(base, id, &len);
+    return len > 4 && memcmp(text, "<|", 2) == 0 && memcmp(text + len - 2, "|>", 2) == 0;
+}
+
+static size_t scripted_count_tokens(struct engine *base, const char *text, size_t len) {
+    (void)base;
+    (void)text;
+    return (len + 3) / 4;
+}
+
+static void scripted_close(struct engine *base) {
+    if (!base) return;
+    struct scripted *engine = (struct scripted *)base;
+    worker_stop_and_join(&engine->worker);
+    worker_free(&engine->worker);
+    script_free(&engine->script);
+    free(engine);
+}
+
+struct engine *engine_scripted(const char *text) {
+    static const struct engine_ops ops = {
+        worker_submit,       worker_next,         worker_wake_fd,            worker_stop,
+        scripted_info,       scripted_token_text, scripted_token_is_control, scripted_count_tokens,
+        scripted_close,
+    };
+    static const struct worker_job job = {scripted_load, scripted_serve};
+    struct scripted *engine = xcalloc(1, sizeof *engine);
+    struct script *script = &engine->script;
+    script_parse(script, text, &engine->parse_error);
+    engine->info = (struct engine_info){
+        .model_name = script->model,
+        .architecture = script->architecture,
+        .quantisation = script->quantisation,
+        .device = script->device,
+        .template_name = script->template_name,
+        .memory_used = script->load_total,
+        .context_size = script->context,
+        .context_trained = script->context,
+        .n_vocab = script->vocabulary,
+        .load_seconds = script->load_parts * script->load_ms / 1000.0,
+    };
+    worker_start(&engine->worker, &ops, &job);
+    return &engine->worker.engine;
+}

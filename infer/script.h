@@ -1,0 +1,56 @@
+/* A script for the scripted engine, parsed: see infer/engine_scripted.c for the language. Immutable once parsed. */
+#ifndef LOGITOP_INFER_SCRIPT_H
+#define LOGITOP_INFER_SCRIPT_H
+
+#include "base/arena.h"
+#include "base/strmap.h"
+#include "infer/engine.h"
+
+enum script_op { SCRIPT_PROMPT, SCRIPT_DELAY, SCRIPT_TOKEN, SCRIPT_DONE, SCRIPT_LOST };
+
+struct script_candidate {
+    int32_t id;
+    float p; /* raw probability */
+    uint8_t cut;
+};
+
+struct script_step {
+    enum script_op op;
+    uint32_t prompt, cached, parts; /* PROMPT */
+    uint32_t ms;                    /* PROMPT: a part; DELAY */
+    bool end;                       /* TOKEN: an end token */
+    uint32_t n;                     /* TOKEN: candidates, the chosen one first */
+    struct script_candidate *candidates;
+    enum engine_reason reason; /* DONE */
+    const char *text;          /* DONE, LOST: of the error */
+};
+
+struct script_answer {
+    struct script_step *steps;
+    size_t n, cap;
+};
+
+struct script_word {
+    const char *text;
+    size_t len;
+};
+
+struct script {
+    struct arena arena;
+    const char *model, *architecture, *quantisation, *device, *template_name;
+    uint32_t context, vocabulary;
+    uint64_t load_total;
+    uint32_t load_parts, load_ms;
+    const char *fail; /* loading ends so; NULL: it does not */
+    struct script_answer *answers;
+    size_t n_answers, cap_answers;
+    struct script_word *words; /* by id */
+    size_t n_words, cap_words;
+    struct strmap ids;
+};
+
+/* STATUS_USAGE with the line where the script is wrong. Free it in any case. */
+int script_parse(struct script *script, const char *text, struct err *err);
+void script_free(struct script *script);
+
+#endif
