@@ -1,0 +1,360 @@
+/* The chat and its conversation over an engine that does exactly what the test says: what is sent, what is kept, and what
+ * becomes of answers that end early. */
+#include "app/chat.h"
+#include "app/slash.h"
+#include "base/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* ---- an engine made of paper ---- */
+
+struct paper {
+    struct engine engine;
+    struct engine_event events[16];
+    size_t n, next;
+    uint64_t request, stopped; /* running; asked to stop */
+    char sent[1024];           /* the last request: "system:be kind|user:hi|assistant:[1 2]...|+" */
+    struct sampling sampling;
+    int refuse; /* submit() fails so */
+};
+
+static const char longest[] = "0123456789012345678901234567890123456789012345678901234567890123456789";
+
+static int paper_submit(struct engine *engine, const struct engine_request *request, struct err *err) {
+    struct paper *paper = (struct paper *)engine;
+    if (paper->refuse) return err_set(err, (enum status)paper->refuse, "refused");
+    assert_int_equal(paper->request, 0);
+    assert_int_not_equal(request->id, 0);
+    paper->request = request->id;
+    paper->sampling = request->sampling;
+    char *to = paper->sent, *end = to + sizeof paper->sent;
+    for (size_t i = 0; i < request->n_messages; i++) {
+        const struct message *m = &request->messages[i];
+        to += snprintf(to, (size_t)(end - to), "%s%s:%.*s", i ? "|" : "", m->role, (int)m->len, m->text);
+        for (size_t k = 0; k < m->n_ids; k++) to += snprintf(to, (size_t)(end - to), " %d", m->ids[k]);
+    }
+    if (request->continue_last) snprintf(to, (size_t)(end - to), "|+");
+    return STATUS_OK;
+}
+
+static bool paper_next(struct engine *engine, struct engine_event *out) {
+    struct paper *paper = (struct paper *)engine;
+    if (paper->next == paper->n) return false;
+    *out = paper->events[paper->next++];
+    if (out->type == ENGINE_DONE) paper->request = 0;
+    return true;
+}
+
+static void paper_stop(struct engine *engine, uint64_t request) { ((struct paper *)engine)->stopped = request; }
+
+static const struct engine_info *paper_info(struct engine *engine) {
+    static const struct engine_info info = {.model_name = "Paper", .context_size = 100, .n_vocab = 10};
+    (void)engine;
+    return &info;
+}
+
+static const char *paper_text(struct engine *engine, int32_t id, size_t *len) {
+    (void)engine, (void)id;
+    *len = strlen(longest);
+    return longest;
+}
+
+static size_t paper_count(struct engine *engine, const char *text, size_t len) {
+    (void)engine, (void)text;
+    return len;
+}
+
+static void paper_close(struct engine *engine) { (void)engine; }
+
+static const struct engine_ops paper_ops = {
+    .submit = paper_submit, .next = paper_next, .stop = paper_stop,   .info = paper_info, .token_text = paper_text,
+    .count_tokens = paper_count, .close = paper_close};
+
+static struct engine_event *push(struct paper *paper, enum engine_event_type type) {
+    if (paper->next == paper->n) paper->next = paper->n = 0;
+    assert_true(paper->n < 16);
+    struct engine_event *event = &paper->events[paper->n++];
+    memset(event, 0, sizeof *event);
+    event->type = type;
+    event->request = type == ENGINE_READY || type == ENGINE_FAILED ? 0 : paper->request;
+    return event;
+}
+
+static void say(struct paper *paper, int32_t id, const char *text) {
+    struct engine_event *event = push(paper, ENGINE_TOKEN);
+    event->token.n_text = (uint32_t)strlen(text);
+    if (event->token.n_text <= sizeof event->token.text) memcpy(event->token.text, text, event->token.n_text);
+    event->token.ms = 10;
+    event->token.result = (struct step_result){.id = id, .logit = -1, .rank = 2, .n_top = 2, .position = 7};
+    event->token.result.top[0] = (struct candidate){.id = 1, .logit = -0.5f, .prob = 0.7f};
+    event->token.result.top[1] = (struct candidate){.id = id, .logit = -1, .prob = 0.3f};
+}
+
+static struct engine_event *end(struct paper *paper, enum engine_reason reason) {
+    struct engine_event *event = push(paper, ENGINE_DONE);
+    event->done.reason = reason;
+    event->done.stats = (struct engine_stats){.prompt_tokens = 9, .cached_tokens = 4, .tokens = 2, .decode_seconds = 1};
+    return event;
+}
+
+static void open_chat(struct chat *chat, struct paper *paper, const char *system) {
+    struct settings settings;
+    settings_defaults(&settings);
+    *paper = (struct paper){.engine.ops = &paper_ops};
+    chat_open(chat, &paper->engine, &settings, system);
+}
+
+static void make_ready(struct chat *chat, struct paper *paper) {
+    push(paper, ENGINE_READY);
+    assert_true(chat_pump(chat));
+    assert_int_equal(chat->state, chat->request ? CHAT_PREFILL : CHAT_IDLE);
+}
+
+static int send(struct chat *chat, const char *text, struct err *err) { return chat_send(chat, text, strlen(text), err); }
+
+/* A whole turn. */
+static void exchange(struct chat *chat, struct paper *paper, const char *question, int32_t id, const char *answer) {
+    assert_int_equal(send(chat, question, NULL), STATUS_OK);
+    say(paper, id, answer);
+    end(paper, ENGINE_END);
+    chat_pump(chat);
+    assert_int_equal(chat->state, CHAT_IDLE);
+}
+
+/* ---- tests ---- */
+
+static void test_turns_keep_ids(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    open_chat(&chat, &paper, "be kind");
+    make_ready(&chat, &paper);
+    exchange(&chat, &paper, "hi", 5, "hello");
+    assert_string_equal(paper.sent, "system:be kind|user:hi");
+    assert_int_equal(send(&chat, "more", NULL), STATUS_OK);
+    assert_string_equal(paper.sent, "system:be kind|user:hi|assistant:hello 5|user:more");
+    const struct said *said = chat_shown(&chat);
+    assert_int_equal(said->n_tokens, 1);
+    assert_int_equal(said->tokens[0].n_top, 2);
+    assert_true(said->tokens[0].top[1].prob == 0.3f);
+    assert_int_equal(said->shown[0].end, 5);
+    assert_string_equal(said->note.data, "2 tokens  2.0 tok/s  prompt 9 (4 cached)");
+    chat_close(&chat);
+}
+
+static void test_stop_keeps_and_continues(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    struct err err;
+    open_chat(&chat, &paper, NULL);
+    make_ready(&chat, &paper);
+    assert_false(chat_stop(&chat));
+    assert_int_equal(send(&chat, "hi", NULL), STATUS_OK);
+    assert_int_equal(send(&chat, "again", &err), STATUS_BUSY);
+    assert_int_equal(chat_set_system(&chat, "x", 1, &err), STATUS_BUSY);
+    assert_int_equal(chat_new(&chat, &err), STATUS_BUSY);
+    say(&paper, 5, "half");
+    chat_pump(&chat);
+    assert_int_equal(chat.state, CHAT_ANSWERING);
+    assert_true(chat_stop(&chat));
+    assert_int_equal(paper.stopped, chat.request);
+    end(&paper, ENGINE_STOPPED);
+    chat_pump(&chat);
+    assert_int_equal(chat_continue(&chat, NULL), STATUS_OK);
+    assert_string_equal(paper.sent, "user:hi|assistant:half 5|+");
+    say(&paper, 6, " whole");
+    say(&paper, 7, longest);
+    end(&paper, ENGINE_END);
+    chat_pump(&chat);
+    const struct said *said = conversation_last(&chat.conversation);
+    char whole[128];
+    snprintf(whole, sizeof whole, "half whole%s", longest);
+    assert_string_equal(said->text.data, whole);
+    assert_int_equal(said->n_ids, 3);
+    assert_int_equal(chat.conversation.n, 2);
+    chat_close(&chat);
+}
+
+/* A stop before the first word, and an error: the question comes back, nothing else changes. */
+static void test_wordless_comes_back(void **state) {
+    (void)state;
+    static const enum engine_reason reasons[] = {ENGINE_STOPPED, ENGINE_ERROR};
+    for (size_t i = 0; i < 2; i++) {
+        struct chat chat;
+        struct paper paper;
+        open_chat(&chat, &paper, NULL);
+        make_ready(&chat, &paper);
+        exchange(&chat, &paper, "hi", 5, "hello");
+        assert_int_equal(send(&chat, "what", NULL), STATUS_OK);
+        err_set(&end(&paper, reasons[i])->error, STATUS_FAILED, "no");
+        chat_pump(&chat);
+        assert_int_equal(chat.conversation.n, 2);
+        assert_string_equal(chat.returned.data, "what");
+        assert_int_equal(chat.error.code, reasons[i] == ENGINE_ERROR ? STATUS_FAILED : STATUS_OK);
+        chat_close(&chat);
+    }
+}
+
+static void test_refused_leaves_no_trace(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    struct err err = {0};
+    open_chat(&chat, &paper, NULL);
+    make_ready(&chat, &paper);
+    assert_int_equal(chat_continue(&chat, &err), STATUS_USAGE);
+    assert_int_equal(chat_regenerate(&chat, &err), STATUS_USAGE);
+    paper.refuse = STATUS_BUSY;
+    assert_int_equal(send(&chat, "hi", &err), STATUS_BUSY);
+    assert_int_equal(chat.conversation.n, 0);
+    assert_int_equal(chat.state, CHAT_IDLE);
+    chat_close(&chat);
+}
+
+static void test_waits_for_the_model(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    struct err err;
+    open_chat(&chat, &paper, NULL);
+    assert_int_equal(send(&chat, "first", NULL), STATUS_OK);
+    assert_int_equal(send(&chat, "second", &err), STATUS_BUSY);
+    make_ready(&chat, &paper);
+    assert_string_equal(paper.sent, "user:first");
+    chat_close(&chat);
+}
+
+static void test_context_full(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    struct err err;
+    unsigned n;
+    open_chat(&chat, &paper, "sys");
+    make_ready(&chat, &paper);
+    char filler[41];
+    memset(filler, 'x', 40);
+    filler[40] = '\0';
+    exchange(&chat, &paper, filler, 5, "a");
+    exchange(&chat, &paper, filler, 6, "b");
+    assert_int_equal(send(&chat, "last", NULL), STATUS_OK);
+    end(&paper, ENGINE_CONTEXT_FULL);
+    chat_pump(&chat);
+    assert_int_equal(chat.error.code, STATUS_CONTEXT_FULL);
+    assert_non_null(strstr(chat.error.text, "/drop"));
+    assert_int_equal(chat.conversation.n, 6); /* the question stays */
+    struct slash_result result;
+    assert_int_equal(slash_run(&chat, "/drop", 5, &result, NULL), STATUS_OK); /* half of 100 is free after one turn, and goes on */
+    char sent[128];
+    snprintf(sent, sizeof sent, "system:sys|user:%s|assistant:b 6|user:last", filler);
+    assert_string_equal(paper.sent, sent);
+    say(&paper, 7, "done");
+    end(&paper, ENGINE_END);
+    chat_pump(&chat);
+    assert_int_equal(chat_drop(&chat, &n, &err), STATUS_OK);
+    assert_int_equal(chat_drop(&chat, &n, &err), STATUS_CONTEXT_FULL);
+    assert_int_equal(chat.conversation.n, 7); /* dropped ones are still shown */
+    chat_close(&chat);
+}
+
+static void test_regenerate_and_new(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    open_chat(&chat, &paper, NULL);
+    make_ready(&chat, &paper);
+    exchange(&chat, &paper, "hi", 5, "one");
+    assert_int_equal(paper.sampling.attempt, 0);
+    assert_int_equal(chat_regenerate(&chat, NULL), STATUS_OK);
+    assert_string_equal(paper.sent, "user:hi");
+    assert_int_equal(paper.sampling.attempt, 1);
+    say(&paper, 6, "two");
+    end(&paper, ENGINE_END);
+    chat_pump(&chat);
+    uint64_t id = conversation_last(&chat.conversation)->id;
+    assert_int_equal(chat_new(&chat, NULL), STATUS_OK);
+    assert_int_equal(chat.conversation.n, 0);
+    assert_string_equal(chat.earlier.data, "you: hi\n\nbot: two\n     2 tokens  2.0 tok/s  prompt 9 (4 cached)\n\n");
+    exchange(&chat, &paper, "new", 7, "x");
+    assert_string_equal(paper.sent, "user:new");
+    assert_true(conversation_last(&chat.conversation)->id > id);
+    chat_close(&chat);
+}
+
+static void test_device_lost(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    struct err err = {0};
+    open_chat(&chat, &paper, NULL);
+    make_ready(&chat, &paper);
+    assert_int_equal(send(&chat, "hi", NULL), STATUS_OK);
+    say(&paper, 5, "half");
+    err_set(&push(&paper, ENGINE_FAILED)->error, STATUS_DEVICE, "card fell off");
+    err_set(&end(&paper, ENGINE_ERROR)->error, STATUS_DEVICE, "card fell off");
+    chat_pump(&chat);
+    assert_int_equal(chat.state, CHAT_FAILED);
+    assert_string_equal(conversation_last(&chat.conversation)->text.data, "half");
+    assert_int_equal(send(&chat, "more", &err), STATUS_FAILED);
+    assert_non_null(strstr(err.text, "card fell off"));
+    chat_close(&chat);
+}
+
+static void test_commands(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int status;
+        const char *says; /* line, page or err */
+    } cases[] = {
+        {"/help", STATUS_OK, "/continue"},
+        {"/hepl", STATUS_USAGE, "there is no /hepl, did you mean /help?"},
+        {"/nonsense", STATUS_USAGE, "//nonsense sends it to the model"},
+        {"/set temp 0.25", STATUS_OK, "temp is 0.25 from the next answer on"},
+        {"/set temp", STATUS_OK, "temp is 0.25"},
+        {"/set temp=1", STATUS_OK, "temp is 1 from"},
+        {"/set temp x", STATUS_USAGE, "temp: found \"x\", expected a number >= 0"},
+        {"/set tmep 1", STATUS_USAGE, "did you mean temp?"},
+        {"/set", STATUS_OK, "presence-penalty"},
+        {"/system be brief", STATUS_OK, "system message set"},
+        {"/system", STATUS_OK, "no system message"},
+        {"/stats", STATUS_OK, "Paper"},
+        {"/stop", STATUS_USAGE, "nothing is being answered"},
+        {"/stop now", STATUS_USAGE, "found \"now\", expected nothing"},
+        {"/drop", STATUS_CONTEXT_FULL, "nothing can be dropped"},
+        {"/continue", STATUS_USAGE, "nothing to go on with"},
+        {"/new \n", STATUS_OK, "a new chat"},
+    };
+    struct chat chat;
+    struct paper paper;
+    open_chat(&chat, &paper, NULL);
+    make_ready(&chat, &paper);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct slash_result result;
+        struct err err = {0};
+        int status = slash_run(&chat, cases[i].text, strlen(cases[i].text), &result, &err);
+        const char *said = status < 0 ? err.text : result.page.len ? result.page.data : result.line;
+        if (status != cases[i].status || !strstr(said, cases[i].says))
+            fail_msg("%s: status %d, \"%s\", expected \"%s\"", cases[i].text, status, said, cases[i].says);
+        buf_free(&result.page);
+    }
+    chat_close(&chat);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_turns_keep_ids),      cmocka_unit_test(test_stop_keeps_and_continues),
+        cmocka_unit_test(test_wordless_comes_back), cmocka_unit_test(test_refused_leaves_no_trace),
+        cmocka_unit_test(test_waits_for_the_model), cmocka_unit_test(test_context_full),
+        cmocka_unit_test(test_regenerate_and_new),  cmocka_unit_test(test_device_lost),
+        cmocka_unit_test(test_commands),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
