@@ -1,0 +1,309 @@
+/* The engine that runs a model file here: model, backend, session and prompt in one worker thread. */
+#include "infer/engine.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "infer/chat_template.h"
+#include "infer/device.h"
+#include "infer/gguf.h"
+#include "infer/model.h"
+#include "infer/prompt.h"
+#include "infer/session.h"
+#include "infer/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONTEXT_DEFAULT = 8192, PROGRESS_NS = 30 * 1000 * 1000 };
+
+struct local {
+    struct worker worker; /* first */
+    struct engine_options options;
+    struct model *model;
+    const struct tokenizer *tokenizer;
+    struct chat_template *chat_template;
+    const struct backend_ops *ops;
+    struct backend *backend;
+    struct session *session;
+    struct backend_info device;
+    struct engine_info info;
+    int32_t breakers[DRY_BREAKERS_MAX]; /* where DRY is on and the request names none */
+};
+
+/* ---- progress, not more often than a screen can show ---- */
+
+struct meter {
+    struct local *engine;
+    enum engine_event_type type;
+    uint64_t request;
+    int64_t last_ns;
+};
+
+static int meter_progress(void *ctx, uint64_t done, uint64_t total) {
+    struct meter *meter = ctx;
+    int64_t now = clock_ns();
+    if (done == 0 || done == total || now - meter->last_ns >= PROGRESS_NS) {
+        meter->last_ns = now;
+        worker_progress(&meter->engine->worker, meter->type, meter->request, done, total);
+    }
+    return meter->type == ENGINE_LOADING && atomic_load(&meter->engine->worker.load_stopped);
+}
+
+/* ---- loading ---- */
+
+/* How long the context may be: what was asked for, or the smaller of the model's and 8192, and what fits. */
+static int choose_context(const struct local *engine, struct backend_options *options, struct err *err) {
+    const struct model_view *view = model_view(engine->model);
+    uint32_t wanted = engine->options.n_ctx;
+    options->n_ctx = wanted ? wanted : view->n_ctx_train < CONTEXT_DEFAULT ? view->n_ctx_train : CONTEXT_DEFAULT;
+    struct memory_estimate estimate;
+    int status = engine->ops->estimate(view, options, &estimate, err);
+    if (status < 0) return status;
+    if (estimate.largest_ctx >= options->n_ctx) return STATUS_OK;
+    double gib = 1024.0 * 1024 * 1024;
+    if (estimate.largest_ctx == 0 || wanted)
+        return err_set(err, STATUS_MEMORY,
+                       "a context of %u tokens needs %.2f GiB (weights %.2f), %.2f GiB are free; %u tokens would fit",
+                       options->n_ctx, (double)estimate.total / gib, (double)estimate.weights / gib,
+                       (double)estimate.available / gib, estimate.largest_ctx);
+    options->n_ctx = estimate.largest_ctx;
+    return STATUS_OK;
+}
+
+static int load_template(struct local *engine, struct err *err) {
+    struct chat_template_source source = {.file = gguf_path(model_gguf(engine->model))};
+    chat_template_source_fill(&source, engine->tokenizer, model_chat_template(engine->model));
+    time_t now = time(NULL);
+    localtime_r(&now, &source.now);
+    return chat_template_new(&source, &engine->chat_template, err);
+}
+
+/* The strings that end a repetition for DRY, where the vocabulary has a token that is just that. */
+static void find_breakers(struct local *engine) {
+    static const char *const texts[] = {"\n", ":", "\"", "*"};
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct ids ids = {0};
+        struct segment segment = {texts[i], 1, false};
+        if (tokenizer_encode(engine->tokenizer, &segment, 1, ADDED_BY_ORIGIN, &ids, NULL) == STATUS_OK && ids.n == 1)
+            engine->breakers[n++] = ids.at[0];
+        ids_free(&ids);
+    }
+    engine->breakers[n] = -1;
+}
+
+static void fill_info(struct local *engine, double load_seconds) {
+    const struct model_view *view = model_view(engine->model);
+    engine->ops->info(engine->backend, &engine->device);
+    engine->info = (struct engine_info){
+        .model_name = model_name(engine->model),
+        .architecture = view->architecture,
+        .quantisation = model_quantisation(engine->model),
+        .device = engine->device.device,
+        .template_name = chat_template_name(engine->chat_template),
+        .memory_used = engine->device.memory_used,
+        .memory_total = engine->device.memory_total,
+        .context_size = session_size(engine->session),
+        .context_trained = view->n_ctx_train,
+        .n_vocab = view->n_vocab,
+        .load_seconds = load_seconds,
+    };
+}
+
+static int local_load(struct worker *worker, struct err *err) {
+    struct local *engine = (struct local *)worker;
+    int64_t begin = clock_ns();
+    struct backend_options options = {.n_threads = engine->options.n_threads, .exact = engine->options.exact};
+    struct meter meter = {.engine = engine, .type = ENGINE_LOADING};
+    int status = model_open(engine->options.model, MODEL_WHOLE, &engine->model, err);
+    if (status < 0) return status;
+    engine->tokenizer = model_tokenizer(engine->model);
+    if ((status = device_choose(engine->options.device, &engine->ops, &options, err)) < 0) return status;
+    if ((status = choose_context(engine, &options, err)) < 0) return status;
+    if ((status = load_template(engine, err)) < 0) return status;
+    status = engine->ops->open(model_view(engine->model), &options, meter_progress, &meter, &engine->backend, err);
+    if (status < 0) return status;
+    status = session_new(engine->ops, engine->backend, options.n_ctx, &engine->session, err);
+    if (status < 0) return status;
+    find_breakers(engine);
+    fill_info(engine, (double)(clock_ns() - begin) * 1e-9);
+    return STATUS_OK;
+}
+
+/* ---- a request ---- */
+
+struct answer {
+    struct local *engine;
+    const struct engine_request *request;
+    struct engine_event *done;
+    struct engine_event *event; /* of tokens; large */
+    struct sampling sampling;
+    uint32_t index;
+    int64_t last_ns;
+    bool ended; /* an end token came */
+};
+
+static int build_ids(const struct local *engine, const struct engine_request *request, struct ids *ids, struct err *err) {
+    struct prompt prompt = {0};
+    int status = STATUS_OK;
+    if (request->raw) prompt_add(&prompt, request->raw, request->raw_len, true);
+    else
+        status = chat_template_render(engine->chat_template, request->messages, request->n_messages,
+                                      request->continue_last, &prompt, err);
+    if (status == STATUS_OK)
+        status = prompt_to_ids(engine->tokenizer, &prompt, request->messages, request->raw ? 0 : request->n_messages, ids, err);
+    prompt_free(&prompt);
+    if (status == STATUS_OK && ids->n == 0) return err_set(err, STATUS_USAGE, "the prompt is empty, expected some text");
+    if (status == STATUS_OK && ids->n > UINT32_MAX)
+        return err_set(err, STATUS_CONTEXT_FULL, "the prompt takes %zu tokens", ids->n);
+    return status;
+}
+
+static int on_token(void *ctx, const struct step_result *result) {
+    struct answer *answer = ctx;
+    struct local *engine = answer->engine;
+    struct engine_stats *stats = &answer->done->done.stats;
+    int64_t now = clock_ns();
+    answer->event->type = ENGINE_TOKEN;
+    answer->event->request = answer->request->id;
+    struct token_record *token = &answer->event->token;
+    struct span text = tokenizer_bytes(engine->tokenizer, result->id);
+    token->index = answer->index++;
+    token->end = tokenizer_is_end(engine->tokenizer, result->id);
+    token->ms = (float)((double)(now - answer->last_ns) * 1e-6);
+    token->n_text = (uint32_t)text.len;
+    memcpy(token->text, text.bytes, text.len < sizeof token->text ? text.len : sizeof token->text);
+    memcpy(&token->result, result, offsetof(struct step_result, top) + result->n_top * sizeof *result->top);
+    if (token->index == 0) stats->first_token_seconds = (double)(now - engine->worker.submitted_ns) * 1e-9;
+    stats->tokens += !token->end;
+    answer->last_ns = now;
+    answer->ended = token->end;
+    ring_put(engine->worker.ring, answer->event);
+    return token->end;
+}
+
+/* STATUS_STOPPED only if this request was really meant: a late flag of an earlier one is no reason to end. */
+static int read_prompt(struct answer *answer, const struct ids *ids, struct err *err) {
+    struct local *engine = answer->engine;
+    struct meter meter = {.engine = engine, .type = ENGINE_PREFILL, .request = answer->request->id};
+    struct session_watch watch = {meter_progress, &meter, &engine->worker.stop_flag};
+    struct engine_stats *stats = &answer->done->done.stats;
+    uint32_t cached = 0;
+    bool again = false;
+    for (;;) {
+        int status = session_prompt(engine->session, ids->at, (uint32_t)ids->n, &watch, &cached, err);
+        if (!again) stats->cached_tokens = cached;
+        if (status != STATUS_STOPPED || worker_stopped(&engine->worker, answer->request->id)) return status;
+        again = true;
+    }
+}
+
+static int say(struct answer *answer, struct err *err) {
+    struct local *engine = answer->engine;
+    uint32_t limit = answer->request->n_predict ? answer->request->n_predict : UINT32_MAX;
+    for (;;) {
+        int status = session_decode(engine->session, &answer->sampling, answer->request->top_k, limit - answer->index,
+                                    &engine->worker.stop_flag, on_token, answer, err);
+        if (status != STATUS_STOPPED || worker_stopped(&engine->worker, answer->request->id)) return status;
+    }
+}
+
+static enum engine_reason reason_of(const struct answer *answer, int status) {
+    switch (status) {
+    case STATUS_OK: return answer->ended ? ENGINE_END : ENGINE_LIMIT;
+    case STATUS_STOPPED: return ENGINE_STOPPED;
+    case STATUS_CONTEXT_FULL: return ENGINE_CONTEXT_FULL;
+    default: return ENGINE_ERROR;
+    }
+}
+
+static int answer_run(struct answer *answer, struct ids *ids, struct err *err) {
+    struct local *engine = answer->engine;
+    struct engine_stats *stats = &answer->done->done.stats;
+    int status = gguf_check(model_gguf(engine->model), err);
+    if (status == STATUS_OK) status = build_ids(engine, answer->request, ids, err);
+    if (status < 0) return status;
+    stats->prompt_tokens = (uint32_t)ids->n;
+    int64_t begin = clock_ns();
+    status = read_prompt(answer, ids, err);
+    int64_t read = answer->last_ns = clock_ns();
+    if (stats->cached_tokens + 1 < stats->prompt_tokens) stats->prefill_seconds = (double)(read - begin) * 1e-9;
+    if (status < 0) return status;
+    status = say(answer, err);
+    stats->decode_seconds = (double)(clock_ns() - read) * 1e-9;
+    return status;
+}
+
+static int local_serve(struct worker *worker, const struct engine_request *request, struct engine_event *done) {
+    struct local *engine = (struct local *)worker;
+    struct answer answer = {.engine = engine, .request = request, .done = done, .sampling = request->sampling};
+    if (answer.sampling.dry_multiplier != 0 && answer.sampling.dry_breakers[0] < 0)
+        memcpy(answer.sampling.dry_breakers, engine->breakers, sizeof engine->breakers);
+    answer.event = xcalloc(1, sizeof *answer.event);
+    struct ids ids = {0};
+    struct err err = {0};
+    int status = answer_run(&answer, &ids, &err);
+    done->done.reason = reason_of(&answer, status);
+    if (done->done.reason == ENGINE_ERROR || done->done.reason == ENGINE_CONTEXT_FULL) done->error = err;
+    if (status != STATUS_DEVICE) done->done.stats.context_used = session_used(engine->session);
+    done->done.stats.context_size = session_size(engine->session);
+    ids_free(&ids);
+    free(answer.event);
+    return status;
+}
+
+/* ---- the table ---- */
+
+static const struct engine_info *local_info(struct engine *base) { return &((struct local *)base)->info; }
+
+static const char *local_token_text(struct engine *base, int32_t id, size_t *len) {
+    const struct local *engine = (struct local *)base;
+    bool known = id >= 0 && (uint32_t)id < tokenizer_n_tokens(engine->tokenizer);
+    struct span text = known ? tokenizer_bytes(engine->tokenizer, id) : (struct span){"", 0};
+    *len = text.len;
+    return text.bytes;
+}
+
+static bool local_token_is_control(struct engine *base, int32_t id) {
+    const struct local *engine = (struct local *)base;
+    return id >= 0 && (uint32_t)id < tokenizer_n_tokens(engine->tokenizer) &&
+           tokenizer_type(engine->tokenizer, id) == TOKEN_CONTROL;
+}
+
+static size_t local_count_tokens(struct engine *base, const char *text, size_t len) {
+    const struct local *engine = (struct local *)base;
+    struct ids ids = {0};
+    struct segment segment = {text, len, false};
+    int status = tokenizer_encode(engine->tokenizer, &segment, 1, ADDED_BY_ORIGIN, &ids, NULL);
+    size_t n = status == STATUS_OK ? ids.n : len;
+    ids_free(&ids);
+    return n;
+}
+
+static void local_close(struct engine *base) {
+    if (!base) return;
+    struct local *engine = (struct local *)base;
+    worker_stop_and_join(&engine->worker);
+    session_free(engine->session);
+    if (engine->backend) engine->ops->close(engine->backend);
+    chat_template_free(engine->chat_template);
+    model_close(engine->model);
+    worker_free(&engine->worker);
+    free((char *)engine->options.model);
+    free((char *)engine->options.device);
+    free(engine);
+}
+
+struct engine *engine_local(const struct engine_options *options) {
+    static const struct engine_ops ops = {
+        worker_submit, worker_next,      worker_wake_fd,         worker_stop,        local_info,
+        local_token_text, local_token_is_control, local_count_tokens, local_close,
+    };
+    static const struct worker_job job = {local_load, local_serve};
+    struct local *engine = xcalloc(1, sizeof *engine);
+    engine->options = *options;
+    engine->options.model = xstrdup(options->model);
+    engine->options.device = options->device ? xstrdup(options->device) : NULL;
+    worker_start(&engine->worker, &ops, &job);
+    return &engine->worker.engine;
+}

@@ -1,0 +1,90 @@
+#include "infer/session.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+struct session {
+    const struct backend_ops *ops;
+    struct timeline *timeline;
+    uint32_t n_ctx;
+    int32_t newest;             /* not fed yet; -1: no prompt was given */
+    bool lost;                  /* the device is; the timeline goes with its backend */
+    struct step_result *result; /* of decode(): too large for a stack that nobody measured */
+};
+
+int session_new(const struct backend_ops *ops, struct backend *backend, uint32_t n_ctx, struct session **out,
+                struct err *err) {
+    struct timeline *timeline;
+    int status = ops->timeline_new(backend, n_ctx, &timeline, err);
+    if (status < 0) return status;
+    struct session *session = xcalloc(1, sizeof *session);
+    *session = (struct session){.ops = ops, .timeline = timeline, .n_ctx = n_ctx, .newest = -1};
+    session->result = xcalloc(1, sizeof *session->result);
+    *out = session;
+    return STATUS_OK;
+}
+
+void session_free(struct session *session) {
+    if (!session) return;
+    if (!session->lost) session->ops->timeline_free(session->timeline);
+    free(session->result);
+    free(session);
+}
+
+uint32_t session_size(const struct session *session) { return session->n_ctx; }
+uint32_t session_used(const struct session *session) { return session->ops->timeline_length(session->timeline); }
+
+static uint32_t common_prefix(const struct session *session, const int32_t *ids, uint32_t n) {
+    uint32_t length = session_used(session), i = 0;
+    const int32_t *known = session->ops->timeline_ids(session->timeline);
+    while (i < n && i < length && known[i] == ids[i]) i++;
+    return i;
+}
+
+int session_prompt(struct session *session, const int32_t *ids, uint32_t n, const struct session_watch *watch,
+                   uint32_t *cached, struct err *err) {
+    if (n == 0) return err_set(err, STATUS_USAGE, "an empty prompt, expected at least one token");
+    if (n > session->n_ctx)
+        return err_set(err, STATUS_CONTEXT_FULL, "the prompt takes %u tokens, the context holds %u", n, session->n_ctx);
+    uint32_t kept = common_prefix(session, ids, n - 1); /* the last one is fed by decode(): its result is wanted */
+    session->ops->timeline_truncate(session->timeline, kept);
+    session->newest = ids[n - 1];
+    *cached = kept;
+    if (kept == n - 1) return STATUS_OK;
+    struct step_request request = {
+        .ids = ids + kept,
+        .n = n - 1 - kept,
+        .wanted = WANT_NOTHING,
+        .progress = watch->progress,
+        .ctx = watch->ctx,
+        .stop = watch->stop,
+    };
+    if (watch->progress && watch->progress(watch->ctx, 0, request.n))
+        return err_set(err, STATUS_STOPPED, "stopped before the prompt was read");
+    int status = session->ops->step(session->timeline, &request, err);
+    session->lost = status == STATUS_DEVICE;
+    return status;
+}
+
+int session_decode(struct session *session, const struct sampling *sampling, uint32_t top_k, uint32_t limit,
+                   const atomic_bool *stop, session_token_fn on_token, void *ctx, struct err *err) {
+    const struct backend_ops *ops = session->ops;
+    if (session->newest < 0) return err_set(err, STATUS_USAGE, "no prompt was given");
+    struct decode_request request = {
+        .id = session->newest, .sampling = *sampling, .top_k = top_k, .limit = limit, .stop = stop};
+    struct decode *decode;
+    uint32_t begin = session_used(session), n = 0;
+    int status = ops->decode_begin(session->timeline, &request, &decode, err);
+    if (status < 0) return status;
+    while (n < limit) {
+        status = ops->decode_next(decode, session->result, err);
+        if (status < 0) break;
+        n++;
+        session->newest = session->result->id;
+        if (on_token(ctx, session->result)) break;
+    }
+    session->lost = status == STATUS_DEVICE;
+    if (!session->lost) ops->decode_end(decode, begin + n); /* what was fed for n results */
+    return status;
+}
