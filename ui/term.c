@@ -240,10 +240,14 @@ static void term_set_modes(struct term *term) {
     term->cursor_visible = -1;
 }
 
-int term_open(struct term **out, int in_fd, int out_fd, enum ui_colour colour, char notice[256], struct err *err) {
+int term_check(int in_fd, int out_fd, struct err *err) {
     if (!isatty(in_fd) || !isatty(out_fd))
         return err_set(err, STATUS_UNSUPPORTED, "standard input and output are not both a terminal");
     if (!utf8_locale()) return err_set(err, STATUS_UNSUPPORTED, "no UTF-8 locale on this system: no screen without one");
+    return STATUS_OK;
+}
+
+int term_open(struct term **out, int in_fd, int out_fd, enum ui_colour colour, char notice[256], struct err *err) {
     struct term *term = xcalloc(1, sizeof *term);
     term->in_fd = in_fd;
     term->out_fd = out_fd;

@@ -8,6 +8,9 @@
 
 struct term;
 
+/* Can there be a screen at all? Sets a UTF-8 locale for characters (LC_CTYPE). Call before term_open(). */
+int term_check(int in_fd, int out_fd, struct err *err);
+
 /* Take the terminal. `notice` receives a line worth telling the person, or "". On failure nothing has changed. */
 int term_open(struct term **out, int in_fd, int out_fd, enum ui_colour colour, char notice[256], struct err *err);
 void term_close(struct term *term); /* gives it back; NULL is fine */

@@ -1,0 +1,359 @@
+#include "ui/ui.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "ui/capture.h"
+#include "ui/editor.h"
+#include "ui/keymap.h"
+#include "ui/keys.h"
+#include "ui/screen.h"
+#include "ui/term.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const int64_t FRAME_NS = 16 * 1000000LL, AGAIN_NS = 2000 * 1000000LL;
+
+struct waiting { /* an action the app has not taken yet */
+    enum ui_action_type type;
+    char *text;
+    size_t len;
+};
+
+struct ui {
+    int in_fd;
+    struct term *term;
+    struct editor *editor;
+    struct capture capture;
+    struct keys keys;
+    struct screen screen;
+    struct canvas canvas;
+    struct waiting *actions;
+    size_t first_action, n_actions, cap_actions;
+    char *taken_text; /* of the action given last */
+    struct buf box_text, box_search;
+    bool (*step)(void *context);
+    void *step_context;
+    bool gone;        /* the terminal */
+    bool frame_wanted, busy;
+    int64_t last_frame_ns, notice_until_ns, interrupt_ns;
+};
+
+/* ---- the last line of defence ---- */
+
+static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+enum { N_CRASH = sizeof crash_signals / sizeof *crash_signals };
+static struct sigaction earlier[N_CRASH];
+
+void ui_emergency_restore(void) {
+    term_emergency();
+    capture_emergency();
+}
+
+/* Restore, then let the earlier handler have it: a fault happens again on return, an abort is raised again. */
+static void crash(int number) {
+    ui_emergency_restore();
+    for (int i = 0; i < N_CRASH; i++) sigaction(crash_signals[i], &earlier[i], NULL);
+    if (number == SIGABRT) raise(number);
+}
+
+static void crash_handlers_on(void) {
+    static bool at_exit;
+    struct sigaction action = {.sa_handler = crash, .sa_flags = SA_ONSTACK | SA_NODEFER};
+    for (int i = 0; i < N_CRASH; i++) sigaction(crash_signals[i], &action, &earlier[i]);
+    if (!at_exit) at_exit = atexit(ui_emergency_restore) == 0;
+}
+
+static void crash_handlers_off(void) {
+    for (int i = 0; i < N_CRASH; i++) sigaction(crash_signals[i], &earlier[i], NULL);
+}
+
+/* ---- actions ---- */
+
+static void push_action(struct ui *ui, enum ui_action_type type, const char *text, size_t len) {
+    grow_array(&ui->actions, &ui->cap_actions, ui->n_actions + 1, sizeof *ui->actions);
+    ui->actions[ui->n_actions++] = (struct waiting){type, text ? xmemdup(text, len) : NULL, len};
+}
+
+bool ui_next_action(struct ui *ui, struct ui_action *out) {
+    free(ui->taken_text);
+    ui->taken_text = NULL;
+    if (ui->first_action == ui->n_actions) {
+        ui->first_action = ui->n_actions = 0;
+        return false;
+    }
+    struct waiting *next = &ui->actions[ui->first_action++];
+    ui->taken_text = next->text;
+    *out = (struct ui_action){next->type, next->text, next->len};
+    return true;
+}
+
+static bool actions_waiting(const struct ui *ui) { return ui->first_action < ui->n_actions; }
+
+static void show_help(struct ui *ui) {
+    struct buf text = {0};
+    keymap_help(&text);
+    pager_open(&ui->screen.pager, "Keys", text.data, text.len);
+    buf_free(&text);
+}
+
+static void show_log(struct ui *ui) {
+    static const char nothing[] = "Nothing was written to standard error.";
+    capture_take(&ui->capture);
+    if (ui->capture.text.len) pager_open(&ui->screen.pager, "Standard error", ui->capture.text.data, ui->capture.text.len);
+    else pager_open(&ui->screen.pager, "Standard error", nothing, strlen(nothing));
+}
+
+static void own_action(struct ui *ui, int action) {
+    struct screen *screen = &ui->screen;
+    switch (action) {
+    case UI_ACTION_HELP: show_help(ui); break;
+    case UI_ACTION_LOG: show_log(ui); break;
+    case UI_ACTION_PANEL: screen->panel_off = !screen->panel_off; break;
+    case UI_ACTION_COLOUR: screen->colour = (enum colour_mode)((screen->colour + 1) % COLOUR_MODE_COUNT); break;
+    case UI_ACTION_REDRAW: term_redraw(ui->term); break;
+    case UI_ACTION_PAGE_UP: chat_scroll_page(&screen->chat, -1); break;
+    case UI_ACTION_PAGE_DOWN: chat_scroll_page(&screen->chat, 1); break;
+    case UI_ACTION_LINE_UP: chat_scroll(&screen->chat, -1); break;
+    case UI_ACTION_LINE_DOWN: chat_scroll(&screen->chat, 1); break;
+    case UI_ACTION_TOP: chat_scroll_top(&screen->chat); break;
+    case UI_ACTION_BOTTOM: chat_follow(&screen->chat); break;
+    default: break;
+    }
+}
+
+/* ---- keys ---- */
+
+/* A page is open: true if the key was for it. */
+static bool pager_key(struct ui *ui, const struct key *key, int action) {
+    struct pager *pager = &ui->screen.pager;
+    int page = pager->page > 1 ? pager->page - 1 : 1;
+    bool letter = key->code == KEY_CODE_CHAR && key->mods == 0;
+    if (action == UI_ACTION_QUIT || action == UI_ACTION_SUSPEND || action == UI_ACTION_REDRAW) return false;
+    if (key->code == KEY_CODE_ESCAPE || key->code == KEY_CODE_ENTER || (letter && key->c == 'q') ||
+        action == UI_ACTION_INTERRUPT || action == UI_ACTION_HELP || action == UI_ACTION_LOG)
+        pager_close(pager);
+    else if (key->code == KEY_CODE_PAGE_DOWN || (letter && key->c == ' ')) pager->top += page;
+    else if (key->code == KEY_CODE_PAGE_UP || (letter && key->c == 'b')) pager->top -= page;
+    else if (key->code == KEY_CODE_DOWN || (letter && key->c == 'j')) pager->top++;
+    else if (key->code == KEY_CODE_UP || (letter && key->c == 'k')) pager->top--;
+    else if (key->code == KEY_CODE_HOME || (letter && key->c == 'g')) pager->top = 0;
+    else if (key->code == KEY_CODE_END || (letter && key->c == 'G')) pager->top = 1L << 40;
+    return true;
+}
+
+/* The search of the line editor: Esc ends it with what was found, Ctrl-C gives it up. */
+static bool search_key(struct ui *ui, const struct key *key, int action) {
+    if (!editor_searching(ui->editor)) return false;
+    struct key give_up = {.code = KEY_CODE_CHAR, .c = 'g', .mods = KEY_MOD_CTRL};
+    if (action == UI_ACTION_INTERRUPT) editor_key(ui->editor, &give_up);
+    else if (action == ACTION_EDITOR || action == UI_ACTION_ESCAPE) editor_key(ui->editor, key);
+    else return false;
+    return true;
+}
+
+static void take_key(struct ui *ui, const struct key *key) {
+    int action = keymap_find(key);
+    ui->frame_wanted = true;
+    if (key->code == KEY_CODE_SYNC) {
+        term_sync_known(ui->term);
+        return;
+    }
+    ui->screen.notice_on = false;
+    if (action != UI_ACTION_INTERRUPT) ui->interrupt_ns = 0;
+    if (ui->screen.pager.on && pager_key(ui, key, action)) return;
+    if (key->code == KEY_CODE_PASTE) {
+        editor_paste(ui->editor, ui->keys.paste.data ? ui->keys.paste.data : "", ui->keys.paste.len);
+        return;
+    }
+    if (search_key(ui, key, action)) return;
+    bool empty = editor_empty(ui->editor);
+    if (key->code == KEY_CODE_END && key->mods == 0 && empty && ui->screen.chat.stays) action = UI_ACTION_BOTTOM;
+    if (action == UI_ACTION_EOF && !empty) action = ACTION_EDITOR;
+    if (action == UI_ACTION_ESCAPE && !ui->busy && editor_is_vi(ui->editor)) action = ACTION_EDITOR;
+    if (action == ACTION_EDITOR) editor_key(ui->editor, key);
+    else if (action >= UI_ACTION_COUNT_APP) own_action(ui, action);
+    else push_action(ui, (enum ui_action_type)action, NULL, 0);
+}
+
+/* ---- the editor's side of the loop ---- */
+
+/* The editor waits for a key: decode one, or let the app take its turn. Keys wait until the app has taken the actions of
+ * those before them. */
+static bool host_wait(void *context) {
+    struct ui *ui = context;
+    struct key key;
+    if (!actions_waiting(ui) && keys_next(&ui->keys, clock_ns(), &key)) {
+        take_key(ui, &key);
+        return true;
+    }
+    return ui->step(ui->step_context);
+}
+
+static void host_submit(void *context, const char *text, size_t len) {
+    push_action(context, UI_ACTION_SUBMIT, text, len);
+}
+
+void ui_run(struct ui *ui, bool (*step)(void *context), void *context) {
+    ui->step = step;
+    ui->step_context = context;
+    editor_run(ui->editor);
+}
+
+/* ---- the app's side ---- */
+
+void ui_poll_fds(struct ui *ui, struct pollfd fds[UI_FDS]) {
+    fds[0] = (struct pollfd){.fd = ui->gone ? -1 : ui->in_fd, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = ui->capture.read_fd, .events = POLLIN};
+}
+
+int ui_input(struct ui *ui, const struct pollfd fds[UI_FDS], struct err *err) {
+    if (fds[1].revents) capture_take(&ui->capture);
+    short now = fds[0].revents;
+    if (now & POLLIN) {
+        char bytes[16384];
+        ssize_t n = read(ui->in_fd, bytes, sizeof bytes);
+        if (n > 0) keys_feed(&ui->keys, bytes, (size_t)n, clock_ns());
+        else if (n == 0 || (errno != EINTR && errno != EAGAIN)) ui->gone = true;
+    } else if (now & (POLLHUP | POLLERR | POLLNVAL)) ui->gone = true;
+    return ui->gone ? err_set(err, STATUS_FAILED, "the terminal is gone") : STATUS_OK;
+}
+
+static void sooner(int64_t *best, int64_t when) {
+    if (*best == 0 || when < *best) *best = when;
+}
+
+int ui_timeout_ms(struct ui *ui) {
+    int64_t now = clock_ns(), when = 0, keys = keys_deadline_ns(&ui->keys);
+    if (actions_waiting(ui)) return 0;
+    if (keys) sooner(&when, keys);
+    if (ui->frame_wanted) sooner(&when, ui->last_frame_ns + FRAME_NS);
+    if (ui->screen.notice_on) sooner(&when, ui->notice_until_ns);
+    if (when == 0) return -1;
+    return when <= now ? 0 : (int)((when - now + 999999) / 1000000);
+}
+
+static void box_update(struct ui *ui) {
+    struct box *box = &ui->screen.box;
+    editor_line(ui->editor, &ui->box_text, &box->cursor, &ui->box_search);
+    box->text = ui->box_text.data;
+    box->len = ui->box_text.len;
+    buf_append(&ui->box_search, "", 0);
+    box->search = editor_searching(ui->editor) ? ui->box_search.data : NULL;
+}
+
+void ui_draw(struct ui *ui, const struct ui_model *model) {
+    int64_t now = clock_ns();
+    ui->busy = model->status.state != UI_STATE_IDLE && model->status.state != UI_STATE_FAILED;
+    ui->frame_wanted = true;
+    bool keys_first = ui->keys.at < ui->keys.in.len; /* what is painted now would be out of date at once */
+    if (keys_first || now - ui->last_frame_ns < FRAME_NS) return;
+    ui->last_frame_ns = now;
+    ui->frame_wanted = false;
+    if (ui->screen.notice_on && now >= ui->notice_until_ns) ui->screen.notice_on = false;
+    int rows, columns;
+    term_size(ui->term, &rows, &columns);
+    if (rows != ui->canvas.rows || columns != ui->canvas.columns) canvas_resize(&ui->canvas, rows, columns);
+    box_update(ui);
+    screen_draw(&ui->screen, model, &ui->canvas);
+    term_show(ui->term, &ui->canvas);
+}
+
+void ui_resized(struct ui *ui) {
+    term_resized(ui->term);
+    ui->frame_wanted = true;
+}
+
+void ui_suspend(struct ui *ui) {
+    struct sigaction stop = {.sa_handler = SIG_DFL}, kept;
+    term_leave(ui->term);
+    sigaction(SIGTSTP, &stop, &kept);
+    kill(0, SIGTSTP);
+    sigaction(SIGTSTP, &kept, NULL);
+    term_enter(ui->term);
+    ui->frame_wanted = true;
+}
+
+void ui_resumed(struct ui *ui) {
+    term_enter(ui->term);
+    ui->frame_wanted = true;
+}
+
+void ui_notice(struct ui *ui, int ms, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(ui->screen.notice, sizeof ui->screen.notice, fmt, args);
+    va_end(args);
+    ui->screen.notice_on = true;
+    ui->notice_until_ns = clock_ns() + ms * (int64_t)1000000;
+    ui->frame_wanted = true;
+}
+
+bool ui_interrupt_again(struct ui *ui) {
+    int64_t now = clock_ns();
+    if (ui->interrupt_ns && now - ui->interrupt_ns < AGAIN_NS) return true;
+    ui_notice(ui, (int)(AGAIN_NS / 1000000), "press Ctrl-C again to quit");
+    ui->interrupt_ns = now;
+    return false;
+}
+
+void ui_show_text(struct ui *ui, const char *title, const char *text, size_t len) {
+    pager_open(&ui->screen.pager, title, text, len);
+    ui->frame_wanted = true;
+}
+
+bool ui_input_empty(struct ui *ui) { return editor_empty(ui->editor); }
+
+void ui_input_clear(struct ui *ui, bool keep) { editor_clear(ui->editor, keep); }
+
+void ui_input_set(struct ui *ui, const char *text, size_t len) { editor_set(ui->editor, text, len); }
+
+void ui_follow(struct ui *ui) { chat_follow(&ui->screen.chat); }
+
+/* ---- life ---- */
+
+int ui_open(struct ui **out, const struct ui_options *options, struct err *err) {
+    char notice[256] = "";
+    struct ui *ui = xcalloc(1, sizeof *ui);
+    ui->in_fd = options->in_fd;
+    ui->capture = (struct capture){.saved_fd = -1, .read_fd = -1};
+    struct editor_host host = {host_wait, host_submit, ui};
+    int status = term_check(options->in_fd, options->out_fd, err);
+    /* The editor first: it looks the terminal up too, and the library's current terminal must be the screen's. */
+    if (status == STATUS_OK) status = editor_open(&ui->editor, &host, options->history_path, err);
+    if (status == STATUS_OK) status = term_open(&ui->term, options->in_fd, options->out_fd, options->colour, notice, err);
+    if (status == STATUS_OK && !options->keep_stderr) status = capture_open(&ui->capture, err);
+    if (status < 0) {
+        term_close(ui->term);
+        editor_close(ui->editor);
+        free(ui);
+        return status;
+    }
+    crash_handlers_on();
+    if (notice[0]) ui_notice(ui, 5000, "%s", notice);
+    ui->frame_wanted = true;
+    *out = ui;
+    return STATUS_OK;
+}
+
+void ui_close(struct ui *ui) {
+    if (!ui) return;
+    crash_handlers_off();
+    term_close(ui->term);
+    capture_close(&ui->capture, true);
+    editor_close(ui->editor);
+    for (size_t i = ui->first_action; i < ui->n_actions; i++) free(ui->actions[i].text);
+    free(ui->actions);
+    free(ui->taken_text);
+    keys_free(&ui->keys);
+    screen_free(&ui->screen);
+    canvas_free(&ui->canvas);
+    buf_free(&ui->box_text);
+    buf_free(&ui->box_search);
+    free(ui);
+}
