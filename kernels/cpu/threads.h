@@ -31,7 +31,7 @@ void pool_for(struct pool *pool, uint32_t count, uint32_t grain, pool_fn fn, voi
 /* As long as a stop flag is set here (NULL: none), loops end early once it is true, their results are then rubbish, and
  * pool_stopped() says so until the next pool_watch(). */
 void pool_watch(struct pool *pool, const atomic_bool *stop);
-bool pool_stopped(struct pool *pool); /* looks at the flag itself, too */
+bool pool_stopped(struct pool *pool); /* looks at the flag itself, too; for the caller's thread */
 
 /* A grain that gives each thread a few parts to even out the load, a multiple of `unit`. */
 uint32_t pool_grain(const struct pool *pool, uint32_t count, uint32_t unit);
