@@ -42,7 +42,6 @@ void gauge_draw(struct canvas *canvas, int row, int column, int columns, double 
     if (!(share > 0)) share = 0;
     if (share > 1) share = 1;
     int halves = (int)(share * columns * 2 + 0.5), whole = halves / 2;
-    if (halves == 0 && share > 0) halves = 1;
     canvas_fill(canvas, (struct rect){row, column, 1, columns}, rest, rest_character);
     canvas_fill(canvas, (struct rect){row, column, 1, whole}, full, 0x2588);
     if (halves & 1) canvas_fill(canvas, (struct rect){row, column + whole, 1, 1}, full, 0x258C);

@@ -110,8 +110,8 @@ static int draw_facts(const struct ui_position *position, struct canvas *canvas,
     char rank[FORMAT_MAX];
     x = canvas_printf(canvas, y, x, limit, STYLE_TEXT, "H %.2f bits", (double)position->entropy / M_LN2);
     if (position->rank)
-        x = canvas_printf(canvas, y, x + 2, limit, STYLE_TEXT, "rank %s", format_count(position->rank, rank));
-    if (position->ms > 0) x = canvas_printf(canvas, y, x + 2, limit, STYLE_TEXT, "%.1f ms", (double)position->ms);
+        x = canvas_printf(canvas, y, x, limit, STYLE_TEXT, "  rank %s", format_count(position->rank, rank));
+    if (position->ms > 0) x = canvas_printf(canvas, y, x, limit, STYLE_TEXT, "  %.1f ms", (double)position->ms);
     return x;
 }
 
@@ -135,18 +135,16 @@ void panel_draw_right(const struct ui_position *position, struct canvas *canvas,
         canvas_printf(canvas, y + 1, x, limit, STYLE_DIM, "candidates appear with the first token");
         return;
     }
-    after = canvas_printf(canvas, y, after + 2, limit, STYLE_DIM, "position %u", position->position);
-    if (position->chain && position->chain[0]) {
-        int width = (int)text_width(position->chain, strlen(position->chain)) + 7;
-        int at = limit - width > after + 2 ? limit - width : after + 2;
-        at = canvas_printf(canvas, y, at, limit, STYLE_DIM, "final: ");
-        canvas_text_end(canvas, y, at, limit, STYLE_DIM, position->chain, strlen(position->chain));
-    }
+    canvas_printf(canvas, y, after + 2, limit, STYLE_DIM, "position %u", position->position);
     struct table t = table_of(x, limit);
     draw_head(&t, canvas, y + 1);
-    draw_table(position, &t, canvas, y + 2, end - 3);
-    draw_facts(position, canvas, end - 2, x, limit);
-    draw_digits(position, canvas, end - 1, x, limit);
+    draw_table(position, &t, canvas, y + 2, end - 4);
+    draw_facts(position, canvas, end - 3, x, limit);
+    draw_digits(position, canvas, end - 2, x, limit);
+    if (position->chain && position->chain[0]) {
+        x = canvas_printf(canvas, end - 1, x, limit, STYLE_DIM, "final: ");
+        canvas_text_end(canvas, end - 1, x, limit, STYLE_DIM, position->chain, strlen(position->chain));
+    }
 }
 
 void panel_draw_below(const struct ui_position *position, struct canvas *canvas, struct rect rect) {
