@@ -212,6 +212,8 @@ static void encode_stretches(struct encoder *e, const char *text, const struct s
             ids_add(e->out, id);
             e->space_first = t->space_prefix;
             from = at + matched;
+            if (t->flags[id] & FLAG_STRIP)
+                while (from < end && strchr(" \t\n\v\f\r", text[from]) && text[from]) from++;
             at = from - 1;
         }
     }
@@ -236,6 +238,7 @@ int tokenizer_encode(const struct tokenizer *tokenizer, const struct segment *se
             free(stretches);
             return err_set(err, STATUS_USAGE, "the text is longer than %d bytes", TEXT_LIMIT);
         }
+        if (segments[i].len == 0) continue;
         len += segments[i].len;
         bool added = mode != ADDED_BY_ORIGIN || segments[i].from_template;
         if (n == 0 || stretches[n - 1].added != added) stretches[n++].added = added;

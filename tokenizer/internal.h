@@ -69,13 +69,18 @@ enum tokenizer_kind {
     KIND_GEMMA4, /* "gemma4": such tokens, merged by a list, in lines */
 };
 
+enum token_flag {
+    FLAG_END = 1,   /* ends an answer */
+    FLAG_STRIP = 2, /* takes the white space after it with it (phi-3) */
+};
+
 struct tokenizer {
     enum tokenizer_kind kind;
     const struct pre_tokenizer *pre; /* KIND_BYTES */
     uint32_t n_tokens, n_vocab;
     struct strmap by_text; /* keys are the source's */
     uint8_t *types;        /* enum token_type */
-    uint8_t *ends;         /* not 0: ends an answer */
+    uint8_t *flags;        /* enum token_flag */
     char *bytes;           /* what each token says, one after the other */
     uint32_t *bytes_at;    /* [n_tokens + 1] into `bytes` */
     struct merges merges;

@@ -14,7 +14,7 @@ void tokenizer_free(struct tokenizer *t) {
     merges_free(&t->merges);
     added_free(&t->added);
     free(t->types);
-    free(t->ends);
+    free(t->flags);
     free(t->bytes);
     free(t->bytes_at);
     free(t);
@@ -60,7 +60,7 @@ enum token_type tokenizer_type(const struct tokenizer *t, int32_t id) {
 }
 
 bool tokenizer_is_end(const struct tokenizer *t, int32_t id) {
-    return is_id(t, id) && t->ends[id];
+    return is_id(t, id) && (t->flags[id] & FLAG_END);
 }
 
 int32_t tokenizer_find(const struct tokenizer *t, const char *text, size_t len) {

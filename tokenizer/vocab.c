@@ -334,18 +334,18 @@ static int find_ends(struct tokenizer *t, const struct tokenizer_source *s, stru
     if (status) return status;
     if (t->bos < 0 && t->kind == KIND_SCORES) t->bos = tokenizer_find(t, "<s>", 3);
     if (t->eos < 0 && t->kind == KIND_SCORES) t->eos = tokenizer_find(t, "</s>", 4);
-    t->ends = xcalloc(t->n_tokens, 1);
+    t->flags = xcalloc(t->n_tokens, 1);
     bool any = t->eos >= 0 || eot >= 0 || eom >= 0;
-    if (t->eos >= 0) t->ends[t->eos] = 1;
-    if (eot >= 0) t->ends[eot] = 1;
-    if (eom >= 0) t->ends[eom] = 1;
+    if (t->eos >= 0) t->flags[t->eos] = FLAG_END;
+    if (eot >= 0) t->flags[eot] = FLAG_END;
+    if (eom >= 0) t->flags[eom] = FLAG_END;
     for (size_t i = 0; i < sizeof end_texts / sizeof *end_texts; i++) {
         int32_t id = tokenizer_find(t, end_texts[i], strlen(end_texts[i]));
         if (id < 0) continue;
         /* Old files call them normal; "</s>" may be a word of HTML, what has bars is no word. */
         if (t->types[id] == TOKEN_NORMAL && memcmp(end_texts[i], "<|", 2) != 0) continue;
         t->types[id] = TOKEN_CONTROL;
-        t->ends[id] = 1;
+        t->flags[id] = FLAG_END;
         any = true;
     }
     if (!any)
@@ -353,12 +353,26 @@ static int find_ends(struct tokenizer *t, const struct tokenizer_source *s, stru
     return STATUS_OK;
 }
 
+/* Files do not say so, but the tokens of phi-3's tokenizer strip what follows them; its vocabulary is known
+ * by its names. */
+static bool is_phi3(const struct tokenizer *t) {
+    return t->kind == KIND_SCORES && tokenizer_find(t, "<|assistant|>", 13) >= 0 &&
+           tokenizer_find(t, "<|placeholder1|>", 16) >= 0;
+}
+
+static bool strips(struct span text) {
+    return !is_text(text, "<unk>") && !is_text(text, "<s>") && !is_text(text, "<|endoftext|>");
+}
+
 static void add_added(struct tokenizer *t, const struct tokenizer_source *s) {
-    for (uint32_t i = 0; i < t->n_tokens; i++)
-        if ((t->types[i] == TOKEN_CONTROL || t->types[i] == TOKEN_USER_DEFINED ||
-             t->types[i] == TOKEN_UNKNOWN) &&
-            !is_pad(s->tokens[i], i))
-            added_add(&t->added, s->tokens[i].bytes, s->tokens[i].len, (int32_t)i);
+    bool phi3 = is_phi3(t);
+    for (uint32_t i = 0; i < t->n_tokens; i++) {
+        uint8_t type = t->types[i];
+        if (type != TOKEN_CONTROL && type != TOKEN_USER_DEFINED && type != TOKEN_UNKNOWN) continue;
+        if (is_pad(s->tokens[i], i)) continue;
+        added_add(&t->added, s->tokens[i].bytes, s->tokens[i].len, (int32_t)i);
+        if (phi3 && strips(s->tokens[i])) t->flags[i] |= FLAG_STRIP;
+    }
 }
 
 static int build(struct tokenizer *t, const struct tokenizer_source *s, struct err *err) {
