@@ -33,7 +33,8 @@ struct work {
     float *parts;          /* per thread: see attention.c */
     size_t part_size;      /* floats */
     float *splits;         /* partial results of attention on a few queries */
-    float *logits;         /* [OUTPUT_CHUNK][n_vocab] */
+    float *logits;         /* [OUTPUT_CHUNK][logits_stride], n_vocab of each */
+    size_t logits_stride;  /* whole groups of rows */
     char *memory;
     size_t size;
 };
@@ -105,13 +106,13 @@ void work_free(struct backend *backend);
  * cache their keys and values. */
 int forward(struct timeline *timeline, const int32_t *ids, uint32_t first, uint32_t n, const struct step_request *trace,
             struct err *err);
-/* Logits of `n` (at most OUTPUT_CHUNK) positions of the chunk from `from` on, into work.logits [n][n_vocab]. */
+/* Logits of `n` (at most OUTPUT_CHUNK) positions of the chunk from `from` on, into work.logits. */
 void forward_output(struct timeline *timeline, uint32_t from, uint32_t n);
 
 /* ---- step.c ---- */
 
 int cpu_step(struct timeline *timeline, const struct step_request *request, struct err *err);
-/* Feed one token at timeline->length and compute its logits: work.logits [n_vocab]. The length stays. */
+/* Feed one token at timeline->length and compute its logits: work.logits. The length stays. */
 int feed_one(struct timeline *timeline, int32_t id, const atomic_bool *stop, struct err *err);
 
 /* ---- memory.c ---- */

@@ -295,10 +295,10 @@ int forward(struct timeline *timeline, const int32_t *ids, uint32_t first, uint3
 
 static void output_items(void *ctx, uint32_t begin, uint32_t end, uint32_t thread) {
     const struct pass *pass = ctx;
-    uint64_t last = (uint64_t)end * MATRIX_ROWS, rows = pass->model->n_vocab;
+    uint64_t last = (uint64_t)end * MATRIX_ROWS, rows = pass->backend->output->rows;
     (void)thread;
-    matmul_slice(pass->backend->output, &pass->shared, pass->work->logits, rows, (uint64_t)begin * MATRIX_ROWS,
-                 last < rows ? last : rows);
+    matmul_slice(pass->backend->output, &pass->shared, pass->work->logits, pass->work->logits_stride,
+                 (uint64_t)begin * MATRIX_ROWS, last < rows ? last : rows);
 }
 
 void forward_output(struct timeline *timeline, uint32_t from, uint32_t n) {
@@ -309,7 +309,7 @@ void forward_output(struct timeline *timeline, uint32_t from, uint32_t n) {
     /* norm */
     normalise(&pass, pass.work->x + from * width, backend->output_norm, (uint32_t)width, 1, pass.work->y);
 
-    /* logits: of the real vocabulary only */
+    /* logits: of the real vocabulary only, in whole groups of rows */
     prepare(&pass, pass.work->y, (uint32_t)width, backend->output->form);
     uint32_t items = (pass.model->n_vocab + MATRIX_ROWS - 1) / MATRIX_ROWS;
     pool_for(backend->pool, items, pool_grain(backend->pool, items, 1), output_items, &pass);

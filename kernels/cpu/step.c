@@ -31,7 +31,7 @@ static void make_results(void *ctx, uint32_t begin, uint32_t end, uint32_t threa
     const struct backend *backend = job->timeline->backend;
     for (uint32_t i = begin; i < end; i++) {
         struct sample_request request = {
-            .logits = backend->work.logits + (size_t)i * backend->model->n_vocab,
+            .logits = backend->work.logits + i * backend->work.logits_stride,
             .target = job->request->targets ? job->request->targets[job->done + i] : -1,
             .history = job->timeline->ids,
             .n_history = job->first + i + 1,
@@ -62,7 +62,7 @@ static int hand_out(struct timeline *timeline, const struct step_request *reques
             if (status)
                 err_set(err, job->errs[i].code, "%s", job->errs[i].text);
             else if (request->on_result(request->ctx, &job->results[i],
-                                        request->logits ? backend->work.logits + (size_t)i * backend->model->n_vocab : NULL))
+                                        request->logits ? backend->work.logits + i * backend->work.logits_stride : NULL))
                 status = err_set(err, STATUS_STOPPED, "stopped after %u results", job->done + i + 1);
         }
     }

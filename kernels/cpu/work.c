@@ -39,7 +39,8 @@ static uint64_t lay_out(const struct backend *backend, struct work *work, char *
     work->part_size = attention_part_size(backend, keys);
     work->parts = cut(memory, &at, work->part_size * sizeof(float) * backend->n_threads);
     work->splits = cut(memory, &at, attention_splits_size(backend, keys) * sizeof(float));
-    work->logits = cut(memory, &at, (uint64_t)OUTPUT_CHUNK * model->n_vocab * sizeof(float));
+    work->logits_stride = ((size_t)model->n_vocab + MATRIX_ROWS - 1) / MATRIX_ROWS * MATRIX_ROWS;
+    work->logits = cut(memory, &at, OUTPUT_CHUNK * work->logits_stride * sizeof(float));
     return at;
 }
 
