@@ -4,6 +4,7 @@
 #include "ui/format.h"
 #include "ui/keymap.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -66,25 +67,42 @@ static int draw_progress(const struct ui_status *status, const char *what, bool 
     return canvas_printf(canvas, y, x, limit, STYLE_DIM, "  %s", amount);
 }
 
+/* A phrase and two blanks, only if it fits whole. */
+__attribute__((format(printf, 6, 7))) static int draw_phrase(struct canvas *canvas, int y, int x, int limit,
+                                                             enum style style, const char *fmt, ...) {
+    char text[128];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    int width = (int)strlen(text);
+    if (x + width > limit) return x;
+    canvas_text(canvas, y, x, limit, style, text, strlen(text));
+    return x + width + 2;
+}
+
 static int draw_speeds(const struct ui_status *status, struct canvas *canvas, int y, int x, int limit) {
     char number[FORMAT_MAX], other[FORMAT_MAX];
     double now = status->state == UI_STATE_GENERATING ? status->tps_now : 0;
-    if (now > 0) x = canvas_printf(canvas, y, x, limit, STYLE_STRONG, "%.1f tok/s  ", now);
+    if (now > 0) x = draw_phrase(canvas, y, x, limit, STYLE_STRONG, "%.1f tok/s", now);
     if (status->tps_mean > 0)
-        x = canvas_printf(canvas, y, x, limit, STYLE_TEXT, now > 0 ? "mean %.1f  " : "%.1f tok/s  ", status->tps_mean);
+        x = draw_phrase(canvas, y, x, limit, STYLE_TEXT, now > 0 ? "mean %.1f" : "%.1f tok/s", status->tps_mean);
     if (status->prefill_tps > 0)
-        x = canvas_printf(canvas, y, x, limit, STYLE_DIM, "prefill %s tok/s  ", format_count(status->prefill_tps, number));
+        x = draw_phrase(canvas, y, x, limit, STYLE_DIM, "prefill %s tok/s", format_count(status->prefill_tps, number));
     if (status->prompt_tokens > 0)
-        x = canvas_printf(canvas, y, x, limit, STYLE_DIM, "prompt %s, %s cached  ",
-                          format_count(status->prompt_tokens, number), format_count(status->cached_tokens, other));
+        x = draw_phrase(canvas, y, x, limit, STYLE_DIM, "prompt %s, %s cached",
+                        format_count(status->prompt_tokens, number), format_count(status->cached_tokens, other));
     return x;
 }
 
-static void draw_legend(struct canvas *canvas, int y, int x, int limit) {
-    if (limit - x < 14) return;
-    x = canvas_printf(canvas, y, limit - 13, limit, STYLE_DIM, " p ");
+/* What the colours mean, at the right end. Returns the new limit. */
+static int draw_legend(struct canvas *canvas, int y, int x, int limit) {
+    enum { LEGEND = 12 };
+    if (limit - x < LEGEND + 20) return limit;
+    int at = canvas_printf(canvas, y, limit - LEGEND, limit, STYLE_DIM, "p ");
     for (int digit = 0; digit < 10; digit++)
-        x = canvas_printf(canvas, y, x, limit, (enum style)(STYLE_PROB0 + digit), "%d", digit);
+        at = canvas_printf(canvas, y, at, limit, (enum style)(STYLE_PROB0 + digit), "%d", digit);
+    return limit - LEGEND - 2;
 }
 
 void status_draw(const struct screen *screen, const struct ui_model *model, struct canvas *canvas, struct rect rect) {
@@ -106,14 +124,14 @@ void status_draw(const struct screen *screen, const struct ui_model *model, stru
         canvas_printf(canvas, y, limit - stop_width, limit, STYLE_PROMPT, "%s", stop);
         limit -= stop_width + 1;
     }
-    if (status->state == UI_STATE_LOADING) x = draw_progress(status, "loading", true, canvas, y, x, limit);
+    if (screen->colour == COLOUR_MODE_PROB) limit = draw_legend(canvas, y, x, limit);
+    if (status->state == UI_STATE_LOADING) draw_progress(status, "loading", true, canvas, y, x, limit);
     else if (status->state == UI_STATE_PREFILL) {
         x = draw_progress(status, "reading", false, canvas, y, x, limit);
         char number[FORMAT_MAX];
         if (status->prefill_tps > 0)
-            x = canvas_printf(canvas, y, x, limit, STYLE_DIM, "  %s tok/s", format_count(status->prefill_tps, number));
-    } else x = draw_speeds(status, canvas, y, x, limit);
-    if (screen->colour == COLOUR_MODE_PROB) draw_legend(canvas, y, x, limit);
+            draw_phrase(canvas, y, x + 2, limit, STYLE_DIM, "%s tok/s", format_count(status->prefill_tps, number));
+    } else draw_speeds(status, canvas, y, x, limit);
 }
 
 /* ---- the input box ---- */

@@ -150,16 +150,17 @@ static struct place chat_place(struct chat *chat, const struct ui_model *model, 
     struct place place = chat->stays ? kept_place(chat, model, width) : end;
     if (chat->pending_top) place = (struct place){0, 0};
     if (chat->pending) place = place_move(chat, model, width, place, chat->pending);
-    bool moved = chat->pending_top || chat->pending;
+    bool moved = chat->pending_top || chat->pending || !chat->stays;
     chat->pending = 0;
     chat->pending_top = false;
-    if (moved || chat->stays) chat->stays = place_before(place, end);
+    chat->stays = place_before(place, end);
     if (!chat->stays) return end;
     chat->top_message = place.message;
     chat->top_row = place.row;
     chat->top_id = model->messages[place.message].id;
     struct chat_entry *entry = chat_entry(chat, model, place.message, width);
-    chat->top_offset = place.row < entry->n_shown ? entry->rows[place.row].start : entry->len;
+    if (moved) /* a resize alone keeps it, so that going back and forth does not creep */
+        chat->top_offset = place.row < entry->n_shown ? entry->rows[place.row].start : entry->len;
     return place;
 }
 

@@ -107,10 +107,9 @@ static int draw_table(const struct ui_position *position, const struct table *t,
 }
 
 static int draw_facts(const struct ui_position *position, struct canvas *canvas, int y, int x, int limit) {
-    char rank[FORMAT_MAX];
     x = canvas_printf(canvas, y, x, limit, STYLE_TEXT, "H %.2f bits", (double)position->entropy / M_LN2);
     if (position->rank)
-        x = canvas_printf(canvas, y, x, limit, STYLE_TEXT, "  rank %s", format_count(position->rank, rank));
+        x = canvas_printf(canvas, y, x, limit, STYLE_TEXT, "  rank %u", position->rank);
     if (position->ms > 0) x = canvas_printf(canvas, y, x, limit, STYLE_TEXT, "  %.1f ms", (double)position->ms);
     return x;
 }
@@ -171,8 +170,12 @@ void panel_draw_strip(const struct ui_position *position, struct canvas *canvas,
     int y = rect.row, x = rect.column + 1, limit = rect.column + rect.columns - 1;
     x = canvas_printf(canvas, y, x, limit, STYLE_STRONG, "NEXT");
     if (!position) return;
+    size_t chosen = 0;
+    while (chosen < position->n && !position->candidates[chosen].chosen) chosen++;
+    bool first = chosen > 1 && chosen < position->n; /* the chosen one is always seen */
     for (size_t i = 0; i < position->n; i++) {
-        const struct ui_candidate *candidate = &position->candidates[i];
+        size_t at = !first ? i : i == 0 ? chosen : i <= chosen ? i - 1 : i;
+        const struct ui_candidate *candidate = &position->candidates[at];
         bool cut = candidate->cut && candidate->cut[0];
         enum style style = candidate->chosen ? STYLE_CHOSEN : cut ? STYLE_CUT : STYLE_TEXT;
         if (limit - x < 2 + 6 + 6) break; /* a gap, a short token, its number */

@@ -1,0 +1,156 @@
+/* Bytes to keys, in whole and in any portions; the key table. */
+#include "base/buf.h"
+#include "ui/keymap.h"
+#include "ui/keys.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const int64_t MS = 1000000;
+
+/* The names of the keys in these bytes, "|" between them; portion: bytes a time. Pastes as paste(text). */
+static const char *names(const char *bytes, size_t len, size_t portion) {
+    static struct buf out;
+    struct keys keys = {0};
+    struct key key;
+    int64_t now = 1000 * MS;
+    buf_clear(&out);
+    for (size_t at = 0;; at += portion) {
+        bool end = at >= len;
+        if (!end) keys_feed(&keys, bytes + at, portion < len - at ? portion : len - at, now);
+        else now += KEYS_ESCAPE_NS;
+        while (keys_next(&keys, now, &key)) {
+            char name[32];
+            key_name(&key, name);
+            if (out.len) buf_putc(&out, '|');
+            if (key.code == KEY_CODE_PASTE) buf_printf(&out, "paste(%.*s)", (int)keys.paste.len, keys.paste.len ? keys.paste.data : "");
+            else buf_puts(&out, key.code == KEY_CODE_SYNC ? "sync" : name);
+        }
+        if (end) break;
+        now += MS;
+    }
+    assert_int_equal(keys_deadline_ns(&keys), 0);
+    keys_free(&keys);
+    buf_append(&out, "", 0);
+    return out.data ? out.data : "";
+}
+
+static void check(const char *bytes, const char *expected) {
+    size_t len = strlen(bytes);
+    for (size_t portion = 1; portion <= len; portion++) assert_string_equal(names(bytes, len, portion), expected);
+}
+
+static void keys_are_decoded(void **state) {
+    (void)state;
+    check("a\xC3\xA9\xE6\xBC\xA2\xF0\x9F\x98\x80", "a|\xC3\xA9|\xE6\xBC\xA2|\xF0\x9F\x98\x80");
+    check("\r\n\t\x7f\x08\x03\x1a", "Enter|Ctrl+J|Tab|Backspace|Backspace|Ctrl+C|Ctrl+Z");
+    check("\033[A\033[B\033[1;2A\033[1;5H\033OD\033OF", "Up|Down|Shift+Up|Ctrl+Home|Left|End");
+    check("\033OP\033[15~\033[21~\033[24;5~\033[[C", "F1|F5|F10|Ctrl+F12|F3");
+    check("\033[3~\033[5~\033[6~\033[7~\033[8^", "Del|PgUp|PgDn|Home|Ctrl+End");
+    check("\033b\033\r\033\x7f\033\xC3\xA9", "Alt+b|Alt+Enter|Alt+Backspace|Alt+\xC3\xA9");
+    check("\033[27;2;13~\033[13;2u\033[99;5u\033[97;3u", "Shift+Enter|Shift+Enter|Ctrl+C|Alt+a");
+    check("\033[Z", "Shift+Tab");
+    check("\033", "Esc");
+    check("\033\033\033[A", "Esc|Esc|Up");
+}
+
+static void other_reports_are_no_keys(void **state) {
+    (void)state;
+    check("a\033[<0;10;20Mb\033[<0;10;20mc", "a|b|c"); /* mouse */
+    check("a\033[M abb", "a|b");                        /* old mouse report: three bytes behind */
+    check("a\033[Ib\033[Oc", "a|b|c");                  /* focus */
+    check("a\033[?2026;2$yb\033[?2026;0$yc", "a|sync|b|c");
+    check("a\033[12;40Rb", "a|b");
+    check("a\033]11;rgb:0000/0000/0000\033\\b\033P1$r0m\033\\c\033]52;c;QQ==\007d", "a|b|c|d");
+    check("a\033[999~b\033[57399uc", "a|b|c");
+}
+
+static void pastes_are_whole(void **state) {
+    (void)state;
+    check("x\033[200~one\ntwo\033[A\003\033[201~y", "x|paste(one\ntwo\033[A\003)|y");
+    check("\033[200~\033[201~", "paste()");
+    check("\033[200~\033[201\033[20\033[201~z", "paste(\033[201\033[20)|z");
+}
+
+static void escape_alone_waits_a_little(void **state) {
+    (void)state;
+    struct keys keys = {0};
+    struct key key;
+    keys_feed(&keys, "\033", 1, 100 * MS);
+    assert_false(keys_next(&keys, 110 * MS, &key));
+    assert_int_equal(keys_deadline_ns(&keys), 125 * MS);
+    assert_true(keys_next(&keys, 125 * MS, &key));
+    assert_int_equal(key.code, KEY_CODE_ESCAPE);
+    keys_feed(&keys, "\033", 1, 200 * MS);
+    keys_feed(&keys, "[A", 2, 210 * MS);
+    assert_true(keys_next(&keys, 210 * MS, &key));
+    assert_int_equal(key.code, KEY_CODE_UP);
+    keys_feed(&keys, "\033[", 2, 300 * MS); /* Alt+[, typed */
+    assert_false(keys_next(&keys, 310 * MS, &key));
+    assert_true(keys_next(&keys, 325 * MS, &key));
+    assert_true(key.code == KEY_CODE_CHAR && key.c == '[' && key.mods == KEY_MOD_ALT);
+    keys_free(&keys);
+}
+
+/* Any bytes at all end in no key, some key, never in a key without an end or a hang. */
+static void rubbish_is_survived(void **state) {
+    (void)state;
+    uint32_t seed = 7;
+    for (int round = 0; round < 3000; round++) {
+        static const char likely[] = "\033\033\033[[[]O;;0123~?$<MmPuyR\x9b\xc3\xf0";
+        char bytes[40];
+        for (size_t i = 0; i < sizeof bytes; i++) {
+            seed = seed * 1664525 + 1013904223;
+            bytes[i] = seed >> 31 ? (char)(seed >> 20) : likely[(seed >> 16) % (sizeof likely - 1)];
+        }
+        struct keys keys = {0};
+        struct key key;
+        keys_feed(&keys, bytes, sizeof bytes, 0);
+        for (int n = 0; keys_next(&keys, KEYS_ESCAPE_NS, &key); n++) {
+            assert_true(n <= (int)sizeof bytes);
+            assert_true(key.code != KEY_CODE_NONE);
+        }
+        assert_true(keys.pasting || keys.at == keys.in.len);
+        keys_free(&keys);
+    }
+}
+
+static void table_is_sound(void **state) {
+    (void)state;
+    bool seen[UI_ACTION_COUNT] = {false};
+    for (size_t i = 0; i < n_keymap; i++) {
+        assert_true(keymap[i].help && keymap[i].help[0]);
+        if (keymap[i].action != ACTION_EDITOR) {
+            seen[keymap[i].action] = true;
+            assert_int_equal(keymap_find(&keymap[i].key), keymap[i].action);
+        }
+        bool f_key = keymap[i].key.code >= KEY_CODE_F1 && keymap[i].key.code <= KEY_CODE_F12;
+        if (f_key) assert_int_equal(keymap[i].alt.mods, KEY_MOD_ALT); /* terminals eat F-keys */
+        for (size_t j = 0; j < i; j++) assert_false(key_equal(&keymap[i].key, &keymap[j].key));
+    }
+    for (int action = UI_ACTION_INTERRUPT; action < UI_ACTION_COUNT; action++)
+        if (action != UI_ACTION_COUNT_APP || action == UI_ACTION_HELP) assert_true(seen[action]);
+    struct key letter = {.code = KEY_CODE_CHAR, .c = 'x'}, alt = {.code = KEY_CODE_CHAR, .c = 'h', .mods = KEY_MOD_ALT};
+    assert_int_equal(keymap_find(&letter), ACTION_EDITOR);
+    assert_int_equal(keymap_find(&alt), UI_ACTION_HELP);
+    struct buf text = {0};
+    ui_keys_text(&text);
+    for (size_t i = 0; i < n_keymap; i++) assert_non_null(strstr(text.data, keymap[i].help));
+    buf_free(&text);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keys_are_decoded),          cmocka_unit_test(other_reports_are_no_keys),
+        cmocka_unit_test(pastes_are_whole),          cmocka_unit_test(escape_alone_waits_a_little),
+        cmocka_unit_test(rubbish_is_survived),       cmocka_unit_test(table_is_sound),
+    };
+    return cmocka_run_group_tests_name("keys", tests, NULL, NULL);
+}

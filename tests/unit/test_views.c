@@ -1,0 +1,220 @@
+/* Whole screens, drawn without a terminal and compared with tests/data/screens. UPDATE_SCREENS=1 writes them anew: look at
+ * the difference before committing it. Behind each picture its styles follow, a letter a cell (canvas_dump). */
+#include "base/mem.h"
+#include "ui/screen.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define WIDE "\xE6\xBC\xA2\xE5\xAD\x97"
+#define FAMILY "\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA7"
+
+static const char answer[] =
+    "Because air scatters short wavelengths more. The effect grows as 1/lambda^4, so blue light comes from everywhere.\n\n"
+    "    sky = scatter(sun)\n\n" WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE " end\n"
+    "Odd things: \033[31mred\r " FAMILY " e\xCC\x81 \xE2\x80\xAEtxt.exe a_very_long_word_that_no_row_of_a_small_screen_could_ever_hold_whole";
+
+/* A token every five bytes, probability by its number. */
+static void tokenize(struct ui_token *tokens, size_t *n, const char *text) {
+    size_t len = strlen(text);
+    *n = 0;
+    for (size_t end = 5; end < len + 5; end += 5)
+        tokens[(*n)++] = (struct ui_token){
+            .end = (uint32_t)(end < len ? end : len), .prob = (float)(*n % 10) / 10 + 0.05f, .entropy = 1, .rank = 1};
+}
+
+struct scene {
+    struct screen screen;
+    struct ui_model model;
+    struct ui_message messages[4];
+    struct ui_token tokens[200];
+    struct ui_position position;
+    struct ui_candidate candidates[24];
+    float strip[40];
+};
+
+static const struct ui_status idle = {
+    .state = UI_STATE_IDLE,
+    .model = "SmolLM2 135M Instruct Q4_1",
+    .chat = "why is the sky blue?",
+    .device = "cpu 2 threads",
+    .context_used = 412,
+    .context_size = 8192,
+    .memory_used = 92u << 20,
+    .memory_total = 16ull << 30,
+    .tps_mean = 41.83,
+    .prefill_tps = 1234,
+    .prompt_tokens = 64,
+    .cached_tokens = 40,
+};
+
+static void fill_position(struct scene *scene) {
+    static const char *const texts[] = {" blue", " violet", " short", "\n\n", "\"", "\xF0\x9F", " " WIDE, "<|im_end|>", "\033[2J", " long-winded-token"};
+    double p = 0.5;
+    for (size_t i = 0; i < 24; i++, p /= 2) {
+        struct ui_candidate *c = &scene->candidates[i];
+        const char *text = texts[i % 10];
+        *c = (struct ui_candidate){.id = (int32_t)i, .text = text, .len = strlen(text), .raw = (float)p, .cut = i > 4 ? "top-p" : ""};
+        c->final = i > 4 ? 0 : (float)(p / 0.96875);
+        c->control = i % 10 == 7;
+    }
+    scene->candidates[23].chosen = true;
+    scene->candidates[23].rank = 1234;
+    for (size_t i = 0; i < 40; i++) scene->strip[i] = (float)(i % 11) / 10;
+    scene->position = (struct ui_position){.position = 413, .chain = "T 0.8  top-k 40  top-p 0.95  min-p 0.05",
+                                           .candidates = scene->candidates, .n = 24, .n_vocab = 49152,
+                                           .entropy = 0.91f, .rank = 1234, .ms = 9.84f, .strip = scene->strip, .n_strip = 40};
+    scene->model.shown = &scene->position;
+}
+
+static struct scene *scene_new(void) {
+    struct scene *scene = xcalloc(1, sizeof *scene);
+    size_t n;
+    tokenize(scene->tokens, &n, answer);
+    scene->messages[0] = (struct ui_message){.id = 1, .role = UI_ROLE_SYSTEM, .text = "You are helpful.", .len = 16};
+    scene->messages[1] = (struct ui_message){.id = 2, .role = UI_ROLE_YOU, .text = "why is the sky blue?\nin short", .len = 29};
+    scene->messages[2] = (struct ui_message){.id = 3, .role = UI_ROLE_BOT, .text = answer, .len = strlen(answer),
+                                             .tokens = scene->tokens, .n_tokens = n, .note = "[stopped]  86 tokens  41.8 tok/s"};
+    scene->model = (struct ui_model){.status = idle, .messages = scene->messages, .n_messages = 3, .hint = "ask something"};
+    fill_position(scene);
+    return scene;
+}
+
+static void scene_free(struct scene *scene) {
+    screen_free(&scene->screen);
+    free(scene);
+}
+
+static char *read_file(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (!file) return NULL;
+    struct buf text = {0};
+    char part[4096];
+    for (size_t n; (n = fread(part, 1, sizeof part, file)) > 0;) buf_append(&text, part, n);
+    fclose(file);
+    return buf_take(&text);
+}
+
+static void check_screen(struct scene *scene, const char *name, int rows, int columns) {
+    struct canvas canvas = {0};
+    struct buf picture = {0};
+    char path[512];
+    canvas_resize(&canvas, rows, columns);
+    screen_draw(&scene->screen, &scene->model, &canvas);
+    canvas_dump(&canvas, true, &picture);
+    snprintf(path, sizeof path, "%s/screens/%s-%dx%d.txt", TEST_DATA, name, columns, rows);
+    if (getenv("UPDATE_SCREENS")) {
+        FILE *file = fopen(path, "wb");
+        assert_non_null(file);
+        fwrite(picture.data, 1, picture.len, file);
+        fclose(file);
+    }
+    char *golden = read_file(path);
+    if (!golden || strcmp(golden, picture.data) != 0) fail_msg("%s differs:\n%s", path, picture.data);
+    free(golden);
+    buf_free(&picture);
+    canvas_free(&canvas);
+}
+
+static const int sizes[][2] = {{10, 40}, {24, 80}, {40, 120}, {60, 200}};
+
+static void check_sizes(struct scene *scene, const char *name) {
+    for (size_t i = 0; i < 4; i++) check_screen(scene, name, sizes[i][0], sizes[i][1]);
+}
+
+static void idle_screens(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    check_sizes(scene, "idle");
+    scene_free(scene);
+}
+
+static void empty_screens(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    scene->model = (struct ui_model){
+        .status = {.state = UI_STATE_LOADING, .model = "SmolLM2-135M-Instruct.Q4_1.gguf", .progress_done = 34u << 20, .progress_total = 94u << 20},
+        .hint = "the model is loading"};
+    check_sizes(scene, "loading");
+    scene_free(scene);
+}
+
+static void busy_screens(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    scene->model.status.state = UI_STATE_PREFILL;
+    scene->model.status.progress_done = 230;
+    scene->model.status.progress_total = 512;
+    check_screen(scene, "prefill", 24, 80);
+    scene->model.status.state = UI_STATE_GENERATING;
+    scene->model.status.tps_now = 39.94;
+    scene->screen.colour = COLOUR_MODE_PROB;
+    scene->messages[2].open = true;
+    scene->messages[2].note = NULL;
+    scene->messages[2].len -= 3;
+    check_sizes(scene, "colour");
+    scene->model.status.error = "model.gguf: tensor blk.0: found \033[31m, expected F32";
+    check_screen(scene, "error", 24, 80);
+    scene_free(scene);
+}
+
+static void box_screens(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    const char *text = "first line\nsecond " WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE "\n\nlast";
+    scene->screen.box = (struct box){.text = text, .len = strlen(text), .cursor = strlen(text)};
+    check_screen(scene, "box", 10, 40);
+    check_screen(scene, "box", 24, 80);
+    scene->screen.box = (struct box){.text = "why is", .len = 6, .cursor = 6, .search = "why"};
+    scene->screen.notice_on = true;
+    strcpy(scene->screen.notice, "press Ctrl-C again to quit");
+    check_screen(scene, "search", 24, 80);
+    scene_free(scene);
+}
+
+static void page_screens(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    struct buf text = {0};
+    for (int i = 1; i <= 50; i++) buf_printf(&text, "line %d of a page\n", i);
+    pager_open(&scene->screen.pager, "A page", text.data, text.len);
+    scene->screen.pager.top = 1L << 40;
+    check_screen(scene, "page", 24, 80);
+    assert_true(scene->screen.pager.top > 0 && scene->screen.pager.top < 50);
+    pager_close(&scene->screen.pager);
+    scene->screen.panel_off = true;
+    chat_scroll_page(&scene->screen.chat, -1);
+    check_screen(scene, "scrolled", 16, 60);
+    scene_free(scene);
+    buf_free(&text);
+}
+
+static void every_size_is_survived(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    struct canvas canvas = {0};
+    for (int rows = 1; rows <= 64; rows++)
+        for (int columns = 1; columns <= 210; columns += rows % 3 + 1) {
+            canvas_resize(&canvas, rows, columns);
+            if (columns % 5 == 0) chat_scroll(&scene->screen.chat, rows % 2 ? -3 : 2);
+            screen_draw(&scene->screen, &scene->model, &canvas);
+            assert_true(canvas.cursor_row < rows && canvas.cursor_column < columns);
+        }
+    canvas_free(&canvas);
+    scene_free(scene);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(idle_screens), cmocka_unit_test(empty_screens), cmocka_unit_test(busy_screens),
+        cmocka_unit_test(box_screens),  cmocka_unit_test(page_screens),  cmocka_unit_test(every_size_is_survived),
+    };
+    return cmocka_run_group_tests_name("views", tests, NULL, NULL);
+}
