@@ -58,8 +58,8 @@ __device__ __forceinline__ void load_eight(const float *x, uint32_t cols, uint32
     }
 }
 
-/* Four neighbouring threads hold the 32 elements of a block, eight each. */
-__device__ __forceinline__ void store_quantised(const quantised_vector &to, uint32_t at, const float v[8]) {
+/* Four neighbouring threads hold the 32 elements of a block, eight each. Whole warps call this; what lies beyond `end` is not stored. */
+__device__ __forceinline__ void store_quantised(const quantised_vector &to, uint32_t at, uint32_t end, const float v[8]) {
     float largest = 0;
 #pragma unroll
     for (int e = 0; e < 8; e++) largest = fmaxf(largest, fabsf(v[e]));
@@ -75,39 +75,41 @@ __device__ __forceinline__ void store_quantised(const quantised_vector &to, uint
         word[e / 4] |= (uint32_t)(q & 0xFF) << (e % 4 * 8);
     }
     sum += __shfl_xor_sync(~0u, sum, 1);
+    if (at >= end) return;
     uint32_t block = at / 32, part = at % 32 / 8;
     *(uint2 *)((char *)((part < 2 ? to.a : to.b) + block) + part % 2 * 8) = make_uint2(word[0], word[1]);
     if (part == 0) to.scale[block] = scale, to.sum_a[block] = scale * (float)sum;
     if (part == 2) to.sum_b[block] = scale * (float)sum;
 }
-template <int W> __device__ __forceinline__ void store_floats(const float_vector &to, uint32_t at, const float v[8]) {
+template <int W> __device__ __forceinline__ void store_floats(const float_vector &to, uint32_t at, uint32_t end, const float v[8]) {
+    if (at >= end) return;
     to.plane[0][at / W] = make_float4(v[0], v[1], v[2], v[3]);
     if (W == 8) to.plane[1][at / W] = make_float4(v[4], v[5], v[6], v[7]);
     else to.plane[0][at / W + 1] = make_float4(v[4], v[5], v[6], v[7]);
 }
 
-/* Read x, norm it if wanted, hand eight elements at a time to `store`. The first rounds are kept in registers between the two
- * passes of a norm; vectors longer than a hidden state are read again. */
+/* Read x, norm it if wanted, hand eight elements at a time to `store`, whole warps together. The first rounds are kept in registers
+ * between the two passes of a norm; vectors longer than a hidden state are read again. */
 template <class S> __device__ __forceinline__ void prepare(const decode_product_args &a, uint32_t cols, uint32_t padded, S store) {
+    constexpr uint32_t round = THREADS * 8;
+    const uint32_t mine = threadIdx.x * 8, warps = threadIdx.x / 32 * 256; /* this thread's and its warp's first element of a round */
     float kept[CACHED_ROUNDS][8];
     float factor = 1;
 #pragma unroll
-    for (int r = 0; r < CACHED_ROUNDS; r++) {
-        uint32_t at = (r * THREADS + threadIdx.x) * 8;
-        if (at < padded) load_eight(a.x, cols, at, kept[r]);
-    }
+    for (int r = 0; r < CACHED_ROUNDS; r++)
+        if (r * round + warps < padded) load_eight(a.x, cols, r * round + mine, kept[r]);
     if (a.norm) {
         float sum = 0;
 #pragma unroll
         for (int r = 0; r < CACHED_ROUNDS; r++) {
-            if ((r * THREADS + threadIdx.x) * 8 < padded) {
+            if (r * round + warps < padded) {
 #pragma unroll
                 for (int e = 0; e < 8; e++) sum += kept[r][e] * kept[r][e];
             }
         }
-        for (uint32_t at = (CACHED_ROUNDS * THREADS + threadIdx.x) * 8; at < padded; at += THREADS * 8) {
+        for (uint32_t first = CACHED_ROUNDS * round; first + warps < padded; first += round) {
             float v[8];
-            load_eight(a.x, cols, at, v);
+            load_eight(a.x, cols, first + mine, v);
             for (int e = 0; e < 8; e++) sum += v[e] * v[e];
         }
         factor = rsqrtf(block_sum(sum) / (float)cols + a.eps);
@@ -122,14 +124,12 @@ template <class S> __device__ __forceinline__ void prepare(const decode_product_
         store(at, v);
     };
 #pragma unroll
-    for (int r = 0; r < CACHED_ROUNDS; r++) {
-        uint32_t at = (r * THREADS + threadIdx.x) * 8;
-        if (at < padded) finish(at, kept[r]); /* padded is a multiple of 32: four neighbours are in or out together */
-    }
-    for (uint32_t at = (CACHED_ROUNDS * THREADS + threadIdx.x) * 8; at < padded; at += THREADS * 8) {
+    for (int r = 0; r < CACHED_ROUNDS; r++)
+        if (r * round + warps < padded) finish(r * round + mine, kept[r]);
+    for (uint32_t first = CACHED_ROUNDS * round; first + warps < padded; first += round) {
         float v[8];
-        load_eight(a.x, cols, at, v);
-        finish(at, v);
+        load_eight(a.x, cols, first + mine, v);
+        finish(first + mine, v);
     }
     __syncthreads();
 }
@@ -287,7 +287,7 @@ __global__ void __launch_bounds__(THREADS, 1) quantised_kernel(decode_product_ar
     if (TYPE != MIXED) prefetch_rows<R, GATE>(a, g, groups, planes<TYPE>::low);
     wait_for_previous_kernel();
     quantised_vector x = quantised_at(memory, a.w[0].blocks);
-    prepare(a, a.w[0].cols, a.w[0].blocks * 32, [&](uint32_t at, const float v[8]) { store_quantised(x, at, v); });
+    prepare(a, a.w[0].cols, a.w[0].blocks * 32, [&](uint32_t at, const float v[8]) { store_quantised(x, at, a.w[0].blocks * 32, v); });
     for (; g < groups; g += gridDim.x * WARPS) {
         row_group at = group_at<R, GATE>(a, g);
         float sum[R] = {};
@@ -311,7 +311,7 @@ __global__ void __launch_bounds__(THREADS, 1) float_kernel(decode_product_args a
     float_vector x;
     x.plane[0] = (float4 *)memory;
     x.plane[1] = x.plane[0] + a.w[0].blocks * (32 / W);
-    prepare(a, a.w[0].cols, a.w[0].blocks * 32, [&](uint32_t at, const float v[8]) { store_floats<W>(x, at, v); });
+    prepare(a, a.w[0].cols, a.w[0].blocks * 32, [&](uint32_t at, const float v[8]) { store_floats<W>(x, at, a.w[0].blocks * 32, v); });
     for (; g < groups; g += gridDim.x * WARPS) {
         row_group at = group_at<R, GATE>(a, g);
         float sum[R] = {};

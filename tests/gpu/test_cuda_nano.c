@@ -88,7 +88,8 @@ static void feed_fused(struct rig *rig, const int32_t *ids, size_t n, float *out
     }
 }
 
-/* `fused` decides which path computes the golden's positions. */
+/* `fused` decides which path computes the golden's positions. Files of float weights have a limit of their own: their KL is so small that
+ * a ratio says nothing. */
 static void check_fast(bool fused) {
     double product = 0, worst = 0;
     const char *worst_name = "";
@@ -102,10 +103,13 @@ static void check_fast(bool fused) {
         double kl = golden_kl(&golden, logits), ratio = kl / llama_cpp_kl(nano_names[i]);
         rig_check_greedy(&rig, &golden, logits + (golden.n_prompt - 1) * golden.n_vocab, 1.0f);
         if (verbose) printf("%s %-20s KL %.2e, %.3f of llama.cpp's\n", fused ? "fused" : "many ", nano_names[i], kl, ratio);
-        if (is_float_model(nano_names[i]) && !(kl <= 1e-4)) fail_msg("%s: KL is %g, expected at most 1e-4", nano_names[i], kl);
         product += log(ratio);
         n_models++;
-        if (!(ratio <= worst)) worst = ratio, worst_name = nano_names[i];
+        if (is_float_model(nano_names[i])) {
+            if (!(kl <= 1e-4)) fail_msg("%s: KL is %g, expected at most 1e-4", nano_names[i], kl);
+        } else if (!(ratio <= worst)) {
+            worst = ratio, worst_name = nano_names[i];
+        }
         free(logits);
         rig_close(&rig);
         golden_close(&golden);
@@ -173,7 +177,7 @@ static void every_traced_tensor_is_right(void **state) {
         struct step_request request = {.ids = golden.prompt, .n = (uint32_t)golden.n_prompt, .on_trace = compare_trace, .ctx = &check};
         struct err err;
         must(rig.ops->step(rig.timeline, &request, &err), &err, "step");
-        assert_int_equal(check.seen, 2 + 10 * rig.view->n_layers);
+        assert_int_equal(check.seen, 2 + 11 * rig.view->n_layers);
         if (verbose) printf("trace %-12s %zu tensors, worst %.2e\n", names[i], check.seen, check.worst);
         rig_close(&rig);
         golden_close(&golden);
