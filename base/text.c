@@ -191,8 +191,11 @@ static bool cluster_grow(struct cluster *cluster, const char *text, size_t len, 
     int got = utf8_decode(text, len, &c);
     if (got == 0) piece->open = more;
     if (got <= 0 || c < 0x80 || cluster->n_code_points >= CLUSTER_CODE_POINTS_MAX) return false;
-    if (!cluster_extends(cluster, c)) return false;
-    switch (classify(c)) {
+    enum class class = classify(c);
+    bool extends = cluster_extends(cluster, c);
+    if (class == CLASS_MARK && !is_jamo_tail(c)) extends = true; /* it has no cell of its own, whatever the cluster rules say */
+    if (!extends) return false;
+    switch (class) {
     case CLASS_MARK:
         cluster_take(cluster, c, got);
         cluster_mark(cluster, c);
@@ -281,10 +284,12 @@ size_t text_next(const char *text, size_t len, bool more, unsigned column, struc
     }
     piece->len = (size_t)got;
     enum class class = classify(c);
+    if (class == CLASS_MARK && is_jamo_tail(c)) class = CLASS_HIDDEN; /* they only ever sit on other parts of Hangul */
     if (single_piece(c, class, text + got, len - (size_t)got, more, column, piece)) return piece->len;
     struct cluster cluster = {.piece = piece, .base = c, .last = c, .n_code_points = 1};
     if (class == CLASS_MARK) {
-        piece_add(piece, 0x25CC);
+        cluster.base = 0x25CC;
+        piece_add(piece, cluster.base);
         piece->width = 1;
         piece->altered = true;
         cluster_mark(&cluster, c);

@@ -12,7 +12,7 @@
  *   ZWJ, ZWNJ in Arabic and Indic words           kept; elsewhere <U+200D>
  *   combining marks   at most TEXT_MARKS_MAX a base; a mark without a base sits on U+25CC
  *   private use, unassigned, not UTF-8            U+FFFD
- * Widths are utf8proc's, not the locale's. All functions may be called from any thread. */
+ * What was sanitised once stays as it is when sanitised again. Widths are utf8proc's, not the locale's. All functions may be called from any thread. */
 #ifndef LOGITOP_BASE_TEXT_H
 #define LOGITOP_BASE_TEXT_H
 

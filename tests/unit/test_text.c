@@ -161,6 +161,9 @@ static const char *const samples[] = {
     "e\xCC\x81\xCC\x82\xCC\x83 \xCC\x84\t|\n\tx\xEF\xB8\x8F\xE2\x80\x8D",
     "\xF0\x9F\x87\xA9\xF0\x9F\x87\xAA\xF0\x9F\x87\xAB\xF0\x9F\x87\xB7\xF0\x9F\x87\xAF",
     "\xE0\xA4\x95\xE0\xA5\x8D\xE2\x80\x8D\xE0\xA4\xB7 \xD9\x85\xE2\x80\x8C\xDB\x8C",
+    "\n\xE0\xA5\x8D\xE2\x80\x8D \xE0\xA4\x95", /* a joiner behind a mark without a base */
+    "x\xE1\x86\xAB \xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB", /* a part of Hangul alone, a whole syllable of parts */
+    "\xE1\x80\x80\xE1\x81\xA7 \xE1\x81\xA7", /* a Myanmar vowel that is no extender to the cluster rules */
 };
 enum { N_SAMPLES = sizeof samples / sizeof *samples };
 
@@ -185,6 +188,15 @@ static void filter_gives_the_same_for_every_split(void **state) {
             buf_free(&out);
         }
         buf_free(&whole);
+    }
+}
+
+static void twice_is_once(void **state) {
+    (void)state;
+    for (size_t s = 0; s < N_SAMPLES; s++) {
+        char *once = xstrdup(shown(samples[s]));
+        assert_string_equal(shown(once), once);
+        free(once);
     }
 }
 
@@ -294,6 +306,7 @@ int main(void) {
         cmocka_unit_test(emoji_have_one_width),
         cmocka_unit_test(marks_are_limited),
         cmocka_unit_test(filter_gives_the_same_for_every_split),
+        cmocka_unit_test(twice_is_once),
         cmocka_unit_test(filter_gives_early),
         cmocka_unit_test(tokens_are_quoted),
         cmocka_unit_test(rows_break_where_they_should),
