@@ -4,12 +4,19 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What was quoted from a file may hold anything: the text stays one line. */
+static void keep_one_line(char *text) {
+    for (; *text; text++)
+        if (*text == '\n' || *text == '\r') *text = ' ';
+}
+
 int err_set(struct err *err, enum status code, const char *fmt, ...) {
     if (err) {
         va_list args;
         va_start(args, fmt);
         vsnprintf(err->text, sizeof err->text, fmt, args);
         va_end(args);
+        keep_one_line(err->text);
         err->code = code;
     }
     return code;
@@ -23,6 +30,7 @@ int err_prefix(struct err *err, const char *fmt, ...) {
     va_start(args, fmt);
     vsnprintf(err->text, sizeof err->text, fmt, args);
     va_end(args);
+    keep_one_line(err->text);
     size_t used = strlen(err->text);
     snprintf(err->text + used, sizeof err->text - used, ": %s", old);
     return err->code;
