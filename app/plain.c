@@ -142,7 +142,7 @@ static int on_done(struct answer *answer, const struct engine_event *event, stru
         if (options->json) {
             json_t *whole = json_object();
             json_object_set_new(whole, "text", json_lossy(answer->said.data, answer->said.len));
-            json_object_set_new(whole, "bytes", json_bytes(answer->said.data, answer->said.len));
+            json_object_set_new(whole, "bytes", json_byte_array(answer->said.data, answer->said.len));
             json_object_set(whole, "tokens", answer->tokens);
             json_object_update(whole, line);
             json_decref(line);

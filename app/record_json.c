@@ -26,7 +26,7 @@ json_t *json_lossy(const char *bytes, size_t len) {
     return string;
 }
 
-json_t *json_bytes(const char *bytes, size_t len) {
+json_t *json_byte_array(const char *bytes, size_t len) {
     json_t *array = json_array();
     for (size_t i = 0; i < len; i++) json_array_append_new(array, json_integer((unsigned char)bytes[i]));
     return array;
@@ -56,7 +56,7 @@ static json_t *candidate_json(struct engine *engine, const struct step_result *r
     json_t *object = json_object();
     json_object_set_new(object, "id", json_integer(candidate->id));
     json_object_set_new(object, "text", json_lossy(text, len));
-    json_object_set_new(object, "bytes", json_bytes(text, len));
+    json_object_set_new(object, "bytes", json_byte_array(text, len));
     json_object_set_new(object, "logprob", json_number((double)candidate->logit - (double)result->log_sum_exp));
     json_object_set_new(object, "prob", json_number((double)candidate->prob));
     json_object_set_new(object, "cut", json_string(stage_name(candidate->cut)));
@@ -71,7 +71,7 @@ json_t *record_json(struct engine *engine, const struct token_record *record) {
     json_object_set_new(object, "i", json_integer(record->index));
     json_object_set_new(object, "id", json_integer(result->id));
     json_object_set_new(object, "text", json_lossy(text, len));
-    json_object_set_new(object, "bytes", json_bytes(text, len));
+    json_object_set_new(object, "bytes", json_byte_array(text, len));
     if (record->end) json_object_set_new(object, "end", json_true());
     json_object_set_new(object, "logprob", json_number((double)result->logit - (double)result->log_sum_exp));
     json_object_set_new(object, "rank", json_integer(result->rank));

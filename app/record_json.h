@@ -9,7 +9,7 @@
 
 /* Bytes as a JSON string; what is no UTF-8 becomes U+FFFD. */
 json_t *json_lossy(const char *bytes, size_t len);
-json_t *json_bytes(const char *bytes, size_t len); /* [208, 159] */
+json_t *json_byte_array(const char *bytes, size_t len); /* [208, 159] */
 json_t *json_number(double value);                 /* null where it is not finite */
 
 /* {"i","id","text","bytes","logprob","rank","entropy","ms","top":[{"id","text","bytes","logprob","prob","cut"}]}. A token that
