@@ -17,6 +17,7 @@ static struct guard {
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction before;
 static uintptr_t page_size;
+static _Thread_local volatile sig_atomic_t inside; /* the handler before ours may call ours in its turn */
 
 /* Everything from the page that is gone to the end of the mapping becomes zeros: one fault is enough, and the kernel gives
  * no memory for it. mmap and sigaction are plain system calls here. */
@@ -31,28 +32,35 @@ static void on_bus_error(int signal_number, siginfo_t *info, void *context) {
         atomic_store(&guards[i].hit, true);
         return;
     }
-    if (before.sa_flags & SA_SIGINFO) {
-        before.sa_sigaction(signal_number, info, context);
-    } else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
-        before.sa_handler(signal_number);
+    bool other = (before.sa_flags & SA_SIGINFO) || (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN);
+    if (other && !inside) {
+        inside = 1;
+        if (before.sa_flags & SA_SIGINFO)
+            before.sa_sigaction(signal_number, info, context);
+        else
+            before.sa_handler(signal_number);
+        inside = 0;
     } else { /* the access is repeated and ends the program */
         struct sigaction plain = {.sa_handler = SIG_DFL};
         sigaction(SIGBUS, &plain, NULL);
     }
 }
 
+/* Ours is the first to be asked, whoever installed another since the last time. */
 static void install(void) {
+    struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO | SA_ONSTACK}, now;
     page_size = (uintptr_t)sysconf(_SC_PAGESIZE);
-    struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigaction(SIGBUS, NULL, &now);
+    if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == on_bus_error) return;
+    before = now;
     sigemptyset(&action.sa_mask);
-    sigaction(SIGBUS, &action, &before);
+    sigaction(SIGBUS, &action, NULL);
 }
 
 int guard_add(void *begin, size_t size) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, install);
     int handle = -1;
     pthread_mutex_lock(&mutex);
+    install();
     for (int i = 0; i < GUARDS_MAX && handle < 0; i++)
         if (atomic_load(&guards[i].end) == 0) handle = i;
     if (handle >= 0) {

@@ -361,28 +361,34 @@ static int by_offset(const void *a, const void *b) {
 
 static uint64_t pad(uint64_t size, uint32_t alignment) { return (size + alignment - 1) & ~(uint64_t)(alignment - 1); }
 
-/* Tensors in the order of their data follow each other without gap or overlap, from the first byte to the file's end. Their
- * offsets are still relative to the data; sizes were checked to survive padding. */
+/* Each tensor lies within the file. Their offsets are still relative to the data. */
+static int check_bounds(struct cursor *c, size_t first) {
+    const struct gguf_file *file = c->file;
+    uint64_t room = file->size > file->data_begin ? file->size - file->data_begin : 0;
+    for (size_t i = first; i < c->gguf->n_tensors; i++) {
+        const struct gguf_tensor *tensor = &c->gguf->tensors[i];
+        if (tensor->offset <= room && tensor->size <= room - tensor->offset) continue;
+        int status = note(c, FAULT(c, "%s: tensor %s: found %" PRIu64 " bytes at offset %" PRIu64 ", expected them within the %"
+                                   PRIu64 " bytes of data", file->shown, tensor->name, tensor->size, tensor->offset, room));
+        if (status) return status;
+    }
+    return STATUS_OK;
+}
+
+/* In the order of their data they follow each other without gap or overlap, from the first byte to the file's end. */
 static int check_packing(struct cursor *c, struct gguf_tensor **order, size_t n) {
     const struct gguf_file *file = c->file;
-    uint64_t expected = 0, room = file->size > file->data_begin ? file->size - file->data_begin : 0, end = 0;
-    int status;
+    uint64_t expected = 0, room = file->size > file->data_begin ? file->size - file->data_begin : 0;
     for (size_t i = 0; i < n; i++) {
         const struct gguf_tensor *tensor = order[i];
-        const char *before = i ? order[i - 1]->name : "the header";
-        if (tensor->offset > room || tensor->size > room - tensor->offset) {
-            status = note(c, FAULT(c, "%s: tensor %s: found %" PRIu64 " bytes at offset %" PRIu64 ", expected them within the %"
-                                   PRIu64 " bytes of data", file->shown, tensor->name, tensor->size, tensor->offset, room));
-            if (status) return status;
-        }
         if (tensor->offset != expected) {
-            status = note(c, FAULT(c, "%s: tensor %s: found offset %" PRIu64 ", %s after %s, expected %" PRIu64, file->shown,
-                                   tensor->name, tensor->offset, tensor->offset < expected ? "an overlap" : "a gap", before,
-                                   expected));
+            int status = note(c, FAULT(c, "%s: tensor %s: found offset %" PRIu64 ", %s after %s, expected %" PRIu64, file->shown,
+                                       tensor->name, tensor->offset, tensor->offset < expected ? "an overlap" : "a gap",
+                                       i ? order[i - 1]->name : "the header", expected));
             if (status) return status;
         }
-        size_t next;
-        if (!size_add(tensor->offset, tensor->size, &end) || !size_add(end, file->alignment - 1, &next))
+        size_t end, padded;
+        if (!size_add(tensor->offset, tensor->size, &end) || !size_add(end, file->alignment - 1, &padded))
             return FAULT(c, "%s: tensor %s: offset %" PRIu64 " and size %" PRIu64 " add up beyond 64 bits", file->shown,
                          tensor->name, tensor->offset, tensor->size);
         expected = pad(end, file->alignment);
@@ -396,6 +402,8 @@ static int check_packing(struct cursor *c, struct gguf_tensor **order, size_t n)
 static int check_layout(struct cursor *c, size_t first) {
     struct gguf *gguf = c->gguf;
     size_t n = gguf->n_tensors - first;
+    int status = check_bounds(c, first);
+    if (status) return status;
     struct gguf_tensor **order = xmalloc((n + 1) * sizeof(struct gguf_tensor *));
     bool sorted = true;
     for (size_t i = 0; i < n; i++) {
@@ -403,7 +411,7 @@ static int check_layout(struct cursor *c, size_t first) {
         if (i && order[i]->offset < order[i - 1]->offset) sorted = false;
     }
     if (!sorted) qsort(order, n, sizeof *order, by_offset);
-    int status = check_packing(c, order, n);
+    status = check_packing(c, order, n);
     free(order);
     return status;
 }
