@@ -64,21 +64,34 @@ static void flush(struct stretch *s, struct buf *out) {
     s->n = 0;
 }
 
+static size_t skip_ascii(const char *text, size_t len, size_t at) {
+    for (uint64_t eight; len - at >= 8; at += 8) {
+        memcpy(&eight, text + at, 8);
+        if (eight & 0x8080808080808080u) break;
+    }
+    while (at < len && (unsigned char)text[at] < 0x80) at++;
+    return at;
+}
+
 /* The next active character at or after `at`, or len. `*before` becomes the character it may combine with, or
  * itself. */
 static size_t find_active(const char *text, size_t len, size_t at, size_t *before) {
     size_t n;
     bool joins = false;
-    for (*before = at; at < len; at += n) {
-        if ((unsigned char)text[at] < 0x80) {
-            n = 1;
+    *before = at;
+    while (at < len) {
+        size_t ascii = at;
+        at = skip_ascii(text, len, at);
+        if (at > ascii) {
             joins = true;
-        } else {
-            uint32_t c = char_decode(text + at, len - at, &n);
-            if (char_lookup(c) & CHAR_NFC_ACTIVE) break;
-            joins = c != CHAR_NONE;
+            *before = at - 1;
+            continue;
         }
+        uint32_t c = char_decode(text + at, len - at, &n);
+        if (char_lookup(c) & CHAR_NFC_ACTIVE) break;
+        joins = c != CHAR_NONE;
         *before = at;
+        at += n;
     }
     if (!joins) *before = at;
     return at;

@@ -28,6 +28,7 @@ struct word_rules {
     bool cased; /* a word is upper* lower+ or upper+ lower*, where the classes UPPER and LOWER overlap */
     bool ascii_words;   /* first of all: one ASCII punctuation mark with the ASCII letters after it */
     bool space_numbers; /* a number may begin with U+0020 and has any length */
+    bool lone_numbers;  /* each number is cut out before anything else: the expression \p{N} comes first */
     bool line_ends;     /* newlines after punctuation belong to it, and end a run of white space */
     bool slash_ends;    /* so do slashes */
 };
@@ -59,6 +60,15 @@ static const struct word_rules words_gpt2 = {
 
 /* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
  * ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
+/* \p{N}, then the same */
+static const struct word_rules words_smollm = {
+    .letters = LETTERS,
+    .others = EVERY & ~(SPACES | LETTERS | BIT(NUMBER)),
+    .contraction = CONTRACTION_EXACT,
+    .max_digits = 1,
+    .lone_numbers = true,
+};
+
 #define WORDS_LLAMA3                                                                                         \
     .prefix = EVERY & ~(LETTERS | BIT(NUMBER) | BIT(NEWLINE)), .letters = LETTERS,                           \
     .others = EVERY & ~(SPACES | LETTERS | BIT(NUMBER)), .line_ends = true
@@ -113,10 +123,7 @@ static const struct pre_step steps_qwen2[] = {{.kind = STEP_WORDS, .words = &wor
 static const struct pre_step steps_qwen35[] = {{.kind = STEP_WORDS, .words = &words_qwen35}};
 static const struct pre_step steps_gpt4o[] = {{.kind = STEP_WORDS, .words = &words_gpt4o}};
 static const struct pre_step steps_tekken[] = {{.kind = STEP_WORDS, .words = &words_tekken}};
-static const struct pre_step steps_smollm[] = {
-    {.kind = STEP_RUN, .classes = BIT(NUMBER), .max = 1},
-    {.kind = STEP_WORDS, .words = &words_gpt2},
-};
+static const struct pre_step steps_smollm[] = {{.kind = STEP_WORDS, .words = &words_smollm}};
 static const struct pre_step steps_falcon[] = {
     {.kind = STEP_RUN, .classes = BIT(PUNCTUATION), .ranges = symbols_falcon},
     {.kind = STEP_WORDS, .words = &words_gpt2},
@@ -187,14 +194,34 @@ static inline bool is_in(unsigned classes, unsigned class) {
     return classes >> class & 1;
 }
 
+static bool is_ascii_letter(char c) {
+    return (unsigned char)((c | 0x20) - 'a') < 26;
+}
+
+/* The first byte at or after `at` that is no ASCII letter. Most words are read here, eight bytes at a time:
+ * in every byte below 0x80 the additions carry into the top bit from 'a' on, and from beyond 'z' on. */
+static inline size_t ascii_letters_end(const struct piece *p, size_t at) {
+    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+    for (uint64_t eight; p->len - at >= 8; at += 8) {
+        memcpy(&eight, p->text + at, 8);
+        uint64_t lower = (eight | 0x20 * ones) & ~tops;
+        uint64_t letters = (lower + (0x80 - 'a') * ones) & ~(lower + (0x7F - 'z') * ones) & ~eight & tops;
+        if (letters != tops) return at + (size_t)(__builtin_ctzll(letters ^ tops) / 8);
+    }
+    while (at < p->len && is_ascii_letter(p->text[at])) at++;
+    return at;
+}
+
 /* The end of the run of these classes that begins at `at` (or before it). */
 static inline size_t run_end(const struct piece *p, size_t at, unsigned classes) {
     for (size_t n; at < p->len && is_in(classes, class_at(p, at, &n)); at += n) {}
     return at;
 }
 
-static bool is_ascii_letter(char c) {
-    return (unsigned char)((c | 0x20) - 'a') < 26;
+/* The same for classes that hold all letters. */
+static inline size_t letters_end(const struct piece *p, size_t at, unsigned classes) {
+    at = ascii_letters_end(p, at);
+    return at < p->len && (unsigned char)p->text[at] >= 0x80 ? run_end(p, at, classes) : at;
 }
 
 /* The end of 's 't 're 've 'm 'll 'd at `at`; `at` if there is none. Caseless, U+017F (long s) is an s. */
@@ -251,6 +278,7 @@ static size_t space_end(const struct word_rules *rules, const struct piece *p, s
         if (class == CHAR_NEWLINE) newline = end + n;
     }
     if (rules->line_ends && newline > at) return newline;
+    if (rules->lone_numbers && end < p->len && class_at(p, end, &n) == CHAR_NUMBER) return end;
     return end < p->len && last > at ? last : end;
 }
 
@@ -273,6 +301,12 @@ static size_t number_end(const struct piece *p, size_t at, unsigned max) {
 /* The end of the first alternative that matches at `at`, or `at`. */
 static size_t word_end(const struct word_rules *rules, const struct piece *p, size_t at) {
     char c = p->text[at];
+    if (!rules->cased) { /* most words by far: a space or nothing, and ASCII letters */
+        size_t first = at + (c == ' '), end = ascii_letters_end(p, first);
+        if (end > first)
+            return end < p->len && (unsigned char)p->text[end] >= 0x80 ? run_end(p, end, rules->letters)
+                                                                       : end;
+    }
     if (c == '\'' &&
         (rules->contraction == CONTRACTION_EXACT || rules->contraction == CONTRACTION_CASELESS)) {
         size_t end = contraction_end(p, at, rules->contraction == CONTRACTION_CASELESS);
@@ -290,12 +324,12 @@ static size_t word_end(const struct word_rules *rules, const struct piece *p, si
         size_t end = cased_word_end(rules, p, at);
         if (end > at) return end;
     } else if (is_in(rules->letters, class)) {
-        return run_end(p, at + n, rules->letters);
+        return letters_end(p, at + n, rules->letters);
     }
     next = at + n;
     unsigned next_class = next < p->len ? class_at(p, next, &next_n) : CHAR_SPACE;
     if (!rules->cased && (is_in(rules->prefix, class) || c == ' ') && is_in(rules->letters, next_class))
-        return run_end(p, next + next_n, rules->letters);
+        return letters_end(p, next + next_n, rules->letters);
     if (class == CHAR_NUMBER) {
         if (rules->space_numbers) return run_end(p, next, BIT(NUMBER));
         if (rules->max_digits) return number_end(p, at, rules->max_digits);
