@@ -11,13 +11,13 @@ static void separate(struct json_writer *w) {
     w->more = true;
 }
 
-void json_open(struct json_writer *w, char bracket) {
+void json_write_open(struct json_writer *w, char bracket) {
     separate(w);
     buf_putc(w->out, bracket);
     w->more = false;
 }
 
-void json_close(struct json_writer *w, char bracket) {
+void json_write_close(struct json_writer *w, char bracket) {
     buf_putc(w->out, bracket);
     w->more = true;
 }
@@ -75,31 +75,31 @@ static void put_string(struct buf *out, const char *text, size_t len) {
     buf_putc(out, '"');
 }
 
-void json_key(struct json_writer *w, const char *key) {
+void json_write_key(struct json_writer *w, const char *key) {
     separate(w);
     put_string(w->out, key, strlen(key));
     buf_putc(w->out, ':');
     w->more = false;
 }
 
-void json_bytes(struct json_writer *w, const char *text, size_t len) {
+void json_write_bytes(struct json_writer *w, const char *text, size_t len) {
     separate(w);
     put_string(w->out, text, len);
 }
 
-void json_text(struct json_writer *w, const char *text) { json_bytes(w, text, strlen(text)); }
+void json_write_text(struct json_writer *w, const char *text) { json_write_bytes(w, text, strlen(text)); }
 
-void json_natural(struct json_writer *w, uint64_t value) {
+void json_write_natural(struct json_writer *w, uint64_t value) {
     separate(w);
     buf_printf(w->out, "%" PRIu64, value);
 }
 
-void json_integer(struct json_writer *w, int64_t value) {
+void json_write_integer(struct json_writer *w, int64_t value) {
     separate(w);
     buf_printf(w->out, "%" PRId64, value);
 }
 
-void json_real(struct json_writer *w, double value) {
+void json_write_real(struct json_writer *w, double value) {
     separate(w);
     if (isfinite(value))
         buf_printf(w->out, "%.9g", value);
@@ -107,7 +107,7 @@ void json_real(struct json_writer *w, double value) {
         buf_puts(w->out, "null");
 }
 
-void json_bool(struct json_writer *w, bool value) {
+void json_write_bool(struct json_writer *w, bool value) {
     separate(w);
     buf_puts(w->out, value ? "true" : "false");
 }

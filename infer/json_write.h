@@ -14,14 +14,14 @@ struct json_writer { /* set out, zero the rest */
     bool more; /* something stands before the next value */
 };
 
-void json_open(struct json_writer *w, char bracket); /* '{' or '[' */
-void json_close(struct json_writer *w, char bracket);
-void json_key(struct json_writer *w, const char *key);
-void json_bytes(struct json_writer *w, const char *text, size_t len);
-void json_text(struct json_writer *w, const char *text);
-void json_natural(struct json_writer *w, uint64_t value);
-void json_integer(struct json_writer *w, int64_t value);
-void json_real(struct json_writer *w, double value); /* null if not finite */
-void json_bool(struct json_writer *w, bool value);
+void json_write_open(struct json_writer *w, char bracket); /* '{' or '[' */
+void json_write_close(struct json_writer *w, char bracket);
+void json_write_key(struct json_writer *w, const char *key);
+void json_write_bytes(struct json_writer *w, const char *text, size_t len);
+void json_write_text(struct json_writer *w, const char *text);
+void json_write_natural(struct json_writer *w, uint64_t value);
+void json_write_integer(struct json_writer *w, int64_t value);
+void json_write_real(struct json_writer *w, double value); /* null if not finite */
+void json_write_bool(struct json_writer *w, bool value);
 
 #endif

@@ -228,37 +228,37 @@ static void report_text(const struct inspection *in, struct buf *out) {
 static void json_item(struct json_writer *w, const struct gguf_value *value, uint64_t *at) {
     struct gguf_item item = gguf_item(value, at);
     switch (value->type) {
-    case GGUF_TYPE_STRING: json_bytes(w, item.string.bytes, item.string.len); break;
-    case GGUF_TYPE_BOOL: json_bool(w, item.integer != 0); break;
+    case GGUF_TYPE_STRING: json_write_bytes(w, item.string.bytes, item.string.len); break;
+    case GGUF_TYPE_BOOL: json_write_bool(w, item.integer != 0); break;
     case GGUF_TYPE_F32:
-    case GGUF_TYPE_F64: json_real(w, item.number); break;
+    case GGUF_TYPE_F64: json_write_real(w, item.number); break;
     case GGUF_TYPE_U8:
     case GGUF_TYPE_U16:
     case GGUF_TYPE_U32:
-    case GGUF_TYPE_U64: json_natural(w, item.natural); break;
-    default: json_integer(w, item.integer); break;
+    case GGUF_TYPE_U64: json_write_natural(w, item.natural); break;
+    default: json_write_integer(w, item.integer); break;
     }
 }
 
 static void json_value(struct json_writer *w, const struct gguf_value *value) {
     uint64_t at = 0;
-    json_open(w, '{');
-    json_key(w, "key");
-    json_bytes(w, value->key.bytes, value->key.len);
-    json_key(w, "type");
-    json_text(w, gguf_type_name(value->type));
+    json_write_open(w, '{');
+    json_write_key(w, "key");
+    json_write_bytes(w, value->key.bytes, value->key.len);
+    json_write_key(w, "type");
+    json_write_text(w, gguf_type_name(value->type));
     if (value->is_array) {
-        json_key(w, "length");
-        json_natural(w, value->n);
-        json_key(w, value->n > ITEMS_JSON ? "first" : "value");
-        json_open(w, '[');
+        json_write_key(w, "length");
+        json_write_natural(w, value->n);
+        json_write_key(w, value->n > ITEMS_JSON ? "first" : "value");
+        json_write_open(w, '[');
         for (uint64_t i = 0; i < value->n && i < ITEMS_JSON; i++) json_item(w, value, &at);
-        json_close(w, ']');
+        json_write_close(w, ']');
     } else {
-        json_key(w, "value");
+        json_write_key(w, "value");
         json_item(w, value, &at);
     }
-    json_close(w, '}');
+    json_write_close(w, '}');
 }
 
 static void json_range(struct json_writer *w, const struct range *range) {
@@ -267,36 +267,36 @@ static void json_range(struct json_writer *w, const struct range *range) {
         double value;
     } numbers[] = {{"min", range->min}, {"max", range->max}, {"mean", range->mean}};
     for (size_t i = 0; i < 3; i++) {
-        json_key(w, numbers[i].key);
-        json_real(w, range->read ? numbers[i].value : NAN);
+        json_write_key(w, numbers[i].key);
+        json_write_real(w, range->read ? numbers[i].value : NAN);
     }
     if (!range->read) return;
-    json_key(w, "nan");
-    json_natural(w, range->nans);
-    json_key(w, "inf");
-    json_natural(w, range->infs);
+    json_write_key(w, "nan");
+    json_write_natural(w, range->nans);
+    json_write_key(w, "inf");
+    json_write_natural(w, range->infs);
 }
 
 static void json_tensor(struct json_writer *w, const struct inspection *in, size_t i) {
     const struct gguf_tensor *tensor = gguf_tensor_at(in->gguf, i);
     char unknown[16];
-    json_open(w, '{');
-    json_key(w, "name");
-    json_text(w, tensor->name);
-    json_key(w, "type");
-    json_text(w, type_name(tensor->type, unknown));
-    json_key(w, "shape");
-    json_open(w, '[');
-    for (uint32_t d = 0; d < tensor->n_dims; d++) json_natural(w, tensor->dims[d]);
-    json_close(w, ']');
-    json_key(w, "bytes");
-    json_natural(w, tensor->size);
-    json_key(w, "file");
-    json_natural(w, tensor->file);
-    json_key(w, "offset");
-    json_natural(w, tensor->offset);
+    json_write_open(w, '{');
+    json_write_key(w, "name");
+    json_write_text(w, tensor->name);
+    json_write_key(w, "type");
+    json_write_text(w, type_name(tensor->type, unknown));
+    json_write_key(w, "shape");
+    json_write_open(w, '[');
+    for (uint32_t d = 0; d < tensor->n_dims; d++) json_write_natural(w, tensor->dims[d]);
+    json_write_close(w, ']');
+    json_write_key(w, "bytes");
+    json_write_natural(w, tensor->size);
+    json_write_key(w, "file");
+    json_write_natural(w, tensor->file);
+    json_write_key(w, "offset");
+    json_write_natural(w, tensor->offset);
     if (in->ranges) json_range(w, &in->ranges[i]);
-    json_close(w, '}');
+    json_write_close(w, '}');
 }
 
 static void json_summary(struct json_writer *w, const struct inspection *in) {
@@ -305,14 +305,14 @@ static void json_summary(struct json_writer *w, const struct inspection *in) {
     struct type_sums sums;
     sum_types(g, &sums);
     gguf_string(g, "general.architecture", GGUF_OPTIONAL, &architecture, NULL);
-    json_key(w, "file");
-    json_text(w, in->path);
-    json_key(w, "name");
-    json_text(w, model_name(in->model));
-    json_key(w, "architecture");
-    json_bytes(w, architecture.bytes, architecture.len);
-    json_key(w, "quantisation");
-    json_text(w, model_quantisation(in->model));
+    json_write_key(w, "file");
+    json_write_text(w, in->path);
+    json_write_key(w, "name");
+    json_write_text(w, model_name(in->model));
+    json_write_key(w, "architecture");
+    json_write_bytes(w, architecture.bytes, architecture.len);
+    json_write_key(w, "quantisation");
+    json_write_text(w, model_quantisation(in->model));
     const struct {
         const char *key;
         uint64_t value;
@@ -320,30 +320,30 @@ static void json_summary(struct json_writer *w, const struct inspection *in) {
                    {"bytes", gguf_size(g)},         {"n_keys", gguf_n_values(g)},     {"n_tensors", gguf_n_tensors(g)},
                    {"parameters", sums.elements}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        json_key(w, numbers[i].key);
-        json_natural(w, numbers[i].value);
+        json_write_key(w, numbers[i].key);
+        json_write_natural(w, numbers[i].value);
     }
 }
 
 static void report_json(const struct inspection *in, struct buf *out) {
     struct json_writer w = {.out = out};
-    json_open(&w, '{');
+    json_write_open(&w, '{');
     json_summary(&w, in);
-    json_key(&w, "metadata");
-    json_open(&w, '[');
+    json_write_key(&w, "metadata");
+    json_write_open(&w, '[');
     for (size_t i = 0; i < gguf_n_values(in->gguf); i++) json_value(&w, gguf_value_at(in->gguf, i));
-    json_close(&w, ']');
+    json_write_close(&w, ']');
     if (in->options->tensors || in->options->ranges) {
-        json_key(&w, "tensors");
-        json_open(&w, '[');
+        json_write_key(&w, "tensors");
+        json_write_open(&w, '[');
         for (size_t i = 0; i < gguf_n_tensors(in->gguf); i++) json_tensor(&w, in, i);
-        json_close(&w, ']');
+        json_write_close(&w, ']');
     }
-    json_key(&w, "faults");
-    json_open(&w, '[');
-    for (size_t i = 0; i < in->faults.n; i++) json_text(&w, in->faults.lines[i]);
-    json_close(&w, ']');
-    json_close(&w, '}');
+    json_write_key(&w, "faults");
+    json_write_open(&w, '[');
+    for (size_t i = 0; i < in->faults.n; i++) json_write_text(&w, in->faults.lines[i]);
+    json_write_close(&w, ']');
+    json_write_close(&w, '}');
     buf_putc(out, '\n');
 }
 
