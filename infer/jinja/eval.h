@@ -8,6 +8,7 @@ struct jscope {
     struct jscope *parent; /* NULL: the context and the globals are behind it */
     struct jpair *names;   /* [n] keys are strings */
     size_t n, cap;
+    bool kept; /* a macro was defined here or further in: it must stay as it is */
 };
 
 struct jloop {

@@ -37,15 +37,20 @@ static void exec_set(struct jrun *run, const struct jnode *node) {
     jassign(run, node->set.target, jeval_filters(run, node->set.value, text));
 }
 
-static void exec_macro(struct jrun *run, const struct jnode *node) {
+static struct jmacro *macro_new(struct jrun *run, const struct jnode *node) {
     struct jmacro *macro = jalloc(run, sizeof *macro);
     *macro = (struct jmacro){node, run->scope};
+    for (struct jscope *scope = run->scope; scope && !scope->kept; scope = scope->parent) scope->kept = true;
+    return macro;
+}
+
+static void exec_macro(struct jrun *run, const struct jnode *node) {
+    struct jmacro *macro = macro_new(run, node);
     jscope_set(run, run->scope, node->macro.name, JVALUE(JTYPE_MACRO, macro, macro));
 }
 
 static void exec_call_block(struct jrun *run, const struct jnode *node) {
-    struct jmacro *caller = jalloc(run, sizeof *caller);
-    *caller = (struct jmacro){node, run->scope};
+    struct jmacro *caller = macro_new(run, node);
     const struct jnode *call = node->macro.call;
     struct jvalue what = jeval(run, call->call.of);
     struct jargs args;
@@ -102,8 +107,9 @@ enum jflow jexec(struct jrun *run, const struct jnodes *body) {
 static struct jlist *filtered(struct jrun *run, const struct jnode *node, const struct jlist *all) {
     struct jlist *list = jlist_new(run, 0);
     struct jscope *outer = run->scope;
+    run->scope = jscope_new(run, outer);
     for (size_t i = 0; i < all->n; i++) {
-        run->scope = jscope_new(run, outer);
+        run->scope->n = 0;
         jassign(run, node->loop.target, all->items[i]);
         if (jtruth(run, jeval(run, node->loop.test))) jlist_add(run, list, all->items[i]);
     }
@@ -119,8 +125,11 @@ void jexec_for(struct jrun *run, const struct jnode *node, struct jvalue value, 
     struct jloop *loop = jalloc(run, sizeof *loop);
     *loop = (struct jloop){.items = list->items, .n = list->n, .depth0 = depth0, .node = node, .scope = outer};
     struct jvalue loop_name = jtext(run, "loop"), loop_value = JVALUE(JTYPE_LOOP, loop, loop);
+    struct jscope *inner = NULL;
     for (; loop->index0 < loop->n; loop->index0++) {
-        run->scope = jscope_new(run, outer); /* a new one each time: macros may keep it */
+        if (!inner || inner->kept) inner = jscope_new(run, outer); /* the names of one turn are gone in the next */
+        inner->n = 0;
+        run->scope = inner;
         jscope_set(run, run->scope, loop_name, loop_value);
         jassign(run, node->loop.target, loop->items[loop->index0]);
         if (jexec(run, &node->loop.body) == JFLOW_BREAK) break;

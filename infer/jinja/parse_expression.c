@@ -415,7 +415,6 @@ struct jnode *jparse_condition(struct jparser *p) {
 }
 
 struct jnode *jparse_expression(struct jparser *p) {
-    jparser_enter(p);
     bool soft = p->soft;
     struct jnode *node = jparse_condition(p);
     while (jparser_is_name(p, "if")) {
@@ -427,13 +426,14 @@ struct jnode *jparse_expression(struct jparser *p) {
         over(p, branch, node);
         over(p, branch, branch->branch.test);
         if (jparser_skip_name(p, "else")) {
+            jparser_enter(p);
             jnodes_add(p, &branch->branch.otherwise, &other_cap, jparse_expression(p));
+            jparser_leave(p);
             over(p, branch, branch->branch.otherwise.at[0]);
         }
         p->soft = soft;
         node = branch;
     }
-    jparser_leave(p);
     return node;
 }
 

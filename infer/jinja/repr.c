@@ -85,6 +85,9 @@ static void repr_others(struct jrun *run, struct jout *out, struct jvalue v) {
                      v.range->step);
         break;
     case JTYPE_GENERATOR: snprintf(text, sizeof text, "<generator object %s>", v.generator->name); break;
+    case JTYPE_METHOD:
+        snprintf(text, sizeof text, "<built-in method %s of %s object>", v.method->name, jtype_name(v.method->of));
+        break;
     case JTYPE_MACRO: jmacro_repr(v.macro, text, sizeof text); break;
     case JTYPE_LOOP: snprintf(text, sizeof text, "<LoopContext %zu/%zu>", v.loop->index0 + 1, v.loop->n); break;
     default: snprintf(text, sizeof text, "<%s object>", jtype_name(v)); break;
