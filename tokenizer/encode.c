@@ -72,7 +72,8 @@ static size_t char_symbols(const struct encoder *e, const char *word, size_t len
     if (e->space_first && t->space_id >= 0) symbols[n++] = t->space_id;
     for (size_t at = 0; at < len; at += char_len) {
         char_decode(word + at, len - at, &char_len);
-        int32_t id = word[at] == ' ' ? t->space_id : text_token(t, word + at, char_len);
+        int32_t id = (unsigned char)word[at] < 0x80 ? t->ascii_ids[(unsigned char)word[at]]
+                                                    : text_token(t, word + at, char_len);
         if (id >= 0)
             symbols[n++] = id;
         else
@@ -133,24 +134,27 @@ static void encode_word(void *context, const char *word, size_t len) {
     out->n += (size_t)entry->n;
 }
 
-/* A line of a text whose tokens hold spaces: words that begin with their spaces, cut only where no token
- * could reach across. */
+static bool is_space_mark(const char *text) {
+    return memcmp(text, SPACE_MARK, 3) == 0;
+}
+
+/* Text whose tokens may hold spaces: cut only where no token could reach across. */
 static void encode_spaced(struct encoder *e, const char *text, size_t len) {
     const struct tokenizer *t = e->tokenizer;
-    size_t from = 0, at = 0;
-    while (at < len) {
-        const char *space = memchr(text + at, ' ', len - at);
-        size_t cut = space ? (size_t)(space - text) : len;
-        at = cut + 1;
-        if (cut == len ||
-            (cut > from && text[cut - 1] != ' ' && !t->joins_space[(unsigned char)text[cut - 1]] &&
-             (cut - from < 3 || memcmp(text + cut - 3, SPACE_MARK, 3) != 0))) {
-            encode_word(e, text + from, cut - from);
+    size_t from = 0;
+    unsigned char before = (unsigned char)text[0];
+    for (size_t at = 1; at < len; at++) {
+        unsigned char byte = (unsigned char)text[at], first = byte;
+        if (byte == 0xE2 && len - at >= 3 && is_space_mark(text + at)) first = ' ';
+        if (before == 0x81 && at >= 3 && is_space_mark(text + at - 3)) before = ' ';
+        if ((byte & 0xC0) != 0x80 && !t->joins[before][first]) {
+            encode_word(e, text + from, at - from);
             e->space_first = false;
-            from = cut;
+            from = at;
         }
+        before = byte;
     }
-    if (from < len) encode_word(e, text + from, len - from);
+    encode_word(e, text + from, len - from);
     e->space_first = false;
 }
 

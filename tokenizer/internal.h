@@ -86,9 +86,10 @@ struct tokenizer {
     struct merges merges;
     int32_t byte_ids[256]; /* the token of a single byte, -1: none */
     int32_t space_id;      /* U+2581, -1: none */
-    /* Not KIND_BYTES: true for the last byte of characters that some token has before a U+2581; elsewhere a
-     * text can be cut before a space without losing a merge. */
-    bool joins_space[256];
+    /* Not KIND_BYTES: joins[x][y] if some token has a character that ends in byte x before one that begins
+     * with y, where U+2581 counts as ' '. Between any others a text can be cut without losing a merge. */
+    bool joins[256][256];
+    int32_t ascii_ids[128]; /* not KIND_BYTES: tokens of one ASCII character, -1: none */
     struct added added;
     int32_t bos, eos;
     bool add_bos, space_prefix;

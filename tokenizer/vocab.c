@@ -244,16 +244,22 @@ static int read_scores(struct tokenizer *t, const struct tokenizer_source *s, st
     return STATUS_OK;
 }
 
-/* See joins_space in internal.h. */
-static void note_joined_spaces(struct tokenizer *t, const struct tokenizer_source *s) {
+/* See `joins` in internal.h. */
+static void note_joins(struct tokenizer *t, const struct tokenizer_source *s) {
+    size_t n;
     for (uint32_t i = 0; i < t->n_tokens; i++) {
         struct span text = s->tokens[i];
-        if (text_token(t, text.bytes, text.len) < 0) continue;
-        for (size_t at = 1; at + 3 <= text.len; at++)
-            if (memcmp(text.bytes + at, SPACE_MARK, 3) == 0 &&
-                (at < 3 || memcmp(text.bytes + at - 3, SPACE_MARK, 3) != 0))
-                t->joins_space[(unsigned char)text.bytes[at - 1]] = true;
+        if (t->types[i] == TOKEN_CONTROL || t->types[i] == TOKEN_UNKNOWN || t->types[i] == TOKEN_BYTE)
+            continue;
+        int before = -1;
+        for (size_t at = 0; at < text.len; at += n) {
+            bool space = char_decode(text.bytes + at, text.len - at, &n) == 0x2581;
+            if (before >= 0) t->joins[before][space ? ' ' : (unsigned char)text.bytes[at]] = true;
+            before = space ? ' ' : (unsigned char)text.bytes[at + n - 1];
+        }
     }
+    for (int i = 0; i < 128; i++)
+        t->ascii_ids[i] = i == ' ' ? t->space_id : text_token(t, &(char){(char)i}, 1);
 }
 
 /* What a token says, appended to `out`. */
@@ -383,7 +389,7 @@ static int build(struct tokenizer *t, const struct tokenizer_source *s, struct e
     if (!status) status = read_bytes(t, s, err);
     if (!status) status = t->kind == KIND_SCORES ? read_scores(t, s, err) : read_merges(t, s, err);
     if (status) return status;
-    if (t->kind != KIND_BYTES) note_joined_spaces(t, s);
+    if (t->kind != KIND_BYTES) note_joins(t, s);
     write_bytes(t, s);
     find_real_vocabulary(t, s);
     add_added(t, s);
