@@ -10,7 +10,7 @@
  * Errors: STATUS_OK or a negative status with `err` filled. After STATUS_DEVICE nothing but close() may be called.
  * After any other failure, or STATUS_STOPPED, the timeline is at timeline_length() and can be used on.
  *
- * kernels/cpu/forward.c and kernels/cuda/forward.cu follow the same steps in the same order under the same names. */
+ * kernels/cpu/forward.c and kernels/cuda/forward.c follow the same steps in the same order under the same names. */
 #ifndef LOGITOP_KERNELS_BACKEND_H
 #define LOGITOP_KERNELS_BACKEND_H
 

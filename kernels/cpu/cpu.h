@@ -104,10 +104,10 @@ void work_free(struct backend *backend);
 
 /* Run the layers on ids[0..n) at positions first and on, with work reserved; work.x then holds their residual stream, and the
  * cache their keys and values. */
-int forward(struct timeline *timeline, const int32_t *ids, uint32_t first, uint32_t n, const struct step_request *trace,
-            struct err *err);
+int cpu_forward(struct timeline *timeline, const int32_t *ids, uint32_t first, uint32_t n, const struct step_request *trace,
+                struct err *err);
 /* Logits of `n` (at most OUTPUT_CHUNK) positions of the chunk from `from` on, into work.logits. */
-void forward_output(struct timeline *timeline, uint32_t from, uint32_t n);
+void cpu_forward_logits(struct timeline *timeline, uint32_t from, uint32_t n);
 
 /* ---- step.c ---- */
 

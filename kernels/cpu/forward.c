@@ -1,4 +1,4 @@
-/* The steps of a transformer, in the order and under the names of kernels/cuda/forward.cu.
+/* The steps of a transformer, in the order and under the names of kernels/cuda/forward.c.
  *
  * All loops below run on the pool: threads share the rows of a matrix, or the positions. Nothing is summed across
  * threads, so their number changes no bit. With one position (decoding) what is small runs on the calling thread
@@ -266,8 +266,8 @@ static void forward_ffn(struct pass *pass, const struct layer *layer) {
     trace(pass, model->n_embd, work->x, "blk.%u.out", n);
 }
 
-int forward(struct timeline *timeline, const int32_t *ids, uint32_t first, uint32_t n, const struct step_request *request,
-            struct err *err) {
+int cpu_forward(struct timeline *timeline, const int32_t *ids, uint32_t first, uint32_t n, const struct step_request *request,
+                struct err *err) {
     const struct backend *backend = timeline->backend;
     struct pass pass = {.timeline = timeline, .backend = backend, .model = backend->model, .work = &backend->work, .ids = ids,
                         .first = first, .n = n, .trace = request && request->on_trace ? request : NULL};
@@ -285,7 +285,7 @@ int forward(struct timeline *timeline, const int32_t *ids, uint32_t first, uint3
         if (pool_stopped(backend->pool)) return err_set(err, STATUS_STOPPED, "stopped");
     }
 
-    /* norm: of all positions only where somebody wants to see it; forward_output() does it for those it needs */
+    /* norm: of all positions only where somebody wants to see it; cpu_forward_logits() does it for those it needs */
     if (pass.trace) {
         normalise(&pass, pass.work->x, backend->output_norm, pass.model->n_embd, 1, pass.work->y);
         trace(&pass, pass.model->n_embd, pass.work->y, "norm");
@@ -301,7 +301,7 @@ static void output_items(void *ctx, uint32_t begin, uint32_t end, uint32_t threa
                  (uint64_t)begin * MATRIX_ROWS, last < rows ? last : rows);
 }
 
-void forward_output(struct timeline *timeline, uint32_t from, uint32_t n) {
+void cpu_forward_logits(struct timeline *timeline, uint32_t from, uint32_t n) {
     const struct backend *backend = timeline->backend;
     struct pass pass = {.timeline = timeline, .backend = backend, .model = backend->model, .work = &backend->work, .n = n};
     size_t width = pass.model->n_embd;

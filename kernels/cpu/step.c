@@ -50,7 +50,7 @@ static int hand_out(struct timeline *timeline, const struct step_request *reques
     int status = STATUS_OK;
     for (uint32_t end = from + n; from < end && !status; from += OUTPUT_CHUNK) {
         uint32_t count = end - from < OUTPUT_CHUNK ? end - from : OUTPUT_CHUNK;
-        forward_output(timeline, from, count);
+        cpu_forward_logits(timeline, from, count);
         job->timeline = timeline;
         job->request = request;
         job->first = timeline->length + from;
@@ -72,7 +72,7 @@ static int hand_out(struct timeline *timeline, const struct step_request *reques
 
 static int step_chunk(struct timeline *timeline, const struct step_request *request, uint32_t done, uint32_t n, struct err *err) {
     memcpy(timeline->ids + timeline->length, request->ids + done, n * sizeof *request->ids);
-    int status = forward(timeline, request->ids + done, timeline->length, n, request, err);
+    int status = cpu_forward(timeline, request->ids + done, timeline->length, n, request, err);
     if (!status && request->wanted == WANT_ALL) status = hand_out(timeline, request, done, 0, n, err);
     if (!status && request->wanted == WANT_LAST && done + n == request->n)
         status = hand_out(timeline, request, done, n - 1, 1, err);
@@ -97,17 +97,22 @@ int cpu_step(struct timeline *timeline, const struct step_request *request, stru
             status = err_set(err, STATUS_STOPPED, "stopped after %u of %u tokens", done, request->n);
     }
     pool_watch(backend->pool, NULL);
-    return status;
+    if (chunk <= CHUNK) return status;
+    uint32_t keys = backend->work.keys; /* give back what only a long trace needed */
+    work_free(backend);
+    int restored = work_reserve(backend, CHUNK, keys, status ? NULL : err);
+    return status ? status : restored;
 }
 
 int feed_one(struct timeline *timeline, int32_t id, const atomic_bool *stop, struct err *err) {
     struct pool *pool = timeline->backend->pool;
     int status = check_ids(timeline, &id, 1, err);
+    if (!status) status = work_reserve(timeline->backend, CHUNK, timeline->n_ctx, err);
     if (status) return status;
     pool_watch(pool, stop);
     timeline->ids[timeline->length] = id;
-    status = forward(timeline, &id, timeline->length, 1, NULL, err);
-    if (!status) forward_output(timeline, 0, 1);
+    status = cpu_forward(timeline, &id, timeline->length, 1, NULL, err);
+    if (!status) cpu_forward_logits(timeline, 0, 1);
     if (!status && pool_stopped(pool)) status = err_set(err, STATUS_STOPPED, "stopped");
     pool_watch(pool, NULL);
     return status;
