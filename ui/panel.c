@@ -15,8 +15,8 @@ struct table {
 static struct table table_of(int column, int limit) {
     enum { MARKER = 1, RANK = 4, NUMBER = 5, CUT = 9 };
     int rest = limit - column - (MARKER + RANK + 1 + 1 + NUMBER + 1 + NUMBER + 2 + CUT + 1);
-    int token = rest * 3 / 5;
-    if (token < 10) token = rest < 10 ? rest : 10;
+    int token = rest * 2 / 3;
+    if (token < 12) token = rest < 12 ? rest : 12;
     if (token > 24) token = 24;
     struct table t = {.column = column, .marker = column, .limit = limit};
     t.token = t.marker + MARKER + RANK + 1;

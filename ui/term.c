@@ -388,12 +388,9 @@ int term_show(struct term *term, const struct canvas *canvas) {
     if (visible != term->cursor_visible) curs_set(visible);
     term->cursor_visible = visible;
     if (visible) move(canvas->cursor_row, canvas->cursor_column);
-    if (term->sync && n > 0) putp(sync_begin);
+    if (term->sync && n > 0) write_out(term, sync_begin); /* doupdate() leaves nothing unwritten, so the order holds */
     wnoutrefresh(stdscr);
     doupdate();
-    if (term->sync && n > 0) {
-        putp(sync_end);
-        fflush(term->out);
-    }
+    if (term->sync && n > 0) write_out(term, sync_end);
     return n;
 }

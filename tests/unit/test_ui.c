@@ -1,0 +1,260 @@
+/* The module on a pseudo-terminal: editing, actions, modes given back, what is written. The test plays the terminal: it types
+ * on the master end and reads what was painted there. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "ui/editor.h"
+#include "ui/ui.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pty.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct bench {
+    struct ui *ui;
+    int master, slave;
+    struct termios modes;
+    struct buf painted;
+    struct buf actions;         /* names and texts of what came, "|" between them */
+    const char *const *script;  /* typed one after another, each when the one before had its effect; NULL ends */
+    int64_t typed_ns;
+    bool clear, hang_up, gone;
+};
+
+static void drain(struct bench *bench) {
+    char bytes[4096];
+    ssize_t n;
+    while ((n = read(bench->master, bytes, sizeof bytes)) > 0) buf_append(&bench->painted, bytes, (size_t)n);
+}
+
+static void note(struct bench *bench, const struct ui_action *action) {
+    static const char *const names[] = {"submit", "interrupt", "escape", "eof", "suspend", "quit", "new", "again", "go on"};
+    if (bench->actions.len) buf_putc(&bench->actions, '|');
+    buf_puts(&bench->actions, names[action->type]);
+    if (action->type == UI_ACTION_SUBMIT) buf_printf(&bench->actions, "(%.*s)", (int)action->len, action->text);
+    if (action->type == UI_ACTION_INTERRUPT && bench->clear) ui_input_clear(bench->ui, true);
+}
+
+static bool step(void *context) {
+    struct bench *bench = context;
+    struct pollfd fds[UI_FDS];
+    struct ui_action action;
+    struct ui_model model = {.status = {.state = UI_STATE_IDLE, .model = "a model"}, .hint = "a hint"};
+    ui_poll_fds(bench->ui, fds);
+    int timeout = ui_timeout_ms(bench->ui);
+    poll(fds, UI_FDS, timeout < 0 || timeout > 10 ? 10 : timeout);
+    drain(bench);
+    if (ui_input(bench->ui, fds, NULL) < 0) {
+        bench->gone = true;
+        return false;
+    }
+    while (ui_next_action(bench->ui, &action)) note(bench, &action);
+    ui_draw(bench->ui, &model);
+    drain(bench);
+    if (clock_ns() - bench->typed_ns < 60 * 1000000LL) return true;
+    bench->typed_ns = clock_ns();
+    if (bench->hang_up && *bench->script == NULL) {
+        close(bench->master);
+        bench->master = -1;
+        bench->hang_up = false;
+        return true;
+    }
+    if (*bench->script == NULL) return false;
+    assert_int_equal(write(bench->master, *bench->script, strlen(*bench->script)), (ssize_t)strlen(*bench->script));
+    bench->script++;
+    return true;
+}
+
+static void bench_open(struct bench *bench, const char *history) {
+    struct winsize size = {.ws_row = 24, .ws_col = 100};
+    struct err err;
+    assert_int_equal(openpty(&bench->master, &bench->slave, NULL, NULL, &size), 0);
+    fcntl(bench->master, F_SETFL, O_NONBLOCK);
+    tcgetattr(bench->slave, &bench->modes);
+    struct ui_options options = {.in_fd = bench->slave, .out_fd = bench->slave, .history_path = history};
+    if (ui_open(&bench->ui, &options, &err) < 0) fail_msg("%s", err.text);
+}
+
+static void bench_close(struct bench *bench) {
+    struct termios now;
+    ui_close(bench->ui);
+    if (bench->master >= 0) {
+        drain(bench);
+        tcgetattr(bench->slave, &now);
+        assert_memory_equal(&now, &bench->modes, sizeof now);
+        close(bench->master);
+    }
+    close(bench->slave);
+    buf_free(&bench->painted);
+    buf_free(&bench->actions);
+}
+
+static void type(struct bench *bench, const char *const *script) {
+    bench->script = script;
+    ui_run(bench->ui, step, bench);
+    buf_append(&bench->actions, "", 0);
+}
+
+static size_t count(const struct buf *text, const char *what) {
+    size_t n = 0, len = strlen(what);
+    for (const char *p = text->data; p && (p = memmem(p, text->len - (size_t)(p - text->data), what, len)); p += len) n++;
+    return n;
+}
+
+#define FAMILY "\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA7"
+
+static void lines_are_edited(void **state) {
+    (void)state;
+    struct bench bench = {.clear = true};
+    bench_open(&bench, NULL);
+    type(&bench, (const char *const[]){
+                     "hello\r", "a\nb\033\rc\r",            /* Ctrl+J and Alt+Enter */
+                     "x" FAMILY "\x7f\r", "e\xCC\x81z\033[D\033[D\033[3~\r", /* whole clusters */
+                     "ab\033[D\033[H\033[C-\033[F!\r",      /* arrows, Home, End */
+                     "\033[A\033[A\r",                      /* history, two back */
+                     "one\ntwo\033[AX\r",                   /* up inside the box */
+                     "\022" "hel", "\033", "\r",            /* Ctrl+R; Esc keeps what was found */
+                     "\033[200~p1\r\np2\033[31m\033[201~", "\r", /* a paste never submits by itself */
+                     "kept\003", "\033[A\r",                /* cleared, and back from the history */
+                     "a b\027c\r", "  \r", NULL});
+    assert_string_equal(bench.actions.data,
+                        "submit(hello)|submit(a\nb\nc)|submit(x)|submit(z)|submit(a-b!)|submit(z)|submit(oneX\ntwo)|"
+                        "submit(hello)|submit(p1\np2^[[31m)|interrupt|submit(kept)|submit(a c)");
+    bench_close(&bench);
+}
+
+static void keys_become_actions(void **state) {
+    (void)state;
+    struct bench bench = {0};
+    bench_open(&bench, NULL);
+    type(&bench, (const char *const[]){"\033", "\003", "\004", "\032", "\033[21~", "\033OQ", "\033[15~", "\033g",
+                                       "x\004\x7f",   /* not the end of a box that is not empty */
+                                       "\033OP", "q", /* help opens and closes without a word to the app */
+                                       "\033[<0;1;1M\033[I\033]11;x\007", "ok\r", NULL});
+    assert_string_equal(bench.actions.data, "escape|interrupt|eof|suspend|quit|new|again|go on|submit(ok)");
+    assert_true(count(&bench.painted, "begin a new chat") == 1);
+    bench_close(&bench);
+}
+
+static void only_known_escapes_are_written(void **state) {
+    (void)state;
+    struct bench bench = {0};
+    bench_open(&bench, NULL);
+    type(&bench, (const char *const[]){"\033[?2026;2$y", "some text \xE6\xBC\xA2", "\003", "more", NULL});
+    size_t begin = count(&bench.painted, "\033[?2026h"), end = count(&bench.painted, "\033[?2026l");
+    assert_true(begin >= 3 && begin == end);
+    assert_true(count(&bench.painted, "\033[2J") <= 1 && count(&bench.painted, "\033[?2004h") == 1);
+    bench_close(&bench);
+}
+
+static void the_screen_is_given_back(void **state) {
+    (void)state;
+    struct bench bench = {0};
+    bench_open(&bench, NULL);
+    type(&bench, (const char *const[]){"x", NULL});
+    buf_clear(&bench.painted);
+    ui_emergency_restore();
+    drain(&bench);
+    assert_int_equal(count(&bench.painted, "\033[?1049l"), 1);
+    assert_int_equal(count(&bench.painted, "\033[?2004l"), 1);
+    struct termios now;
+    tcgetattr(bench.slave, &now);
+    assert_memory_equal(&now, &bench.modes, sizeof now);
+    ui_emergency_restore(); /* once is enough */
+    bench_close(&bench);
+}
+
+static void a_vanished_terminal_ends_it(void **state) {
+    (void)state;
+    struct bench bench = {.hang_up = true};
+    bench_open(&bench, NULL);
+    type(&bench, (const char *const[]){"x", NULL});
+    assert_true(bench.gone);
+    bench_close(&bench);
+}
+
+static void a_crash_restores_the_terminal(void **state) {
+    (void)state;
+    struct bench bench = {0};
+    bench_open(&bench, NULL);
+    type(&bench, (const char *const[]){"x", NULL});
+    buf_clear(&bench.painted);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGALRM, SIG_DFL);
+        alarm(10);
+        abort();
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    drain(&bench);
+    assert_int_equal(count(&bench.painted, "\033[?1049l"), 1);
+    bench_close(&bench);
+}
+
+static void history_is_kept(void **state) {
+    (void)state;
+    char path[] = "/tmp/logitop-history-XXXXXX";
+    close(mkstemp(path));
+    for (int round = 0; round < 2; round++) {
+        struct bench bench = {0};
+        bench_open(&bench, path);
+        if (round == 0) type(&bench, (const char *const[]){"w\xC3\xB6rd \xE6\xBC\xA2\nsecond\r", NULL});
+        else type(&bench, (const char *const[]){"\033[A\r", NULL});
+        assert_string_equal(bench.actions.data, "submit(w\xC3\xB6rd \xE6\xBC\xA2\nsecond)");
+        bench_close(&bench);
+    }
+    unlink(path);
+}
+
+static void no_screen_where_none_can_be(void **state) {
+    (void)state;
+    struct ui *ui = NULL;
+    struct err err;
+    int ends[2], master, slave;
+    assert_int_equal(pipe(ends), 0);
+    struct ui_options options = {.in_fd = ends[0], .out_fd = ends[1]};
+    assert_int_equal(ui_open(&ui, &options, &err), STATUS_UNSUPPORTED);
+    assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
+    options.in_fd = options.out_fd = slave;
+    static const char *const bad[] = {"dumb", "no-such-terminal", ""};
+    for (size_t i = 0; i < 3; i++) {
+        setenv("TERM", bad[i], 1);
+        assert_int_equal(ui_open(&ui, &options, &err), STATUS_UNSUPPORTED);
+        assert_non_null(strstr(err.text, "TERM"));
+    }
+    setenv("TERM", "xterm-of-another-kind", 1);
+    assert_int_equal(ui_open(&ui, &options, &err), STATUS_OK);
+    ui_close(ui);
+    setenv("TERM", "xterm-256color", 1);
+    close(master);
+    close(slave);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lines_are_edited),          cmocka_unit_test(keys_become_actions),
+        cmocka_unit_test(only_known_escapes_are_written), cmocka_unit_test(the_screen_is_given_back),
+        cmocka_unit_test(a_vanished_terminal_ends_it), cmocka_unit_test(a_crash_restores_the_terminal),
+        cmocka_unit_test(history_is_kept),           cmocka_unit_test(no_screen_where_none_can_be),
+    };
+    setenv("TERM", "xterm-256color", 1);
+    setenv("EDITRC", "/dev/null", 1); /* not the bindings of whoever runs the tests */
+    signal(SIGHUP, SIG_IGN);
+    return cmocka_run_group_tests_name("ui", tests, NULL, NULL);
+}
