@@ -2,6 +2,7 @@
 
 #include "tokenizer/chars.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #define BIT(class) (1u << CHAR_##class)
@@ -37,6 +38,8 @@ struct range {
     uint32_t first, last;
 };
 
+enum { ASCII_IN_SET = 1, ASCII_MAY_BEGIN = 2 };
+
 struct pre_step {
     enum { STEP_RUN, STEP_TRAILING_SPACE, STEP_WORDS } kind;
     /* STEP_RUN: \s? set{min,max} */
@@ -46,6 +49,7 @@ struct pre_step {
     uint32_t min, max;          /* 0: one, any number */
     bool space_before;
     const struct word_rules *words; /* STEP_WORDS */
+    uint8_t ascii[128];             /* STEP_RUN, made by prepare(): what ASCII characters are to it */
 };
 
 /* The tables of all pre-tokenizers. The expressions are those of the models' tokenizer.json. */
@@ -117,19 +121,19 @@ static const struct range symbols_falcon[] = {{'$', '$'}, {'+', '+'}, {'<', '>'}
                                               {'`', '`'}, {'|', '|'}, {'~', '~'}, {0, 0}};
 static const struct range ascii_digits[] = {{'0', '9'}, {0, 0}};
 
-static const struct pre_step steps_gpt2[] = {{.kind = STEP_WORDS, .words = &words_gpt2}};
-static const struct pre_step steps_llama3[] = {{.kind = STEP_WORDS, .words = &words_llama3}};
-static const struct pre_step steps_qwen2[] = {{.kind = STEP_WORDS, .words = &words_qwen2}};
-static const struct pre_step steps_qwen35[] = {{.kind = STEP_WORDS, .words = &words_qwen35}};
-static const struct pre_step steps_gpt4o[] = {{.kind = STEP_WORDS, .words = &words_gpt4o}};
-static const struct pre_step steps_tekken[] = {{.kind = STEP_WORDS, .words = &words_tekken}};
-static const struct pre_step steps_smollm[] = {{.kind = STEP_WORDS, .words = &words_smollm}};
-static const struct pre_step steps_falcon[] = {
+static struct pre_step steps_gpt2[] = {{.kind = STEP_WORDS, .words = &words_gpt2}};
+static struct pre_step steps_llama3[] = {{.kind = STEP_WORDS, .words = &words_llama3}};
+static struct pre_step steps_qwen2[] = {{.kind = STEP_WORDS, .words = &words_qwen2}};
+static struct pre_step steps_qwen35[] = {{.kind = STEP_WORDS, .words = &words_qwen35}};
+static struct pre_step steps_gpt4o[] = {{.kind = STEP_WORDS, .words = &words_gpt4o}};
+static struct pre_step steps_tekken[] = {{.kind = STEP_WORDS, .words = &words_tekken}};
+static struct pre_step steps_smollm[] = {{.kind = STEP_WORDS, .words = &words_smollm}};
+static struct pre_step steps_falcon[] = {
     {.kind = STEP_RUN, .classes = BIT(PUNCTUATION), .ranges = symbols_falcon},
     {.kind = STEP_WORDS, .words = &words_gpt2},
     {.kind = STEP_RUN, .ranges = ascii_digits, .min = 3, .max = 3},
 };
-static const struct pre_step steps_deepseek_llm[] = {
+static struct pre_step steps_deepseek_llm[] = {
     {.kind = STEP_RUN, .classes = BIT(NEWLINE), .max = 1},
     {.kind = STEP_RUN, .flags = CHAR_CASED_LETTER, .space_before = true},
     {.kind = STEP_RUN, .ranges = marks_deepseek_llm, .space_before = true},
@@ -137,14 +141,14 @@ static const struct pre_step steps_deepseek_llm[] = {
     {.kind = STEP_RUN, .ranges = cjk_deepseek},
     {.kind = STEP_RUN, .classes = BIT(NUMBER)},
 };
-static const struct pre_step steps_deepseek_coder[] = {
+static struct pre_step steps_deepseek_coder[] = {
     {.kind = STEP_RUN, .classes = BIT(NEWLINE), .max = 1},
     {.kind = STEP_RUN, .classes = LETTERS, .space_before = true},
     {.kind = STEP_RUN, .classes = BIT(PUNCTUATION), .space_before = true},
     {.kind = STEP_RUN, .ranges = cjk_deepseek},
     {.kind = STEP_RUN, .classes = BIT(NUMBER), .max = 1},
 };
-static const struct pre_step steps_deepseek_v3[] = {
+static struct pre_step steps_deepseek_v3[] = {
     {.kind = STEP_RUN, .classes = BIT(NUMBER), .max = 3},
     {.kind = STEP_RUN, .ranges = cjk_deepseek_v3},
     {.kind = STEP_WORDS, .words = &words_deepseek_v3},
@@ -167,15 +171,6 @@ static const struct pre_tokenizer pre_tokenizers[] = {
     {.names = {"deepseek-coder"}, STEPS(deepseek_coder)},
     {.names = {"deepseek-v3"}, STEPS(deepseek_v3)},
 };
-
-const struct pre_tokenizer *pre_tokenizer_find(const char *name, size_t len) {
-    for (int i = 0; i < COUNT(pre_tokenizers); i++)
-        for (int n = 0; n < COUNT(pre_tokenizers[i].names) && pre_tokenizers[i].names[n]; n++) {
-            const char *known = pre_tokenizers[i].names[n];
-            if (strlen(known) == len && memcmp(known, name, len) == 0) return &pre_tokenizers[i];
-        }
-    return NULL;
-}
 
 /* What lies before the scanner: one piece of text that ends at len, as if nothing followed. */
 struct piece {
@@ -341,13 +336,42 @@ static size_t word_end(const struct word_rules *rules, const struct piece *p, si
     return at;
 }
 
-static bool is_in_set(const struct pre_step *step, const struct piece *p, size_t at, size_t *n) {
-    uint32_t c = char_decode(p->text + at, p->len - at, n);
+static bool set_holds(const struct pre_step *step, uint32_t c) {
     unsigned info = char_lookup(c);
     if (is_in(step->classes, info & CHAR_CLASS_MASK) || (info & step->flags)) return true;
     for (const struct range *r = step->ranges; r && r->last; r++)
         if (c >= r->first && c <= r->last) return true;
     return false;
+}
+
+static inline bool is_in_set(const struct pre_step *step, const struct piece *p, size_t at, size_t *n) {
+    unsigned char c = (unsigned char)p->text[at];
+    *n = 1;
+    return c < 0x80 ? step->ascii[c] & ASCII_IN_SET
+                    : set_holds(step, char_decode(p->text + at, p->len - at, n));
+}
+
+static void prepare(void) {
+    for (int i = 0; i < COUNT(pre_tokenizers); i++)
+        for (int k = 0; k < pre_tokenizers[i].n_steps; k++) {
+            struct pre_step *step = &pre_tokenizers[i].steps[k];
+            for (uint32_t c = 0; c < 128 && step->kind == STEP_RUN; c++) {
+                bool in = set_holds(step, c), space = is_in(SPACES, char_lookup(c) & CHAR_CLASS_MASK);
+                step->ascii[c] = (uint8_t)((in ? ASCII_IN_SET : 0) |
+                                           (in || (space && step->space_before) ? ASCII_MAY_BEGIN : 0));
+            }
+        }
+}
+
+const struct pre_tokenizer *pre_tokenizer_find(const char *name, size_t len) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, prepare);
+    for (int i = 0; i < COUNT(pre_tokenizers); i++)
+        for (int n = 0; n < COUNT(pre_tokenizers[i].names) && pre_tokenizers[i].names[n]; n++) {
+            const char *known = pre_tokenizers[i].names[n];
+            if (strlen(known) == len && memcmp(known, name, len) == 0) return &pre_tokenizers[i];
+        }
+    return NULL;
 }
 
 /* \s?set{min,max} at `at`: true and its end, or false and where to look next. */
@@ -389,6 +413,13 @@ static bool step_match(const struct pre_step *step, const struct piece *p, size_
     return false;
 }
 
+/* Pass over ASCII characters that cannot begin a match. */
+static inline size_t skip_ascii(const struct pre_step *step, const struct piece *p, size_t at) {
+    for (unsigned char c; at < p->len && (c = (unsigned char)p->text[at]) < 0x80; at++)
+        if (step->ascii[c] & ASCII_MAY_BEGIN) break;
+    return at;
+}
+
 /* The steps from `step` on, over one piece. Recursion is as deep as there are steps. */
 static void split(const struct pre_tokenizer *pre, int step, struct piece p, pre_word *word, void *context) {
     if (step == pre->n_steps) {
@@ -397,6 +428,8 @@ static void split(const struct pre_tokenizer *pre, int step, struct piece p, pre
     }
     size_t at = 0, gap = 0, end = 0;
     while (at < p.len) {
+        if (pre->steps[step].kind == STEP_RUN) at = skip_ascii(&pre->steps[step], &p, at);
+        if (at == p.len) break;
         if (step_match(&pre->steps[step], &p, at, &end)) {
             if (at > gap) split(pre, step + 1, (struct piece){p.text + gap, at - gap}, word, context);
             split(pre, step + 1, (struct piece){p.text + at, end - at}, word, context);

@@ -14,14 +14,14 @@ struct pre_step;
 
 struct pre_tokenizer {
     const char *names[3]; /* tokenizer.ggml.pre; NULL where fewer */
-    const struct pre_step *steps;
+    struct pre_step *steps;
     int n_steps;
     bool nfc;           /* the model's tokenizer brings text into normal form C first */
     bool ignore_merges; /* a whole word that is a token is that token, whatever the merges say */
     bool add_bos;       /* where the file does not say */
 };
 
-/* NULL: unknown. Static data. */
+/* NULL: unknown. Static data; any thread. */
 const struct pre_tokenizer *pre_tokenizer_find(const char *name, size_t len);
 
 /* Called with each word in order. The words make up the text without gaps; none is empty. */
