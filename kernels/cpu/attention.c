@@ -94,7 +94,8 @@ static void attend_block(void *ctx, uint32_t begin, uint32_t end, uint32_t threa
         ops->attend(&part);
         for (uint32_t row = 0; row < n * job->group; row++) {
             float *out = attn_row(job, query + row / job->group, head * job->group + row % job->group);
-            for (uint32_t d = 0; d < model->head_dim; d++) out[d] = part.out[(size_t)row * part.value_stride + d] / part.sum[row];
+            const float *from = part.out + (size_t)row * part.value_stride, inverse = 1.0f / part.sum[row];
+            for (uint32_t d = 0; d < model->head_dim; d++) out[d] = from[d] * inverse;
         }
     }
 }

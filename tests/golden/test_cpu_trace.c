@@ -92,10 +92,40 @@ static void trace_of_a_later_step(void **state) {
     golden_close(&golden);
 }
 
+/* A trace tells of a whole step, however long, and changes nothing of it. */
+static void count_long(void *ctx, const char *name, const uint64_t *shape, int n_dims, const float *values) {
+    (void)name;
+    (void)values;
+    size_t *seen = ctx;
+    assert_int_equal(shape[n_dims == 3 ? 1 : 0], 700);
+    ++*seen;
+}
+
+static void trace_of_a_long_step(void **state) {
+    (void)state;
+    struct golden golden = golden_open("qwen2-deep");
+    struct rig rig = rig_open(&backend_cpu, "qwen2-deep", &(struct backend_options){.n_threads = 2, .n_ctx = 1100, .exact = true});
+    size_t seen = 0, size = golden.n_vocab * sizeof(float);
+    struct err err;
+    struct step_request request = {.ids = golden.prompt, .n = 700, .on_trace = count_long, .ctx = &seen};
+    float *first = malloc(3 * size), *again = malloc(703 * size);
+    must(rig.ops->step(rig.timeline, &request, &err), &err, "step");
+    assert_int_equal(seen, 2 + 11 * rig.view->n_layers);
+    rig_feed(&rig, golden.prompt + 700, 3, 0, first);
+    rig.ops->timeline_truncate(rig.timeline, 0);
+    rig_feed(&rig, golden.prompt, 703, 0, again);
+    assert_memory_equal(first, again + 700 * golden.n_vocab, 3 * size);
+    free(first);
+    free(again);
+    rig_close(&rig);
+    golden_close(&golden);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trace_equals_the_reference),
         cmocka_unit_test(trace_of_a_later_step),
+        cmocka_unit_test(trace_of_a_long_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
