@@ -1,7 +1,7 @@
 /* Text to token ids and back, as the model's own tokenizer does it.
  *
  * A tokenizer is built once from the vocabulary of a model file and never changes afterwards: any thread may use it
- * (each caller of tokenizer_encode() brings or shares no state; the word cache inside is per call or per thread).
+ * (tokenizer_encode() shares no state; its cache of words lives for one call).
  *
  * Control tokens are recognised only in bytes that a template wrote, never in what a person typed. */
 #ifndef LOGITOP_TOKENIZER_H
@@ -70,7 +70,7 @@ enum added_tokens {
 
 /* Append the ids of the segments, read as one text (words may cross the border of two segments). No BOS is added.
  * Bytes need not be valid UTF-8; a byte the vocabulary has no token for is dropped. Any thread. Fails only for texts
- * beyond 1 GiB (STATUS_USAGE). */
+ * beyond 1 GiB and words beyond 64 MiB (STATUS_USAGE); `out` may then hold ids of what came before. */
 int tokenizer_encode(const struct tokenizer *tokenizer, const struct segment *segments, size_t n_segments,
                      enum added_tokens mode, struct ids *out, struct err *err);
 
