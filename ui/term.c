@@ -267,8 +267,8 @@ int term_open(struct term **out, int in_fd, int out_fd, enum ui_colour colour, c
     looks_set(term, colour);
     term_set_modes(term);
     emergency_arm(term);
-    term->stale = true;
-    doupdate(); /* enters the alternate screen */
+    doupdate(); /* enters the alternate screen and clears it, */
+    clearok(stdscr, FALSE); /* which a new window would ask for again */
     write_out(term, modes_on);
     if (strncmp(getenv("TERM"), "linux", 5) != 0) write_out(term, sync_question); /* old consoles would print a letter of it */
     *out = term;
