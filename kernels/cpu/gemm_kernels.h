@@ -417,14 +417,27 @@ SIMD_INLINE void wide_columns(const int N, const float *w, size_t n, const float
     }
 }
 
-/* The same for one column and four full runs at a time, so that four chains hide each other's latency. */
-SIMD_INLINE void wide_column_four_runs(const float *w, const float *x, bool first, float *y, int rows) {
+/* Element k of 16 rows, F32, F16 or BF16. */
+SIMD_INLINE vfloat load_elements(enum dtype type, const uint8_t *group, size_t k) {
+    if (type == DTYPE_F16) return vf_load_f16(group + 32 * k);
+    if (type == DTYPE_BF16) return vf_load_bf16(group + 32 * k);
+    return vf_load(group + 64 * k);
+}
+
+/* One column of 256 elements straight from packed elements: the same sums as wide_columns(), but four runs at a time, so that
+ * four chains hide each other's latency. */
+SIMD_INLINE void four_runs(enum dtype type, const uint8_t *from, const float *x, bool first, float *y, int rows) {
+    const int size = type == DTYPE_F32 ? 64 : 32;
     vfloat acc[4];
     UNROLL
     for (int r = 0; r < 4; r++) acc[r] = vf_zero();
-    for (size_t k = 0; k < WIDE_RUN; k++)
+    for (size_t k = 0; k < WIDE_RUN; k += 2)
         UNROLL
-        for (int r = 0; r < 4; r++) acc[r] = vf_fma(vf_load(w + 16 * (WIDE_RUN * r + k)), vf_set(x + WIDE_RUN * r + k), acc[r]);
+        for (int r = 0; r < 4; r++) {
+            prefetch(from + size * (WIDE_RUN * r + k), 2 * size);
+            acc[r] = vf_fma(load_elements(type, from, WIDE_RUN * r + k), vf_set(x + WIDE_RUN * r + k), acc[r]);
+            acc[r] = vf_fma(load_elements(type, from, WIDE_RUN * r + k + 1), vf_set(x + WIDE_RUN * r + k + 1), acc[r]);
+        }
     vfloat sum = first ? acc[0] : vf_add(vf_load_rows(y, rows), acc[0]);
     UNROLL
     for (int r = 1; r < 4; r++) sum = vf_add(sum, acc[r]);
@@ -434,7 +447,7 @@ SIMD_INLINE void wide_column_four_runs(const float *w, const float *x, bool firs
 static void wide_panel(const float *w, size_t n, const float *x, int width, bool first, float *y, size_t stride, int rows) {
 #define COLUMNS(N, wide) wide_columns(N, w + 16 * k, run, x + k * width + c, wide, first && k == 0, y + c * stride, stride, rows)
     if (width == 1 && n == WIDE_TILE) {
-        wide_column_four_runs(w, x, first, y, rows);
+        four_runs(DTYPE_F32, (const uint8_t *)w, x, first, y, rows);
         return;
     }
     for (size_t k = 0; k < n; k += WIDE_RUN) {
@@ -451,8 +464,26 @@ static void wide_panel(const float *w, size_t n, const float *x, int width, bool
 #undef COLUMNS
 }
 
+/* One column of elements that need no unpacking: group after group, as they lie in memory. */
+SIMD_INLINE void one_column_elements(enum dtype type, const struct matrix *m, const struct activations *a, float *y,
+                                     uint64_t row_begin, uint64_t row_end) {
+    _Alignas(64) float wide[WIDE_TILE * MATRIX_ROWS];
+    for (uint64_t row = row_begin; row < row_end; row += MATRIX_ROWS) {
+        const uint8_t *group = group_at(m, row);
+        size_t k = 0;
+        for (; k + WIDE_TILE <= m->cols; k += WIDE_TILE)
+            four_runs(type, group + k * (type == DTYPE_F32 ? 64 : 32), a->f32 + k, k == 0, y + row, group_rows(m, row));
+        if (k == m->cols) continue;
+        widen(type, group, k, m->cols - k, wide);
+        wide_panel(wide, m->cols - k, a->f32 + k, 1, k == 0, y + row, 0, group_rows(m, row));
+    }
+}
+
 static void product_f32(const struct matrix *m, const struct activations *a, float *y, size_t stride, uint64_t row_begin,
                         uint64_t row_end) {
+    if (a->n == 1 && m->type == DTYPE_F32) { one_column_elements(DTYPE_F32, m, a, y, row_begin, row_end); return; }
+    if (a->n == 1 && m->type == DTYPE_F16) { one_column_elements(DTYPE_F16, m, a, y, row_begin, row_end); return; }
+    if (a->n == 1 && m->type == DTYPE_BF16) { one_column_elements(DTYPE_BF16, m, a, y, row_begin, row_end); return; }
     _Alignas(64) float wide[WIDE_TILE * MATRIX_ROWS];
     for (size_t k = 0; k < m->cols; k += WIDE_TILE) {
         size_t n = m->cols - k < WIDE_TILE ? m->cols - k : WIDE_TILE;

@@ -11,8 +11,15 @@ INLINE void codes_of_nibbles(const uint8_t *nibbles, uint8_t codes[32]) {
     for (int i = 0; i < 16; i++) codes[16 + i] = nibbles[i] >> 4;
 }
 
+/* Eight bits at a time: bit i goes to byte i; seven fit into one multiplication without a carry. */
 INLINE void codes_add_bits(const uint8_t *bits, uint8_t codes[32]) {
-    for (int i = 0; i < 32; i++) codes[i] = (uint8_t)(codes[i] | (bits[i / 8] >> i % 8 & 1) << 4);
+    for (int i = 0; i < 4; i++) {
+        uint64_t eight, spread = (bits[i] & 0x7f) * 0x0002040810204081u & 0x0101010101010101u;
+        spread |= (uint64_t)(bits[i] >> 7) << 56;
+        memcpy(&eight, codes + 8 * i, 8);
+        eight |= spread << 4;
+        memcpy(codes + 8 * i, &eight, 8);
+    }
 }
 
 /* The codes of columns 32*run and on of block b. */
