@@ -49,7 +49,7 @@ def wait(what, condition, seconds=20, show=None):
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"waited in vain for {what}" + (f"; shown:\n{show()}" if show else ""))
+            raise AssertionError(f"waited in vain for {what}" + ("; shown:\n" + "\n".join(l for l in show().splitlines() if l.strip()) if show else ""))
         time.sleep(0.02)
 
 
@@ -64,7 +64,7 @@ class Tmux:
     """The program in a tmux pane, under a shell that notes its exit code and the terminal's settings before and after."""
     count = 0
 
-    def __init__(self, *arguments, columns=120, rows=40, before="", **env):
+    def __init__(self, *arguments, columns=120, rows=40, before="", after_stop="", **env):
         if not shutil.which("tmux"):
             skip("tmux is not installed")
         Tmux.count += 1
@@ -73,7 +73,7 @@ class Tmux:
         quoted = " ".join("'" + a.replace("'", "'\\''") + "'" for a in (LOGITOP, *arguments))
         script = write(os.path.join(self.folder, "pane.sh"),
                        f"cd {self.folder}; stty -a >before; {before}\n"
-                       f"{quoted} 2>stderr\necho $? >code; stty -a >after\necho LEFT-THE-PROGRAM\nexec sleep 1000\n")
+                       f"{quoted} 2>stderr\ncode=$?\n{after_stop}\necho $code >code; stty -a >after\necho LEFT-THE-PROGRAM\nexec sleep 1000\n")
         self.env = environment(**env)
         atexit.register(self.close)
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows), "sh", script,
@@ -92,6 +92,8 @@ class Tmux:
         """Until all texts are on the screen at once, and none of the absent ones is."""
         def there():
             shown = self.screen()
+            if "LEFT-THE-PROGRAM" in shown and not any(t in shown for t in texts):
+                raise AssertionError(f"the program ended while waiting for {texts}: {self.file('stderr')}")
             return shown if all(t in shown for t in texts) and not any(t in shown for t in absent) else None
         return wait(f"{texts}" + (f" without {absent}" if absent else ""), there, seconds, self.screen)
 
