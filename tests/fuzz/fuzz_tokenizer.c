@@ -1,8 +1,8 @@
 /* Any bytes as a vocabulary and a text: built and used, or refused with one line.
  *
- * Input: a byte of choices, then lines. A line "= token", "! control token", "~ user-defined token", "# unused token" adds a
- * token, "+ left right" a merge; an empty line ends the vocabulary and what follows is the text. The 256 letters of bytes are
- * there unless a choice leaves them out. */
+ * Input: a byte of choices, then lines. A line "= token", "! control token", "~ user-defined token", "#
+ * unused token" adds a token, "+ left right" a merge; an empty line ends the vocabulary and what follows is
+ * the text. The 256 letters of bytes are there unless a choice leaves them out. */
 #include "base/buf.h"
 #include "base/mem.h"
 #include "tokenizer/internal.h"
@@ -13,8 +13,9 @@
 
 enum { ITEMS_MAX = 1000 };
 
-static const char *const pres[] = {"gpt-2", "smollm",   "llama-bpe",    "qwen2",          "qwen35",      "gpt-4o",
-                                   "tekken", "falcon", "deepseek-llm", "deepseek-coder", "deepseek-v3", "unknown"};
+static const char *const pres[] = {"gpt-2",        "smollm",         "llama-bpe",   "qwen2",
+                                   "qwen35",       "gpt-4o",         "tekken",      "falcon",
+                                   "deepseek-llm", "deepseek-coder", "deepseek-v3", "unknown"};
 
 struct input {
     struct tokenizer_source source;
@@ -56,10 +57,12 @@ static void must(bool holds) {
     if (!holds) abort();
 }
 
-/* Cut the text in three, of the template, a person and the template; encode it in each mode; decode what comes out. */
+/* Cut the text in three, of the template, a person and the template; encode it in each mode; decode what
+ * comes out. */
 static void use(const struct tokenizer *t, const char *text, size_t len) {
     size_t third = len / 3;
-    struct segment segments[] = {{text, third, true}, {text + third, third, false}, {text + 2 * third, len - 2 * third, true}};
+    struct segment segments[] = {
+        {text, third, true}, {text + third, third, false}, {text + 2 * third, len - 2 * third, true}};
     struct ids ids = {0};
     struct buf out = {0};
     struct decoder decoder = {0};
@@ -90,9 +93,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     unsigned choice = data[0];
     const char *model = choice & 0x40 ? choice & 0x10 ? "llama" : "gemma4" : "gpt2";
     const char *pre = pres[(choice & 0x0F) % (sizeof pres / sizeof *pres)];
-    in.source = (struct tokenizer_source){.file = "fuzz", .model = {model, strlen(model)}, .pre = {pre, strlen(pre)},
-        .tokens = in.tokens, .types = in.types, .scores = in.scores, .merges = in.merges, .bos = -1, .eos = 0, .eot = -1,
-        .eom = -1, .unknown = -1, .add_bos = -1, .add_space_prefix = -1};
+    in.source = (struct tokenizer_source){.file = "fuzz",
+                                          .model = {model, strlen(model)},
+                                          .pre = {pre, strlen(pre)},
+                                          .tokens = in.tokens,
+                                          .types = in.types,
+                                          .scores = in.scores,
+                                          .merges = in.merges,
+                                          .bos = -1,
+                                          .eos = 0,
+                                          .eot = -1,
+                                          .eom = -1,
+                                          .unknown = -1,
+                                          .add_bos = -1,
+                                          .add_space_prefix = -1};
     if (!(choice & 0x80)) add_bytes(&in, !(choice & 0x40));
     const char *at = (const char *)data + 1, *end = (const char *)data + size;
     while (at < end) {
@@ -104,8 +118,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     struct tokenizer *t = NULL;
     struct err err = {0};
-    if (tokenizer_new(&in.source, &t, &err) == STATUS_OK) use(t, at, (size_t)(end - at));
-    else must(err.code != STATUS_OK && err.text[0]);
+    if (tokenizer_new(&in.source, &t, &err) == STATUS_OK)
+        use(t, at, (size_t)(end - at));
+    else
+        must(err.code != STATUS_OK && err.text[0]);
     tokenizer_free(t);
     return 0;
 }
