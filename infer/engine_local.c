@@ -55,17 +55,19 @@ static int meter_progress(void *ctx, uint64_t done, uint64_t total) {
 static int choose_context(const struct local *engine, struct backend_options *options, struct err *err) {
     const struct model_view *view = model_view(engine->model);
     uint32_t wanted = engine->options.n_ctx;
-    options->n_ctx = wanted ? wanted : view->n_ctx_train < CONTEXT_DEFAULT ? view->n_ctx_train : CONTEXT_DEFAULT;
+    options->n_ctx = view->n_ctx_train < CONTEXT_DEFAULT ? view->n_ctx_train : CONTEXT_DEFAULT;
+    if (wanted) options->n_ctx = wanted;
     struct memory_estimate estimate;
     int status = engine->ops->estimate(view, options, &estimate, err);
     if (status < 0) return status;
     if (estimate.largest_ctx >= options->n_ctx) return STATUS_OK;
     double gib = 1024.0 * 1024 * 1024;
     if (estimate.largest_ctx == 0 || wanted)
-        return err_set(err, STATUS_MEMORY,
-                       "a context of %u tokens needs %.2f GiB (weights %.2f), %.2f GiB are free; %u tokens would fit",
-                       options->n_ctx, (double)estimate.total / gib, (double)estimate.weights / gib,
-                       (double)estimate.available / gib, estimate.largest_ctx);
+        return err_set(
+            err, STATUS_MEMORY,
+            "a context of %u tokens needs %.2f GiB (weights %.2f), %.2f GiB are free; %u tokens would fit",
+            options->n_ctx, (double)estimate.total / gib, (double)estimate.weights / gib,
+            (double)estimate.available / gib, estimate.largest_ctx);
     options->n_ctx = estimate.largest_ctx;
     return STATUS_OK;
 }
@@ -85,7 +87,8 @@ static void find_breakers(struct local *engine) {
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct ids ids = {0};
         struct segment segment = {texts[i], 1, false};
-        if (tokenizer_encode(engine->tokenizer, &segment, 1, ADDED_BY_ORIGIN, &ids, NULL) == STATUS_OK && ids.n == 1)
+        if (tokenizer_encode(engine->tokenizer, &segment, 1, ADDED_BY_ORIGIN, &ids, NULL) == STATUS_OK &&
+            ids.n == 1)
             engine->breakers[n++] = ids.at[0];
         ids_free(&ids);
     }
@@ -121,7 +124,8 @@ static int local_load(struct worker *worker, struct err *err) {
     if ((status = device_choose(engine->options.device, &engine->ops, &options, err)) < 0) return status;
     if ((status = choose_context(engine, &options, err)) < 0) return status;
     if ((status = load_template(engine, err)) < 0) return status;
-    status = engine->ops->open(model_view(engine->model), &options, meter_progress, &meter, &engine->backend, err);
+    status =
+        engine->ops->open(model_view(engine->model), &options, meter_progress, &meter, &engine->backend, err);
     if (status < 0) return status;
     status = session_new(engine->ops, engine->backend, options.n_ctx, &engine->session, err);
     if (status < 0) return status;
@@ -143,17 +147,21 @@ struct answer {
     bool ended; /* an end token came */
 };
 
-static int build_ids(const struct local *engine, const struct engine_request *request, struct ids *ids, struct err *err) {
+static int build_ids(const struct local *engine, const struct engine_request *request, struct ids *ids,
+                     struct err *err) {
     struct prompt prompt = {0};
     int status = STATUS_OK;
-    if (request->raw) prompt_add(&prompt, request->raw, request->raw_len, true);
+    if (request->raw)
+        prompt_add(&prompt, request->raw, request->raw_len, true);
     else
         status = chat_template_render(engine->chat_template, request->messages, request->n_messages,
                                       request->continue_last, &prompt, err);
     if (status == STATUS_OK)
-        status = prompt_to_ids(engine->tokenizer, &prompt, request->messages, request->raw ? 0 : request->n_messages, ids, err);
+        status = prompt_to_ids(engine->tokenizer, &prompt, request->messages,
+                               request->raw ? 0 : request->n_messages, ids, err);
     prompt_free(&prompt);
-    if (status == STATUS_OK && ids->n == 0) return err_set(err, STATUS_USAGE, "the prompt is empty, expected some text");
+    if (status == STATUS_OK && ids->n == 0)
+        return err_set(err, STATUS_USAGE, "the prompt is empty, expected some text");
     if (status == STATUS_OK && ids->n > UINT32_MAX)
         return err_set(err, STATUS_CONTEXT_FULL, "the prompt takes %zu tokens", ids->n);
     return status;
@@ -202,8 +210,8 @@ static int say(struct answer *answer, struct err *err) {
     struct local *engine = answer->engine;
     uint32_t limit = answer->request->n_predict ? answer->request->n_predict : UINT32_MAX;
     for (;;) {
-        int status = session_decode(engine->session, &answer->sampling, answer->request->top_k, limit - answer->index,
-                                    &engine->worker.stop_flag, on_token, answer, err);
+        int status = session_decode(engine->session, &answer->sampling, answer->request->top_k,
+                                    limit - answer->index, &engine->worker.stop_flag, on_token, answer, err);
         if (status != STATUS_STOPPED || worker_stopped(&engine->worker, answer->request->id)) return status;
     }
 }
@@ -227,16 +235,19 @@ static int answer_run(struct answer *answer, struct ids *ids, struct err *err) {
     int64_t begin = clock_ns();
     status = read_prompt(answer, ids, err);
     int64_t read = answer->last_ns = clock_ns();
-    if (stats->cached_tokens + 1 < stats->prompt_tokens) stats->prefill_seconds = (double)(read - begin) * 1e-9;
+    if (stats->cached_tokens + 1 < stats->prompt_tokens)
+        stats->prefill_seconds = (double)(read - begin) * 1e-9;
     if (status < 0) return status;
     status = say(answer, err);
     stats->decode_seconds = (double)(clock_ns() - read) * 1e-9;
     return status;
 }
 
-static int local_serve(struct worker *worker, const struct engine_request *request, struct engine_event *done) {
+static int local_serve(struct worker *worker, const struct engine_request *request,
+                       struct engine_event *done) {
     struct local *engine = (struct local *)worker;
-    struct answer answer = {.engine = engine, .request = request, .done = done, .sampling = request->sampling};
+    struct answer answer = {
+        .engine = engine, .request = request, .done = done, .sampling = request->sampling};
     if (answer.sampling.dry_multiplier != 0 && answer.sampling.dry_breakers[0] < 0)
         memcpy(answer.sampling.dry_breakers, engine->breakers, sizeof engine->breakers);
     answer.event = xcalloc(1, sizeof *answer.event);
@@ -254,7 +265,9 @@ static int local_serve(struct worker *worker, const struct engine_request *reque
 
 /* ---- the table ---- */
 
-static const struct engine_info *local_info(struct engine *base) { return &((struct local *)base)->info; }
+static const struct engine_info *local_info(struct engine *base) {
+    return &((struct local *)base)->info;
+}
 
 static const char *local_token_text(struct engine *base, int32_t id, size_t *len) {
     const struct local *engine = (struct local *)base;
@@ -296,8 +309,8 @@ static void local_close(struct engine *base) {
 
 struct engine *engine_local(const struct engine_options *options) {
     static const struct engine_ops ops = {
-        worker_submit, worker_next,      worker_wake_fd,         worker_stop,        local_info,
-        local_token_text, local_token_is_control, local_count_tokens, local_close,
+        worker_submit,          worker_next,        worker_wake_fd, worker_stop, local_info, local_token_text,
+        local_token_is_control, local_count_tokens, local_close,
     };
     static const struct worker_job job = {local_load, local_serve};
     struct local *engine = xcalloc(1, sizeof *engine);

@@ -49,7 +49,8 @@ enum { NAP_MS = 2 };
 /* False if `stopped` came true meanwhile. */
 static bool wait_ms(struct scripted *engine, uint32_t ms, uint64_t request) {
     for (uint32_t waited = 0;; waited += NAP_MS) {
-        if (request ? worker_stopped(&engine->worker, request) : atomic_load(&engine->worker.load_stopped)) return false;
+        if (request ? worker_stopped(&engine->worker, request) : atomic_load(&engine->worker.load_stopped))
+            return false;
         if (waited >= ms) return true;
         uint32_t nap = ms - waited < NAP_MS ? ms - waited : NAP_MS;
         nanosleep(&(struct timespec){.tv_nsec = nap * 1000000l}, NULL);
@@ -65,14 +66,17 @@ static int scripted_load(struct worker *worker, struct err *err) {
     }
     for (uint32_t i = 0; i < script->load_parts; i++) {
         if (!wait_ms(engine, script->load_ms, 0)) return err_set(err, STATUS_STOPPED, "loading was stopped");
-        worker_progress(worker, ENGINE_LOADING, 0, script->load_total / script->load_parts * (i + 1), script->load_total);
+        worker_progress(worker, ENGINE_LOADING, 0, script->load_total / script->load_parts * (i + 1),
+                        script->load_total);
     }
     return script->fail ? err_set(err, STATUS_MODEL, "%s", script->fail) : STATUS_OK;
 }
 
 /* ---- an answer ---- */
 
-static void finish(struct play *play, enum engine_reason reason) { play->done->done.reason = reason; }
+static void finish(struct play *play, enum engine_reason reason) {
+    play->done->done.reason = reason;
+}
 
 static int play_prompt(struct play *play, uint32_t prompt, uint32_t cached, uint32_t parts, uint32_t ms) {
     struct engine_stats *stats = &play->done->done.stats;
@@ -81,7 +85,8 @@ static int play_prompt(struct play *play, uint32_t prompt, uint32_t cached, uint
     stats->context_used = prompt;
     if (prompt > play->engine->script.context) {
         finish(play, ENGINE_CONTEXT_FULL);
-        return err_set(&play->done->error, STATUS_CONTEXT_FULL, "the prompt takes %u tokens, the context holds %u", prompt,
+        return err_set(&play->done->error, STATUS_CONTEXT_FULL,
+                       "the prompt takes %u tokens, the context holds %u", prompt,
                        play->engine->script.context);
     }
     for (uint32_t i = 0; i < parts; i++) {
@@ -119,7 +124,8 @@ static void fill_result(struct step_result *result, const struct script_step *st
         if (from->cut == STAGE_NONE) open += (double)from->p;
         rest -= (double)from->p;
         result->entropy -= from->p * logf(from->p);
-        result->top[i] = (struct candidate){.id = from->id, .logit = logf(from->p), .prob = from->p, .cut = from->cut};
+        result->top[i] =
+            (struct candidate){.id = from->id, .logit = logf(from->p), .prob = from->p, .cut = from->cut};
     }
     if (rest > 1e-6) result->entropy -= (float)(rest * log(rest));
     qsort(result->top, step->n, sizeof *result->top, by_probability);
@@ -141,7 +147,8 @@ static int play_token(struct play *play, const struct script_step *step) {
     struct engine_stats *stats = &play->done->done.stats;
     if (stats->context_used >= engine->script.context) {
         finish(play, ENGINE_CONTEXT_FULL);
-        return err_set(&play->done->error, STATUS_CONTEXT_FULL, "the context is full: %u tokens", engine->script.context);
+        return err_set(&play->done->error, STATUS_CONTEXT_FULL, "the context is full: %u tokens",
+                       engine->script.context);
     }
     if (!wait_ms(engine, play->delay, play->request->id)) {
         finish(play, ENGINE_STOPPED);
@@ -191,10 +198,12 @@ static int play_step(struct play *play, const struct script_step *step) {
     }
 }
 
-static int scripted_serve(struct worker *worker, const struct engine_request *request, struct engine_event *done) {
+static int scripted_serve(struct worker *worker, const struct engine_request *request,
+                          struct engine_event *done) {
     struct scripted *engine = (struct scripted *)worker;
     struct script *script = &engine->script;
-    struct play play = {.engine = engine, .request = request, .done = done, .event = xmalloc(sizeof *play.event)};
+    struct play play = {
+        .engine = engine, .request = request, .done = done, .event = xmalloc(sizeof *play.event)};
     struct script_answer none = {0}, *answer = &none;
     if (script->n_answers) answer = &script->answers[engine->next_answer];
     if (engine->next_answer + 1 < script->n_answers) engine->next_answer++;
@@ -203,7 +212,8 @@ static int scripted_serve(struct worker *worker, const struct engine_request *re
     done->done.stats.context_size = script->context;
     finish(&play, ENGINE_END);
     int status = prompted ? STATUS_OK : play_guessed_prompt(&play);
-    for (size_t i = 0; status == STATUS_OK && i < answer->n; i++) status = play_step(&play, &answer->steps[i]);
+    for (size_t i = 0; status == STATUS_OK && i < answer->n; i++)
+        status = play_step(&play, &answer->steps[i]);
     engine->context_used = done->done.stats.context_used;
     free(play.event);
     return status;
@@ -211,7 +221,9 @@ static int scripted_serve(struct worker *worker, const struct engine_request *re
 
 /* ---- the table ---- */
 
-static const struct engine_info *scripted_info(struct engine *base) { return &((struct scripted *)base)->info; }
+static const struct engine_info *scripted_info(struct engine *base) {
+    return &((struct scripted *)base)->info;
+}
 
 static const char *scripted_token_text(struct engine *base, int32_t id, size_t *len) {
     const struct script *script = &((struct scripted *)base)->script;
@@ -243,8 +255,14 @@ static void scripted_close(struct engine *base) {
 
 struct engine *engine_scripted(const char *text) {
     static const struct engine_ops ops = {
-        worker_submit,       worker_next,         worker_wake_fd,            worker_stop,
-        scripted_info,       scripted_token_text, scripted_token_is_control, scripted_count_tokens,
+        worker_submit,
+        worker_next,
+        worker_wake_fd,
+        worker_stop,
+        scripted_info,
+        scripted_token_text,
+        scripted_token_is_control,
+        scripted_count_tokens,
         scripted_close,
     };
     static const struct worker_job job = {scripted_load, scripted_serve};

@@ -12,7 +12,8 @@ static bool is_text(const struct buf *said, const struct message *message) {
 /* Ids of the message without end tokens at its end; 0 if they do not say its text. */
 static size_t usable_ids(const struct tokenizer *tokenizer, const struct message *message) {
     size_t n = message->ids ? message->n_ids : 0;
-    while (n > 0 && message->ids[n - 1] >= 0 && (uint32_t)message->ids[n - 1] < tokenizer_n_vocab(tokenizer) &&
+    while (n > 0 && message->ids[n - 1] >= 0 &&
+           (uint32_t)message->ids[n - 1] < tokenizer_n_vocab(tokenizer) &&
            tokenizer_is_end(tokenizer, message->ids[n - 1]))
         n--;
     struct buf said = {0}, joined = {0}; /* as it streams; the bytes of the ids one after the other */
@@ -33,8 +34,8 @@ static size_t usable_ids(const struct tokenizer *tokenizer, const struct message
 }
 
 /* The message that this piece is, looking from *next on, since a template keeps their order. */
-static const struct message *message_of(const struct message *messages, size_t n, size_t *next, const char *bytes,
-                                        size_t len) {
+static const struct message *message_of(const struct message *messages, size_t n, size_t *next,
+                                        const char *bytes, size_t len) {
     for (size_t i = *next; i < n; i++) {
         if (messages[i].len != len || memcmp(messages[i].text, bytes, len) != 0) continue;
         *next = i + 1;
@@ -52,8 +53,8 @@ static void add_bos(const struct tokenizer *tokenizer, struct ids *ids, size_t b
     ids->at[begin] = bos;
 }
 
-int prompt_to_ids(const struct tokenizer *tokenizer, const struct prompt *prompt, const struct message *messages,
-                  size_t n_messages, struct ids *ids, struct err *err) {
+int prompt_to_ids(const struct tokenizer *tokenizer, const struct prompt *prompt,
+                  const struct message *messages, size_t n_messages, struct ids *ids, struct err *err) {
     struct segment *segments = xmalloc((prompt->n + 1) * sizeof *segments);
     size_t n_segments = 0, next = 0, begin = ids->n;
     int status = STATUS_OK;
@@ -71,9 +72,12 @@ int prompt_to_ids(const struct tokenizer *tokenizer, const struct prompt *prompt
         n_segments = 0;
         for (size_t k = 0; k < n_ids && status == STATUS_OK; k++) ids_add(ids, message->ids[k]);
     }
-    if (status == STATUS_OK) status = tokenizer_encode(tokenizer, segments, n_segments, ADDED_BY_ORIGIN, ids, err);
-    if (status == STATUS_OK) add_bos(tokenizer, ids, begin);
-    else ids->n = begin;
+    if (status == STATUS_OK)
+        status = tokenizer_encode(tokenizer, segments, n_segments, ADDED_BY_ORIGIN, ids, err);
+    if (status == STATUS_OK)
+        add_bos(tokenizer, ids, begin);
+    else
+        ids->n = begin;
     free(segments);
     return status;
 }

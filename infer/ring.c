@@ -34,7 +34,8 @@ struct record {
     enum engine_event_type type;
 };
 
-_Static_assert(sizeof(struct record) + sizeof(struct engine_event) + 32 < CHUNK_BYTES, "an event fits into a chunk");
+_Static_assert(sizeof(struct record) + sizeof(struct engine_event) + 32 < CHUNK_BYTES,
+               "an event fits into a chunk");
 
 static struct chunk *chunk_new(void) {
     struct chunk *chunk = xmalloc(sizeof *chunk);
@@ -62,7 +63,9 @@ void ring_free(struct ring *ring) {
     free(ring);
 }
 
-int ring_fd(const struct ring *ring) { return ring->fd; }
+int ring_fd(const struct ring *ring) {
+    return ring->fd;
+}
 
 /* How much of the event's union means something. */
 static size_t body_size(const struct engine_event *event) {
@@ -85,7 +88,8 @@ void ring_put(struct ring *ring, const struct engine_event *event) {
         ring->tail = chunk;
         at = 0;
     }
-    struct record record = {(uint32_t)size, (uint32_t)body, (uint32_t)error, event->error.code, event->request, event->type};
+    struct record record = {(uint32_t)size,    (uint32_t)body, (uint32_t)error,
+                            event->error.code, event->request, event->type};
     char *to = ring->tail->bytes + at;
     memcpy(to, &record, sizeof record);
     memcpy(to + sizeof record, (const char *)event + offsetof(struct engine_event, progress), body);
@@ -98,7 +102,8 @@ void ring_put(struct ring *ring, const struct engine_event *event) {
 }
 
 static bool take_record(struct ring *ring, struct engine_event *out) {
-    struct chunk *next = atomic_load(&ring->head->next); /* before `written`: set means that `written` is final */
+    struct chunk *next =
+        atomic_load(&ring->head->next); /* before `written`: set means that `written` is final */
     if (ring->read == atomic_load(&ring->head->written)) {
         if (!next) return false;
         free(ring->head);
@@ -125,7 +130,8 @@ bool ring_take(struct ring *ring, struct engine_event *out) {
     /* Take the wake away, allow the next one, and look again: what came in between made no wake of its own. */
     uint64_t count;
     ssize_t got = ring->fd >= 0 ? read(ring->fd, &count, sizeof count) : 0;
-    (void)got; /* nothing there: the producer is about to write, and this or the next look finds what it wrote */
+    (void)
+        got; /* nothing there: the producer is about to write, and this or the next look finds what it wrote */
     atomic_store(&ring->woken, false);
     return take_record(ring, out);
 }

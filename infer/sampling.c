@@ -26,7 +26,9 @@ void sampling_defaults(struct sampling *sampling) {
     };
 }
 
-const char *stage_name(uint8_t stage) { return stage < STAGE_COUNT ? stage_words[stage] : ""; }
+const char *stage_name(uint8_t stage) {
+    return stage < STAGE_COUNT ? stage_words[stage] : "";
+}
 
 static uint8_t stage_find(const char *name, size_t len) {
     for (uint8_t stage = STAGE_NONE + 1; stage < STAGE_COUNT; stage++)
@@ -41,12 +43,14 @@ int sampling_set_order(struct sampling *sampling, const char *names, struct err 
         size_t len = strcspn(at, ";,");
         uint8_t stage = stage_find(at, len);
         if (stage == STAGE_NONE)
-            return err_set(err, STATUS_USAGE,
-                           "sampler order: \"%.*s\" is no sampler, expected some of penalties;dry;top-k;typical;top-p;"
-                           "min-p;xtc;temperature",
-                           (int)(len < 64 ? len : 64), at);
+            return err_set(
+                err, STATUS_USAGE,
+                "sampler order: \"%.*s\" is no sampler, expected some of penalties;dry;top-k;typical;top-p;"
+                "min-p;xtc;temperature",
+                (int)(len < 64 ? len : 64), at);
         if (memchr(order, stage, n))
-            return err_set(err, STATUS_USAGE, "sampler order: \"%s\" stands twice, expected once", stage_words[stage]);
+            return err_set(err, STATUS_USAGE, "sampler order: \"%s\" stands twice, expected once",
+                           stage_words[stage]);
         order[n++] = stage;
         at += len;
         if (*at) at++;

@@ -20,12 +20,13 @@ enum { WORD_MAX = 4096, CANDIDATES_SAID = 20 };
 
 static int fault(struct parser *parser, const char *expected) {
     int left = (int)(parser->end - parser->at < 40 ? parser->end - parser->at : 40);
-    return err_set(parser->err, STATUS_USAGE, "script line %zu: found \"%.*s\", expected %s", parser->line, left, parser->at,
-                   expected);
+    return err_set(parser->err, STATUS_USAGE, "script line %zu: found \"%.*s\", expected %s", parser->line,
+                   left, parser->at, expected);
 }
 
 static void skip_space(struct parser *parser) {
-    while (parser->at < parser->end && (*parser->at == ' ' || *parser->at == '\t' || *parser->at == '\r')) parser->at++;
+    while (parser->at < parser->end && (*parser->at == ' ' || *parser->at == '\t' || *parser->at == '\r'))
+        parser->at++;
 }
 
 static bool at_end(struct parser *parser) {
@@ -137,10 +138,11 @@ static struct script_step *add_step(struct parser *parser, enum script_op op) {
 
 /* ---- made-up candidates for `say` ---- */
 
-static const char *const made_up[] = {" the", " a",    " of",   " and",  " to",  " in",   " is",  " it",   " that", " for",
-                                      " on",  " with", " as",   " be",   " at",  " one",  " this", " by",  " not",  " are",
-                                      ",",    ".",     "\n",    " from", " or",  " have", " an",  " they", " which", " you",
-                                      " were", " her", " all",  " she",  " there", " would", " their", " we", " him", " been"};
+static const char *const made_up[] = {
+    " the",  " a",    " of",  " and",  " to",    " in",    " is",    " it",   " that",  " for",
+    " on",   " with", " as",  " be",   " at",    " one",   " this",  " by",   " not",   " are",
+    ",",     ".",     "\n",   " from", " or",    " have",  " an",    " they", " which", " you",
+    " were", " her",  " all", " she",  " there", " would", " their", " we",   " him",   " been"};
 
 static void say_word(struct parser *parser, struct script_word word) {
     struct script *script = parser->script;
@@ -156,7 +158,8 @@ static void say_word(struct parser *parser, struct script_word word) {
         int32_t id = id_of(script, other);
         if (id == step->candidates[0].id) continue;
         double share = left * (step->n == 1 && left > 0.4 ? 0.6 : 0.45);
-        step->candidates[step->n++] = (struct script_candidate){id, (float)share, sum < 0.95 ? STAGE_NONE : STAGE_TOP_P};
+        step->candidates[step->n++] =
+            (struct script_candidate){id, (float)share, sum < 0.95 ? STAGE_NONE : STAGE_TOP_P};
         left -= share;
         sum += share;
     }
@@ -220,7 +223,8 @@ static int parse_prompt(struct parser *parser) {
     uint32_t prompt, cached, parts = 1, ms = 0;
     if (!take_count(parser, &prompt) || prompt == 0) return fault(parser, "the number of prompt tokens");
     if (!take_count(parser, &cached) || cached > prompt) return fault(parser, "how many of them are cached");
-    if (!at_end(parser) && (!take_count(parser, &parts) || parts == 0)) return fault(parser, "the number of progress steps");
+    if (!at_end(parser) && (!take_count(parser, &parts) || parts == 0))
+        return fault(parser, "the number of progress steps");
     if (!at_end(parser) && !take_count(parser, &ms)) return fault(parser, "milliseconds a step");
     struct script_step *step = add_step(parser, SCRIPT_PROMPT);
     step->prompt = prompt;
@@ -234,7 +238,10 @@ static int parse_done(struct parser *parser) {
     static const struct {
         const char *word;
         enum engine_reason reason;
-    } reasons[] = {{"end", ENGINE_END}, {"limit", ENGINE_LIMIT}, {"stopped", ENGINE_STOPPED}, {"full", ENGINE_CONTEXT_FULL},
+    } reasons[] = {{"end", ENGINE_END},
+                   {"limit", ENGINE_LIMIT},
+                   {"stopped", ENGINE_STOPPED},
+                   {"full", ENGINE_CONTEXT_FULL},
                    {"error", ENGINE_ERROR}};
     char word[16] = "";
     const char *before = parser->at;
@@ -257,7 +264,8 @@ static int parse_load(struct parser *parser) {
     double total;
     if (!take_number(parser, 1e15, &total)) return fault(parser, "the number of bytes");
     script->load_total = (uint64_t)total;
-    if (!take_count(parser, &script->load_parts) || script->load_parts == 0) return fault(parser, "the number of steps");
+    if (!take_count(parser, &script->load_parts) || script->load_parts == 0)
+        return fault(parser, "the number of steps");
     return take_count(parser, &script->load_ms) ? STATUS_OK : fault(parser, "milliseconds a step");
 }
 
@@ -280,8 +288,10 @@ static int parse_command(struct parser *parser, const char *name) {
         *fact = text.text;
         return STATUS_OK;
     }
-    if (strcmp(name, "context") == 0) return take_count(parser, &script->context) ? 0 : fault(parser, "a number of tokens");
-    if (strcmp(name, "vocabulary") == 0) return take_count(parser, &script->vocabulary) ? 0 : fault(parser, "a number of ids");
+    if (strcmp(name, "context") == 0)
+        return take_count(parser, &script->context) ? 0 : fault(parser, "a number of tokens");
+    if (strcmp(name, "vocabulary") == 0)
+        return take_count(parser, &script->vocabulary) ? 0 : fault(parser, "a number of ids");
     if (strcmp(name, "load") == 0) return parse_load(parser);
     if (strcmp(name, "prompt") == 0) return parse_prompt(parser);
     if (strcmp(name, "token") == 0) return parse_token(parser, false);
@@ -305,12 +315,17 @@ static int parse_command(struct parser *parser, const char *name) {
         add_step(parser, SCRIPT_LOST)->text = text.text;
         return STATUS_OK;
     }
-    return err_set(parser->err, STATUS_USAGE, "script line %zu: found \"%s\", expected a command", parser->line, name);
+    return err_set(parser->err, STATUS_USAGE, "script line %zu: found \"%s\", expected a command",
+                   parser->line, name);
 }
 
 int script_parse(struct script *script, const char *text, struct err *err) {
-    *script = (struct script){.model = "Script", .architecture = "script", .quantisation = "none", .device = "no device",
-                              .template_name = "none", .context = 4096};
+    *script = (struct script){.model = "Script",
+                              .architecture = "script",
+                              .quantisation = "none",
+                              .device = "no device",
+                              .template_name = "none",
+                              .context = 4096};
     struct parser parser = {.script = script, .err = err};
     while (*text) {
         const char *end = strchr(text, '\n');

@@ -32,8 +32,12 @@ void session_free(struct session *session) {
     free(session);
 }
 
-uint32_t session_size(const struct session *session) { return session->n_ctx; }
-uint32_t session_used(const struct session *session) { return session->ops->timeline_length(session->timeline); }
+uint32_t session_size(const struct session *session) {
+    return session->n_ctx;
+}
+uint32_t session_used(const struct session *session) {
+    return session->ops->timeline_length(session->timeline);
+}
 
 static uint32_t common_prefix(const struct session *session, const int32_t *ids, uint32_t n) {
     uint32_t length = session_used(session), i = 0;
@@ -46,8 +50,10 @@ int session_prompt(struct session *session, const int32_t *ids, uint32_t n, cons
                    uint32_t *cached, struct err *err) {
     if (n == 0) return err_set(err, STATUS_USAGE, "an empty prompt, expected at least one token");
     if (n > session->n_ctx)
-        return err_set(err, STATUS_CONTEXT_FULL, "the prompt takes %u tokens, the context holds %u", n, session->n_ctx);
-    uint32_t kept = common_prefix(session, ids, n - 1); /* the last one is fed by decode(): its result is wanted */
+        return err_set(err, STATUS_CONTEXT_FULL, "the prompt takes %u tokens, the context holds %u", n,
+                       session->n_ctx);
+    uint32_t kept =
+        common_prefix(session, ids, n - 1); /* the last one is fed by decode(): its result is wanted */
     session->ops->timeline_truncate(session->timeline, kept);
     session->newest = ids[n - 1];
     *cached = kept;

@@ -31,9 +31,9 @@ struct bench {
     struct runner runner;
     struct backend_info info;
     double load_seconds;
-    int32_t *ids; /* [longest] */
+    int32_t *ids;            /* [longest] */
     double *seconds, *reads; /* [repeats] */
-    bool first; /* row of the JSON list */
+    bool first;              /* row of the JSON list */
 };
 
 static int feed(struct bench *bench, uint32_t n, struct err *err) {
@@ -51,7 +51,8 @@ static int make_tokens(struct bench *bench, uint32_t n, struct err *err) {
     uint32_t begin = r->ops->timeline_length(r->timeline);
     int status = r->ops->decode_begin(r->timeline, &request, &decode, err);
     if (status == STATUS_OK) {
-        for (uint32_t i = 0; i < n && status == STATUS_OK; i++) status = r->ops->decode_next(decode, result, err);
+        for (uint32_t i = 0; i < n && status == STATUS_OK; i++)
+            status = r->ops->decode_next(decode, result, err);
         if (status != STATUS_DEVICE) r->ops->decode_end(decode, begin);
     }
     free(result);
@@ -65,14 +66,18 @@ static void print_row(struct bench *bench, const char *kind, uint32_t n, double 
     struct spread seconds = spread_of(bench->seconds, o->repeats);
     double rate = bytes / seconds.median, read = spread_of(bench->reads, o->repeats).median;
     if (o->json) {
-        fprintf(bench->out,
-                "%s\n  {\"test\":\"%s\",\"tokens\":%u,\"depth\":%u,\"tokens_per_second\":{\"min\":%.3f,\"median\":%.3f,"
-                "\"max\":%.3f},\"bytes\":%.0f,\"bytes_per_second\":%.0f,\"read_bytes_per_second\":%.0f,\"share_of_read\":%.4f}",
-                bench->first ? "" : ",", kind, n, o->depth, n / seconds.max, n / seconds.median, n / seconds.min, bytes, rate,
-                read, rate / read);
+        fprintf(
+            bench->out,
+            "%s\n  "
+            "{\"test\":\"%s\",\"tokens\":%u,\"depth\":%u,\"tokens_per_second\":{\"min\":%.3f,\"median\":%.3f,"
+            "\"max\":%.3f},\"bytes\":%.0f,\"bytes_per_second\":%.0f,\"read_bytes_per_second\":%.0f,\"share_"
+            "of_read\":%.4f}",
+            bench->first ? "" : ",", kind, n, o->depth, n / seconds.max, n / seconds.median, n / seconds.min,
+            bytes, rate, read, rate / read);
     } else {
-        fprintf(bench->out, "%-8s %6u %7u %10.2f %10.2f %10.2f %9.2f %9.2f %8.1f %%\n", kind, n, o->depth, n / seconds.max,
-                n / seconds.median, n / seconds.min, rate * 1e-9, read * 1e-9, 100 * rate / read);
+        fprintf(bench->out, "%-8s %6u %7u %10.2f %10.2f %10.2f %9.2f %9.2f %8.1f %%\n", kind, n, o->depth,
+                n / seconds.max, n / seconds.median, n / seconds.min, rate * 1e-9, read * 1e-9,
+                100 * rate / read);
     }
     fflush(bench->out);
     bench->first = false;
@@ -89,15 +94,17 @@ static int run_row(struct bench *bench, uint32_t n, bool decode, struct err *err
     const struct bench_options *o = bench->options;
     struct runner *r = &bench->runner;
     int status = STATUS_OK;
-    for (uint32_t i = 0; i <= o->repeats && status == STATUS_OK; i++) { /* the first is not counted: it warms up */
+    for (uint32_t i = 0; i <= o->repeats && status == STATUS_OK;
+         i++) { /* the first is not counted: it warms up */
         r->ops->timeline_truncate(r->timeline, o->depth);
-        if (i) bench->reads[i - 1] = r->ops->read_bandwidth(r->backend); /* in turns: a busy machine slows down both */
+        if (i)
+            bench->reads[i - 1] =
+                r->ops->read_bandwidth(r->backend); /* in turns: a busy machine slows down both */
         int64_t begin = clock_ns();
         status = decode ? make_tokens(bench, n, err) : feed(bench, n, err);
         if (i) bench->seconds[i - 1] = (double)(clock_ns() - begin) * 1e-9;
     }
-    if (status == STATUS_OK)
-        print_row(bench, decode ? "decode" : "prefill", n, bytes_read(bench, n, decode));
+    if (status == STATUS_OK) print_row(bench, decode ? "decode" : "prefill", n, bytes_read(bench, n, decode));
     return status;
 }
 
@@ -107,9 +114,12 @@ static int run_row(struct bench *bench, uint32_t n, bool decode, struct err *err
 static void put_json_text(FILE *out, const char *text) {
     fputc('"', out);
     for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
-        if (*at < 0x20 || *at >= 0x7f) fprintf(out, "\\u%04x", *at);
-        else if (*at == '"' || *at == '\\') fprintf(out, "\\%c", *at);
-        else fputc(*at, out);
+        if (*at < 0x20 || *at >= 0x7f)
+            fprintf(out, "\\u%04x", *at);
+        else if (*at == '"' || *at == '\\')
+            fprintf(out, "\\%c", *at);
+        else
+            fputc(*at, out);
     }
     fputc('"', out);
 }
@@ -132,20 +142,22 @@ static void print_head(struct bench *bench, uint32_t prompt, double first_token)
                 ",\"exact\":%s,\"load_seconds\":%.4f,\"first_token_prompt\":%u,\"first_token_seconds\":%.4f,"
                 "\"bytes_per_token\":%llu,\"kv_bytes_per_token\":%llu,\"repeats\":%u,\"rows\":[",
                 bench->options->engine.exact ? "true" : "false", bench->load_seconds, prompt, first_token,
-                (unsigned long long)bench->info.bytes_per_token, (unsigned long long)bench->info.kv_bytes_per_token,
-                bench->options->repeats);
+                (unsigned long long)bench->info.bytes_per_token,
+                (unsigned long long)bench->info.kv_bytes_per_token, bench->options->repeats);
         return;
     }
     fputs("model    ", out);
     put_plain(out, model_name(model));
     fprintf(out, ", %s, %s\n", model_quantisation(model), model_view(model)->architecture);
     fprintf(out, "device   %s%s\n", bench->info.device, bench->options->engine.exact ? ", exact" : "");
-    fprintf(out, "load     %.3f s, first token after a prompt of %u: %.3f s\n", bench->load_seconds, prompt, first_token);
-    fprintf(out, "memory   %.1f MB are read for a token, and %.1f kB for each token of context; read GB/s: a plain loop, in turns\n\n",
-            (double)bench->info.bytes_per_token * 1e-6,
-            (double)bench->info.kv_bytes_per_token * 1e-3);
-    fprintf(out, "%-8s %6s %7s %10s %10s %10s %9s %9s %10s\n", "test", "tokens", "depth", "tok/s min", "median", "max", "GB/s",
-            "read GB/s", "share");
+    fprintf(out, "load     %.3f s, first token after a prompt of %u: %.3f s\n", bench->load_seconds, prompt,
+            first_token);
+    fprintf(out,
+            "memory   %.1f MB are read for a token, and %.1f kB for each token of context; read GB/s: a "
+            "plain loop, in turns\n\n",
+            (double)bench->info.bytes_per_token * 1e-6, (double)bench->info.kv_bytes_per_token * 1e-3);
+    fprintf(out, "%-8s %6s %7s %10s %10s %10s %9s %9s %10s\n", "test", "tokens", "depth", "tok/s min",
+            "median", "max", "GB/s", "read GB/s", "share");
 }
 
 /* From an empty timeline to the first token of an answer. */
@@ -191,8 +203,10 @@ static int run_model(struct bench *bench, struct err *err) {
     if ((status = time_first_token(bench, prompt, &first_token, err)) < 0) return status;
     print_head(bench, prompt, first_token);
     if ((status = feed(bench, o->depth, err)) < 0) return status;
-    for (const uint32_t *n = o->prompts; *n && status == STATUS_OK; n++) status = run_row(bench, *n, false, err);
-    for (const uint32_t *n = o->predicts; *n && status == STATUS_OK; n++) status = run_row(bench, *n, true, err);
+    for (const uint32_t *n = o->prompts; *n && status == STATUS_OK; n++)
+        status = run_row(bench, *n, false, err);
+    for (const uint32_t *n = o->predicts; *n && status == STATUS_OK; n++)
+        status = run_row(bench, *n, true, err);
     if (o->json && status == STATUS_OK) fputs("\n]}\n", bench->out);
     return status;
 }
@@ -202,18 +216,23 @@ static int run_model(struct bench *bench, struct err *err) {
 /* English as far as a tokenizer can tell: common words, the commonest most often, and rarer ones made of syllables. */
 static void write_english(struct buf *text, size_t size) {
     static const char *const words[] = {
-        "the",   "of",   "and",   "to",    "a",     "in",    "is",    "that",  "it",    "was",   "for",  "on",   "are",
-        "as",    "with", "his",   "they",  "I",     "at",    "be",    "this",  "have",  "from",  "or",   "one",  "had",
-        "by",    "word", "but",   "not",   "what",  "all",   "were",  "we",    "when",  "your",  "can",  "said", "there",
-        "use",   "an",   "each",  "which", "she",   "do",    "how",   "their", "if",    "will",  "up",   "other", "about",
-        "out",   "many", "then",  "them",  "these", "so",    "some",  "her",   "would", "make",  "like", "him",  "into",
-        "time",  "has",  "look",  "two",   "more",  "write", "go",    "see",   "number", "way",  "could", "people", "my",
-        "than",  "first", "water", "been", "call",  "who",   "oil",   "its",   "now",   "find",  "long", "down", "day",
-        "did",   "get",  "come",  "made",  "may",   "part",  "didn't", "over", "new",   "sound", "take", "only", "little"};
-    static const char *const begins[] = {"ad", "be", "con", "de", "ex", "in", "mis", "out", "pre", "re", "sub", "trans", "un"};
-    static const char *const stems[] = {"act", "form", "port", "struct", "view", "press", "mark", "turn", "serve", "light",
-                                        "train", "quest", "count", "vent", "claim", "duct", "tend", "pose"};
-    static const char *const ends[] = {"", "ed", "ing", "er", "s", "ly", "able", "ment", "ion", "ive", "ness", "'s"};
+        "the",  "of",    "and",   "to",    "a",     "in",    "is",    "that",   "it",   "was",    "for",
+        "on",   "are",   "as",    "with",  "his",   "they",  "I",     "at",     "be",   "this",   "have",
+        "from", "or",    "one",   "had",   "by",    "word",  "but",   "not",    "what", "all",    "were",
+        "we",   "when",  "your",  "can",   "said",  "there", "use",   "an",     "each", "which",  "she",
+        "do",   "how",   "their", "if",    "will",  "up",    "other", "about",  "out",  "many",   "then",
+        "them", "these", "so",    "some",  "her",   "would", "make",  "like",   "him",  "into",   "time",
+        "has",  "look",  "two",   "more",  "write", "go",    "see",   "number", "way",  "could",  "people",
+        "my",   "than",  "first", "water", "been",  "call",  "who",   "oil",    "its",  "now",    "find",
+        "long", "down",  "day",   "did",   "get",   "come",  "made",  "may",    "part", "didn't", "over",
+        "new",  "sound", "take",  "only",  "little"};
+    static const char *const begins[] = {"ad",  "be",  "con", "de",  "ex",    "in", "mis",
+                                         "out", "pre", "re",  "sub", "trans", "un"};
+    static const char *const stems[] = {"act",   "form", "port",  "struct", "view",  "press",
+                                        "mark",  "turn", "serve", "light",  "train", "quest",
+                                        "count", "vent", "claim", "duct",   "tend",  "pose"};
+    static const char *const ends[] = {"",     "ed",   "ing", "er",  "s",    "ly",
+                                       "able", "ment", "ion", "ive", "ness", "'s"};
     enum { N_WORDS = sizeof words / sizeof *words };
     uint32_t x = 1, in_sentence = 0;
     while (text->len < size) {
@@ -221,9 +240,12 @@ static void write_english(struct buf *text, size_t size) {
         double u = (x >> 8) / 16777216.0;
         uint32_t y = x * 2654435761u >> 7;
         if (in_sentence) buf_putc(text, ' ');
-        if (u < 0.88) buf_puts(text, words[(uint32_t)(N_WORDS * pow(u / 0.88, 1.5))]);
-        else if (u < 0.99) buf_printf(text, "%s%s%s", begins[y % 13], stems[y / 13 % 18], ends[y / 234 % 12]);
-        else buf_printf(text, "%u", y % 10000);
+        if (u < 0.88)
+            buf_puts(text, words[(uint32_t)(N_WORDS * pow(u / 0.88, 1.5))]);
+        else if (u < 0.99)
+            buf_printf(text, "%s%s%s", begins[y % 13], stems[y / 13 % 18], ends[y / 234 % 12]);
+        else
+            buf_printf(text, "%u", y % 10000);
         in_sentence++;
         if (in_sentence > 6 && y % 11 == 0) {
             buf_puts(text, y % 5 ? ". " : ".\n\n");
@@ -253,10 +275,11 @@ static int run_tokenizer(struct bench *bench, struct err *err) {
     if (status == STATUS_OK) {
         struct spread s = spread_of(bench->seconds, repeats);
         double mb = (double)text.len * 1e-6;
-        const char *format = bench->options->json
-                                 ? "{\"test\":\"tokenizer\",\"bytes\":%zu,\"tokens\":%zu,\"megabytes_per_second\":{\"min\":%.2f,"
-                                   "\"median\":%.2f,\"max\":%.2f}}\n"
-                                 : "tokenizer: %zu bytes of English, %zu tokens, one thread: %.1f min, %.1f median, %.1f max MB/s\n";
+        const char *format = bench->options->json ? "{\"test\":\"tokenizer\",\"bytes\":%zu,\"tokens\":%zu,"
+                                                    "\"megabytes_per_second\":{\"min\":%.2f,"
+                                                    "\"median\":%.2f,\"max\":%.2f}}\n"
+                                                  : "tokenizer: %zu bytes of English, %zu tokens, one "
+                                                    "thread: %.1f min, %.1f median, %.1f max MB/s\n";
         fprintf(bench->out, format, text.len, ids.n, mb / s.max, mb / s.median, mb / s.min);
     }
     ids_free(&ids);
@@ -267,7 +290,8 @@ static int run_tokenizer(struct bench *bench, struct err *err) {
 int tool_bench(const struct bench_options *options, FILE *out, struct err *err) {
     if (options->repeats == 0) return err_set(err, STATUS_USAGE, "found 0 repeats, expected at least 1");
     if (options->top_k > CANDIDATES_MAX)
-        return err_set(err, STATUS_USAGE, "found %u candidates, expected at most %d", options->top_k, CANDIDATES_MAX);
+        return err_set(err, STATUS_USAGE, "found %u candidates, expected at most %d", options->top_k,
+                       CANDIDATES_MAX);
     struct bench bench = {.options = options, .out = out, .first = true};
     bench.seconds = xmalloc(options->repeats * sizeof *bench.seconds);
     bench.reads = xmalloc(options->repeats * sizeof *bench.reads);

@@ -25,8 +25,8 @@ static struct request_copy *copy_new(const struct engine_request *from) {
         messages[i].role = arena_dup(&copy->arena, from->messages[i].role, strlen(from->messages[i].role));
         messages[i].text = arena_dup(&copy->arena, from->messages[i].text, from->messages[i].len);
         if (from->messages[i].ids)
-            messages[i].ids = (const int32_t *)(const void *)arena_dup(&copy->arena, from->messages[i].ids,
-                                                                       from->messages[i].n_ids * sizeof(int32_t));
+            messages[i].ids = (const int32_t *)(const void *)arena_dup(
+                &copy->arena, from->messages[i].ids, from->messages[i].n_ids * sizeof(int32_t));
     }
     copy->request.messages = messages;
     return copy;
@@ -40,7 +40,8 @@ static void copy_free(struct request_copy *copy) {
 
 /* ---- the worker's thread ---- */
 
-void worker_progress(struct worker *worker, enum engine_event_type type, uint64_t request, uint64_t done, uint64_t total) {
+void worker_progress(struct worker *worker, enum engine_event_type type, uint64_t request, uint64_t done,
+                     uint64_t total) {
     static const struct engine_event blank;
     struct engine_event event = blank;
     event.type = type;
@@ -91,7 +92,8 @@ static void *worker_main(void *arg) {
         int status = worker->job->serve(worker, &copy->request, done);
         copy_free(copy);
         atomic_store(&worker->armed, 0);
-        if (status != STATUS_DEVICE) atomic_store(&worker->busy, false); /* before the event: its reader may submit at once */
+        if (status != STATUS_DEVICE)
+            atomic_store(&worker->busy, false); /* before the event: its reader may submit at once */
         ring_put(worker->ring, done);
         if (status == STATUS_DEVICE) {
             put_failed(worker, &done->error);
@@ -129,7 +131,8 @@ int worker_submit(struct engine *engine, const struct engine_request *request, s
     struct worker *worker = (struct worker *)engine;
     if (request->id == 0) return err_set(err, STATUS_USAGE, "request id 0, expected another number");
     if (request->top_k > CANDIDATES_MAX)
-        return err_set(err, STATUS_USAGE, "%u candidates a token, expected at most %d", request->top_k, CANDIDATES_MAX);
+        return err_set(err, STATUS_USAGE, "%u candidates a token, expected at most %d", request->top_k,
+                       CANDIDATES_MAX);
     if (atomic_load(&worker->busy)) return err_set(err, STATUS_BUSY, "the engine is busy");
     atomic_store(&worker->busy, true);
     atomic_store(&worker->stop_flag, false);
@@ -146,7 +149,9 @@ bool worker_next(struct engine *engine, struct engine_event *out) {
     return ring_take(((struct worker *)engine)->ring, out);
 }
 
-int worker_wake_fd(struct engine *engine) { return ring_fd(((struct worker *)engine)->ring); }
+int worker_wake_fd(struct engine *engine) {
+    return ring_fd(((struct worker *)engine)->ring);
+}
 
 void worker_stop(struct engine *engine, uint64_t request) {
     struct worker *worker = (struct worker *)engine;

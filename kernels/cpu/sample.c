@@ -94,8 +94,10 @@ static void stage_top_k(struct chain *chain) {
     struct sample_scratch *s = chain->s;
     uint32_t k = chain->request->sampling->top_k;
     if (k == 0 || k >= (chain->listed ? chain->n : s->n_vocab)) return;
-    if (!chain->listed) chain_list(chain, select_best(s, chain->full, chain->best, k, s->entries), STAGE_TOP_K);
-    else chain_keep(chain, k, STAGE_TOP_K);
+    if (!chain->listed)
+        chain_list(chain, select_best(s, chain->full, chain->best, k, s->entries), STAGE_TOP_K);
+    else
+        chain_keep(chain, k, STAGE_TOP_K);
 }
 
 static void stage_top_p(struct chain *chain) {
@@ -119,7 +121,8 @@ static void stage_typical(struct chain *chain) {
     struct scan_sums sums = chain_sums(chain, max);
     float mean = sampling_mean(sums.distances, sums.weights);
     uint64_t need = sampling_share(sums.weights, p > 0 ? p : 0), sum = 0;
-    if (!chain->listed) chain_list(chain, select_near(s, chain->full, max, mean, need, s->entries), STAGE_TYPICAL);
+    if (!chain->listed)
+        chain_list(chain, select_near(s, chain->full, max, mean, need, s->entries), STAGE_TYPICAL);
     for (uint32_t i = 0; i < chain->n; i++) {
         float score = fabsf(max - s->entries[i].logit - mean);
         s->keys[i] = (uint64_t)sampling_key(score) << 32 | (uint32_t)s->entries[i].id;
@@ -153,8 +156,10 @@ static void stage_min_p(struct chain *chain) {
     }
     uint32_t n = 0;
     for (uint32_t i = 0; i < chain->n; i++) {
-        if (sampling_weight(s->entries[i].logit, max) >= need) s->entries[n++] = s->entries[i];
-        else s->state[s->entries[i].id] = STAGE_MIN_P;
+        if (sampling_weight(s->entries[i].logit, max) >= need)
+            s->entries[n++] = s->entries[i];
+        else
+            s->state[s->entries[i].id] = STAGE_MIN_P;
     }
     chain->n = n;
 }
@@ -165,9 +170,11 @@ static void stage_xtc(struct chain *chain) {
     if (!(p->xtc_probability > 0) || p->xtc_threshold > 0.5f) return;
     uint32_t coin = sampling_draw(p->seed, chain->request->position, p->attempt, STAGE_XTC).word[0];
     if (!(coin / 4294967296.0 < (double)p->xtc_probability)) return;
-    if (!chain->listed) chain_list(chain, select_best(s, chain->full, chain->best, s->n_vocab, s->entries), STAGE_XTC);
+    if (!chain->listed)
+        chain_list(chain, select_best(s, chain->full, chain->best, s->n_vocab, s->entries), STAGE_XTC);
     float max = chain_max(chain);
-    uint64_t need = sampling_share(chain_sums(chain, max).weights, p->xtc_threshold > 0 ? p->xtc_threshold : 0);
+    uint64_t need =
+        sampling_share(chain_sums(chain, max).weights, p->xtc_threshold > 0 ? p->xtc_threshold : 0);
     uint32_t last = 0;
     while (last + 1 < chain->n && sampling_weight(s->entries[last + 1].logit, max) >= need) last++;
     for (uint32_t i = 0; i < last; i++) s->state[s->entries[i].id] = STAGE_XTC;
@@ -218,7 +225,9 @@ static struct choice pick_listed(const struct chain *chain, float max, uint64_t 
     }
     keys_sort(s->keys, s->keys_spare, chain->n, true); /* places are in order already */
     uint32_t i = 0;
-    for (uint64_t sum = s->weights[(uint32_t)s->keys[0]]; sum <= target; sum += s->weights[(uint32_t)s->keys[i]]) i++;
+    for (uint64_t sum = s->weights[(uint32_t)s->keys[0]]; sum <= target;
+         sum += s->weights[(uint32_t)s->keys[i]])
+        i++;
     return (struct choice){(int32_t)(s->keys[i] >> 32), max, total};
 }
 
@@ -247,15 +256,24 @@ static struct choice chain_run(struct chain *chain) {
     memset(chain->s->state, STAGE_NONE, chain->s->n_vocab);
     for (int i = 0; i < STAGE_COUNT && p->order[i] != STAGE_NONE; i++) {
         enum stage stage = p->order[i];
-        if (stage == STAGE_PENALTIES) chain_penalties(chain);
-        else if (stage == STAGE_DRY) chain_dry(chain);
-        else if (greedy) continue; /* nothing else changes which logit is the largest */
-        else if (stage == STAGE_TOP_K) stage_top_k(chain);
-        else if (stage == STAGE_TYPICAL) stage_typical(chain);
-        else if (stage == STAGE_TOP_P) stage_top_p(chain);
-        else if (stage == STAGE_MIN_P) stage_min_p(chain);
-        else if (stage == STAGE_XTC) stage_xtc(chain);
-        else if (stage == STAGE_TEMPERATURE) stage_temperature(chain);
+        if (stage == STAGE_PENALTIES)
+            chain_penalties(chain);
+        else if (stage == STAGE_DRY)
+            chain_dry(chain);
+        else if (greedy)
+            continue; /* nothing else changes which logit is the largest */
+        else if (stage == STAGE_TOP_K)
+            stage_top_k(chain);
+        else if (stage == STAGE_TYPICAL)
+            stage_typical(chain);
+        else if (stage == STAGE_TOP_P)
+            stage_top_p(chain);
+        else if (stage == STAGE_MIN_P)
+            stage_min_p(chain);
+        else if (stage == STAGE_XTC)
+            stage_xtc(chain);
+        else if (stage == STAGE_TEMPERATURE)
+            stage_temperature(chain);
     }
     if (!greedy) return chain_pick(chain);
     struct choice choice = {first_largest(chain), 0, 0};
@@ -282,7 +300,8 @@ static void tell_raw(const struct sample_scratch *s, const struct sample_request
     out->entropy = (float)(log_total + (double)sums.distances / (double)sums.weights);
 }
 
-static void tell_chosen(const struct sample_scratch *s, const struct sample_request *request, struct step_result *out) {
+static void tell_chosen(const struct sample_scratch *s, const struct sample_request *request,
+                        struct step_result *out) {
     if (out->id < 0) return;
     uint32_t larger, equal, ties = 0, before;
     out->logit = request->logits[out->id];
@@ -325,8 +344,8 @@ int sample_position(struct sample_scratch *s, const struct sample_request *reque
     if (!s->scan->blocks(request->logits, s->n_vocab, s->best)) {
         uint32_t id = 0;
         while (isfinite(request->logits[id])) id++;
-        return err_set(err, STATUS_FAILED, "position %u: the logit of token %u is %f, not a finite number", request->position,
-                       id, (double)request->logits[id]);
+        return err_set(err, STATUS_FAILED, "position %u: the logit of token %u is %f, not a finite number",
+                       request->position, id, (double)request->logits[id]);
     }
     float max = largest(s->best, s->n_blocks);
     struct chain chain = {.s = s, .request = request, .full = request->logits, .best = s->best};

@@ -49,7 +49,8 @@ void chain_penalties(struct chain *chain) {
     struct sample_scratch *s = chain->s;
     bool off = p->repeat_penalty == 1 && p->frequency_penalty == 0 && p->presence_penalty == 0;
     if (off || p->penalty_last_n == 0) return;
-    uint32_t n = request->n_history < p->penalty_last_n ? request->n_history : p->penalty_last_n, n_touched = 0;
+    uint32_t n = request->n_history < p->penalty_last_n ? request->n_history : p->penalty_last_n,
+             n_touched = 0;
     for (uint32_t i = request->n_history - n; i < request->n_history; i++) {
         int32_t id = request->history[i];
         if (id < 0 || (uint32_t)id >= s->n_vocab) continue;
@@ -104,7 +105,8 @@ void chain_dry(struct chain *chain) {
     for (uint32_t k = 1; k < n; k++) { /* the token after the k-th newest would go on with the repetition */
         uint32_t length = s->matches[k] < limit ? s->matches[k] : limit;
         int32_t id = newest[-(int64_t)(k - 1)];
-        if (length < p->dry_allowed_length || id < 0 || (uint32_t)id >= s->n_vocab || is_breaker(p, id)) continue;
+        if (length < p->dry_allowed_length || id < 0 || (uint32_t)id >= s->n_vocab || is_breaker(p, id))
+            continue;
         if (s->counts[id] == 0) s->touched[n_touched++] = id;
         if (s->counts[id] < length + 1) s->counts[id] = length + 1;
     }

@@ -52,7 +52,8 @@ INLINE void weights_body(const float *logits, uint32_t n, float max, uint64_t *o
         int32_t high[256], low[256];
         for (uint32_t j = 0; j < count; j++)
             sampling_split(sampling_exp(sampling_below(logits[begin + j], max)), &high[j], &low[j]);
-        for (uint32_t j = 0; j < count; j++) out[begin + j] = ((uint64_t)(uint32_t)high[j] << 22) + (uint32_t)low[j];
+        for (uint32_t j = 0; j < count; j++)
+            out[begin + j] = ((uint64_t)(uint32_t)high[j] << 22) + (uint32_t)low[j];
     }
 }
 
@@ -87,7 +88,8 @@ INLINE void heat_body(float *logits, uint32_t n, float max, float temperature) {
     attribute static void heat_##isa(float *logits, uint32_t n, float max, float temperature) {              \
         heat_body(logits, n, max, temperature);                                                              \
     }                                                                                                        \
-    static const struct scan_ops scan_##isa = {blocks_##isa, sums_##isa, weights_##isa, count_##isa, heat_##isa};
+    static const struct scan_ops scan_##isa = {blocks_##isa, sums_##isa, weights_##isa, count_##isa,         \
+                                               heat_##isa};
 
 SCAN_VARIANT(portable, )
 #ifdef __x86_64__
@@ -99,8 +101,9 @@ const struct scan_ops *scan_named(const char *isa) {
     if (strcmp(isa, "portable") == 0) return &scan_portable;
 #ifdef __x86_64__
     if (strcmp(isa, "avx2") == 0 && __builtin_cpu_supports("avx2")) return &scan_avx2;
-    if (strcmp(isa, "avx512") == 0 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+    if (strcmp(isa, "avx512") == 0 && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))
         return &scan_avx512;
 #endif
     return NULL;

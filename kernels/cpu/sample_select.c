@@ -27,7 +27,8 @@ void keys_sort(uint64_t *keys, uint64_t *spare, uint32_t n, bool by_id) {
     uint64_t *from = keys, *to = spare;
     for (uint32_t shift = by_id ? 32 : 0; shift < 64; shift += shift == 22 ? 10 : RADIX_BITS) {
         uint32_t at[RADIX] = {0}, sum = 0;
-        uint32_t mask = shift == 22 ? (1u << 10) - 1 : RADIX - 1; /* the low word in 11 + 11 + 10, the high one likewise */
+        uint32_t mask = shift == 22 ? (1u << 10) - 1
+                                    : RADIX - 1; /* the low word in 11 + 11 + 10, the high one likewise */
         for (uint32_t i = 0; i < n; i++) at[(from[i] >> shift) & mask]++;
         for (uint32_t b = 0; b < RADIX; b++) {
             uint32_t count = at[b];
@@ -54,14 +55,16 @@ void entries_sort(struct sample_scratch *s, struct entry *entries, uint32_t n, b
     }
 }
 
-static uint32_t collect_above(const struct sample_scratch *s, const float *logits, const float *best, float least,
-                              struct entry *out) {
+static uint32_t collect_above(const struct sample_scratch *s, const float *logits, const float *best,
+                              float least, struct entry *out) {
     uint32_t n = 0;
     for (uint32_t b = 0; b < s->n_blocks; b++) {
         if (best[b] < least) continue;
-        uint32_t begin = b * SCAN_BLOCK, end = begin + SCAN_BLOCK < s->n_vocab ? begin + SCAN_BLOCK : s->n_vocab;
+        uint32_t begin = b * SCAN_BLOCK,
+                 end = begin + SCAN_BLOCK < s->n_vocab ? begin + SCAN_BLOCK : s->n_vocab;
         for (uint32_t i = begin; i < end; i++) {
-            out[n] = (struct entry){logits[i], (int32_t)i}; /* written first, counted then: no branch to guess wrong */
+            out[n] = (struct entry){logits[i],
+                                    (int32_t)i}; /* written first, counted then: no branch to guess wrong */
             n += logits[i] >= least;
             if (n == s->n_vocab) return n;
         }
@@ -69,7 +72,8 @@ static uint32_t collect_above(const struct sample_scratch *s, const float *logit
     return n;
 }
 
-uint32_t select_above(struct sample_scratch *s, const float *logits, const float *best, float least, struct entry *out) {
+uint32_t select_above(struct sample_scratch *s, const float *logits, const float *best, float least,
+                      struct entry *out) {
     uint32_t n = collect_above(s, logits, best, least, out);
     entries_sort(s, out, n, true);
     return n;
@@ -90,9 +94,12 @@ static float kth_largest(const float *values, uint32_t n, uint32_t k, float *wor
             work[i++] = work[j];
             work[j--] = swap;
         }
-        if (want <= j) high = j;
-        else if (want >= i) low = i;
-        else break;
+        if (want <= j)
+            high = j;
+        else if (want >= i)
+            low = i;
+        else
+            break;
     }
     return work[want];
 }
@@ -122,7 +129,8 @@ static uint32_t collect_near(struct sample_scratch *s, const float *logits, floa
     return n;
 }
 
-uint32_t select_best(struct sample_scratch *s, const float *logits, const float *best, uint32_t k, struct entry *out) {
+uint32_t select_best(struct sample_scratch *s, const float *logits, const float *best, uint32_t k,
+                     struct entry *out) {
     if (k == 0) return 0;
     uint32_t n;
     if (k >= s->n_vocab) {
@@ -139,7 +147,8 @@ uint32_t select_best(struct sample_scratch *s, const float *logits, const float 
     return n < k ? n : k;
 }
 
-uint32_t select_near(struct sample_scratch *s, const float *logits, float max, float mean, uint64_t need, struct entry *out) {
+uint32_t select_near(struct sample_scratch *s, const float *logits, float max, float mean, uint64_t need,
+                     struct entry *out) {
     s->scan->weights(logits, s->n_vocab, max, s->weights);
     uint32_t n = collect_near(s, logits, max, mean, true, need, out);
     entries_sort(s, out, n, true);

@@ -1,4 +1,5 @@
-/* Both engines through their table of functions: order of events, stops from other threads, refusals, replay. */
+/* Both engines through their table of functions: order of events, stops from other threads, refusals, replay.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,12 +30,14 @@ static struct engine_event *wait_event(struct engine *engine) {
 
 static void wait_ready(struct engine *engine) {
     struct engine_event *event;
-    while ((event = wait_event(engine))->type == ENGINE_LOADING) assert_true(event->progress.done <= event->progress.total);
+    while ((event = wait_event(engine))->type == ENGINE_LOADING)
+        assert_true(event->progress.done <= event->progress.total);
     if (event->type != ENGINE_READY) fail_msg("%s", event->error.text);
 }
 
 static struct engine_request raw_request(uint64_t id, const char *text, uint32_t n_predict) {
-    struct engine_request request = {.id = id, .raw = text, .raw_len = strlen(text), .top_k = 5, .n_predict = n_predict};
+    struct engine_request request = {
+        .id = id, .raw = text, .raw_len = strlen(text), .top_k = 5, .n_predict = n_predict};
     sampling_defaults(&request.sampling);
     return request;
 }
@@ -66,7 +69,9 @@ static struct outcome *finish(struct engine *engine, uint64_t id) {
             if (out.n < 512) out.ids[out.n] = event->token.result.id;
             out.n++;
             size_t at = strlen(out.text);
-            if (!event->token.end) snprintf(out.text + at, sizeof out.text - at, "%.*s", (int)event->token.n_text, event->token.text);
+            if (!event->token.end)
+                snprintf(out.text + at, sizeof out.text - at, "%.*s", (int)event->token.n_text,
+                         event->token.text);
         } else {
             assert_int_equal(event->type, ENGINE_DONE);
             out.reason = event->done.reason;
@@ -91,11 +96,12 @@ static struct outcome *ask(struct engine *engine, const struct engine_request *r
 
 static void a_script_is_played(void **state) {
     (void)state;
-    struct engine *engine = engine_scripted("# a demo\nmodel \"Tiny\"\ncontext 100\nload 1000 4 1\n"
-                                            "answer\nprompt 20 5 3 1\n"
-                                            "token \"Hi\" 0.25 | \" you\" 0.5 top-p | \"!\\x21\" 0.125\nend \"<|end|>\" 0.9\n"
-                                            "answer\nsay \"one two three\"\ndone error \"no more\"\n"
-                                            "answer\nlost \"gone\"\n");
+    struct engine *engine =
+        engine_scripted("# a demo\nmodel \"Tiny\"\ncontext 100\nload 1000 4 1\n"
+                        "answer\nprompt 20 5 3 1\n"
+                        "token \"Hi\" 0.25 | \" you\" 0.5 top-p | \"!\\x21\" 0.125\nend \"<|end|>\" 0.9\n"
+                        "answer\nsay \"one two three\"\ndone error \"no more\"\n"
+                        "answer\nlost \"gone\"\n");
     wait_ready(engine);
     assert_string_equal(engine->ops->info(engine)->model_name, "Tiny");
     struct engine_request request = raw_request(1, "hello", 0);
@@ -135,7 +141,8 @@ static void a_script_is_played(void **state) {
 
 static void a_script_can_be_stopped_and_limited(void **state) {
     (void)state;
-    struct engine *engine = engine_scripted("context 30\nanswer\nprompt 10 0\ndelay 5\nsay \"a b c d e f g h i j k l m n o p q r s t u v\"");
+    struct engine *engine = engine_scripted(
+        "context 30\nanswer\nprompt 10 0\ndelay 5\nsay \"a b c d e f g h i j k l m n o p q r s t u v\"");
     wait_ready(engine);
     struct engine_request request = raw_request(1, "x", 3);
     struct outcome *out = ask(engine, &request);
@@ -162,11 +169,16 @@ static void a_script_can_be_stopped_and_limited(void **state) {
 
 static void wrong_scripts_are_refused_with_their_line(void **state) {
     (void)state;
-    const char *const wrong[][2] = {{"\ntokin \"a\" 1", "line 2: found \"tokin\""}, {"token \"a\"", "a probability"},
-                                    {"token \"a\" 0.5 top-q", "the name of a sampler"}, {"say \"a", "a closing quote"},
-                                    {"say \"\\q\"", "after a backslash"}, {"prompt 5 9", "how many of them"},
-                                    {"done soon", "end, limit"}, {"delay 5 6", "the end of the line"},
-                                    {"token \"a\" 0.5 | \"a\" 0.2", "candidates that differ"}, {"fail \"no file\"", "no file"}};
+    const char *const wrong[][2] = {{"\ntokin \"a\" 1", "line 2: found \"tokin\""},
+                                    {"token \"a\"", "a probability"},
+                                    {"token \"a\" 0.5 top-q", "the name of a sampler"},
+                                    {"say \"a", "a closing quote"},
+                                    {"say \"\\q\"", "after a backslash"},
+                                    {"prompt 5 9", "how many of them"},
+                                    {"done soon", "end, limit"},
+                                    {"delay 5 6", "the end of the line"},
+                                    {"token \"a\" 0.5 | \"a\" 0.2", "candidates that differ"},
+                                    {"fail \"no file\"", "no file"}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct engine *engine = engine_scripted(wrong[i][0]);
         struct engine_event *event = wait_event(engine);
@@ -195,7 +207,8 @@ static void a_load_can_be_cancelled(void **state) {
 /* ---- local ---- */
 
 static struct engine *open_nano(uint32_t n_ctx) {
-    struct engine_options options = {.model = NANO, .device = "cpu", .n_threads = 1, .n_ctx = n_ctx, .exact = true};
+    struct engine_options options = {
+        .model = NANO, .device = "cpu", .n_threads = 1, .n_ctx = n_ctx, .exact = true};
     struct engine *engine = engine_local(&options);
     wait_ready(engine);
     return engine;
@@ -225,7 +238,10 @@ static void a_model_answers(void **state) {
     request.sampling.min_p = 0;
     struct outcome other = *ask(engine, &request);
     assert_memory_not_equal(first.ids, other.ids, 8 * sizeof *first.ids);
-    request = raw_request(4, "a b c d e f g h i j k l m n o p q r s t u v w x y z a b c d e f g h i j k l m n o p q r s t u v w x y z", 0);
+    request = raw_request(4,
+                          "a b c d e f g h i j k l m n o p q r s t u v w x y z a b c d e f g h i j k l m n o "
+                          "p q r s t u v w x y z",
+                          0);
     struct outcome *full = ask(engine, &request);
     assert_int_equal(full->reason, ENGINE_CONTEXT_FULL);
     assert_int_equal(full->error.code, STATUS_CONTEXT_FULL);
@@ -288,8 +304,10 @@ static void *stop_now_and_then(void *arg) {
         struct pollfd none = {.fd = -1};
         poll(&none, 1, (int)(x >> 24) % 4);
         uint64_t request = atomic_load(&stopper->request);
-        if (x >> 16 & 1) stopper->engine->ops->stop(stopper->engine, request);
-        else if (request > 1) stopper->engine->ops->stop(stopper->engine, request - 1);
+        if (x >> 16 & 1)
+            stopper->engine->ops->stop(stopper->engine, request);
+        else if (request > 1)
+            stopper->engine->ops->stop(stopper->engine, request - 1);
     }
     return NULL;
 }
@@ -298,7 +316,8 @@ static void stops_hit_only_what_they_name(void **state) {
     (void)state;
     struct engine *engine = open_nano(256);
     struct stopper stopper = {.engine = engine};
-    const char *const prompts[] = {"one two three four five six seven", "one two three FOUR", "something else entirely"};
+    const char *const prompts[] = {"one two three four five six seven", "one two three FOUR",
+                                   "something else entirely"};
     struct outcome wanted[3];
     for (uint32_t i = 0; i < 3; i++) {
         struct engine_request request = raw_request(1 + i, prompts[i], 40);
@@ -326,6 +345,38 @@ static void stops_hit_only_what_they_name(void **state) {
     engine->ops->close(engine);
 }
 
+/* In the middle of a long prompt of a real model, too; and what was read by then is not read again. */
+static void a_stop_is_seen_soon(void **state) {
+    (void)state;
+    struct engine_options options = {.model = THIRD_PARTY "/SmolLM2-135M-Instruct.Q4_1.gguf",
+                                     .device = "cpu"};
+    FILE *file = fopen(options.model, "rb");
+    if (!file) {
+        print_message("skipped: no %s\n", options.model);
+        skip();
+    }
+    fclose(file);
+    struct engine *engine = engine_local(&options);
+    wait_ready(engine);
+    static char text[12000];
+    for (size_t i = 0; i + 6 < sizeof text; i += 6) memcpy(text + i, i % 5 ? " hello" : " world", 6);
+    struct engine_request request = raw_request(1, text, 1);
+    submit(engine, &request);
+    while (wait_event(engine)->type != ENGINE_PREFILL) {}
+    struct pollfd none = {.fd = -1};
+    poll(&none, 1, 300);
+    int64_t begin = clock_ns();
+    engine->ops->stop(engine, 1);
+    struct outcome *out = finish(engine, 1);
+    double ms = (double)(clock_ns() - begin) * 1e-6;
+    print_message("stopped in %.1f ms after %u of %u tokens\n", ms, out->stats.context_used,
+                  out->stats.prompt_tokens);
+    assert_int_equal(out->reason, ENGINE_STOPPED);
+    assert_int_equal(out->n, 0);
+    assert_true(ms < 1000); /* 100 on a quiet machine; this one may be loaded and sanitised */
+    engine->ops->close(engine);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_script_is_played),
@@ -336,6 +387,7 @@ int main(void) {
         cmocka_unit_test(what_cannot_be_loaded_is_told),
         cmocka_unit_test(unknown_requests_are_refused),
         cmocka_unit_test(stops_hit_only_what_they_name),
+        cmocka_unit_test(a_stop_is_seen_soon),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

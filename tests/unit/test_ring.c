@@ -31,7 +31,8 @@ static void check_token(const struct engine_event *event, uint32_t i) {
     assert_int_equal(event->type, ENGINE_TOKEN);
     assert_int_equal(event->token.index, i);
     assert_int_equal(event->token.result.n_top, i % (CANDIDATES_MAX + 2));
-    for (uint32_t k = 0; k < event->token.result.n_top; k++) assert_int_equal(event->token.result.top[k].id, i + k);
+    for (uint32_t k = 0; k < event->token.result.n_top; k++)
+        assert_int_equal(event->token.result.top[k].id, i + k);
     assert_int_equal(event->error.code, 0);
 }
 
@@ -42,7 +43,8 @@ static void events_come_out_as_they_went_in(void **state) {
     assert_false(ring_take(ring, event));
     assert_false(readable(ring, 0));
     for (uint32_t i = 0; i < 1000; i++) put_token(ring, event, i);
-    *event = (struct engine_event){.type = ENGINE_DONE, .request = 5, .done = {.reason = ENGINE_ERROR, .stats = {.tokens = 77}}};
+    *event = (struct engine_event){
+        .type = ENGINE_DONE, .request = 5, .done = {.reason = ENGINE_ERROR, .stats = {.tokens = 77}}};
     err_set(&event->error, STATUS_FAILED, "no %s", "way");
     ring_put(ring, event);
     *event = (struct engine_event){.type = ENGINE_PREFILL, .request = 6, .progress = {3, 4}};

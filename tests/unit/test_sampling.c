@@ -21,7 +21,9 @@ static uint32_t random_u32(void) {
     random_state = random_state * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)(random_state >> 33) << 1 | (uint32_t)(random_state >> 32 & 1);
 }
-static double uniform(void) { return random_u32() / 4294967296.0; }
+static double uniform(void) {
+    return random_u32() / 4294967296.0;
+}
 
 static float *random_logits(uint32_t n, double spread) {
     float *logits = malloc(n * sizeof *logits);
@@ -145,7 +147,9 @@ static uint32_t ref_left(struct ref *ref, uint32_t *ids, double *p) {
     return n;
 }
 
-static void ref_close(struct ref *ref, double a, double b) { ref->margin = fmin(ref->margin, fabs(a - b)); }
+static void ref_close(struct ref *ref, double a, double b) {
+    ref->margin = fmin(ref->margin, fabs(a - b));
+}
 
 static void ref_stage(struct ref *ref, const struct sampling *s, uint32_t position, uint8_t stage) {
     uint32_t *ids = malloc(ref->n * sizeof *ids), n;
@@ -172,8 +176,10 @@ static void ref_stage(struct ref *ref, const struct sampling *s, uint32_t positi
         for (uint32_t i = 0; i < n; i++) sort_scores[ids[i]] = fabs(-log(p[ids[i]]) - entropy);
         qsort(ids, n, sizeof *ids, by_score);
         for (uint32_t i = 0; i < n; i++) {
-            if (sum > (double)s->typical_p) ref->cut[ids[i]] = stage;
-            else if (i > 0) ref_close(ref, sort_scores[ids[i]], sort_scores[ids[i - 1]]);
+            if (sum > (double)s->typical_p)
+                ref->cut[ids[i]] = stage;
+            else if (i > 0)
+                ref_close(ref, sort_scores[ids[i]], sort_scores[ids[i - 1]]);
             sum += p[ids[i]];
             ref_close(ref, sum, (double)s->typical_p);
         }
@@ -222,23 +228,28 @@ static void ref_dry(struct ref *ref, const struct sampling *s, const int32_t *hi
         for (uint32_t at = 0; at + 1 < n; at++) { /* h[at] before id */
             if (h[at + 1] != (int32_t)id) continue;
             uint32_t length = 0;
-            while (length <= at && h[at - length] == h[n - 1 - length] && !breaks(s, h[n - 1 - length])) length++;
+            while (length <= at && h[at - length] == h[n - 1 - length] && !breaks(s, h[n - 1 - length]))
+                length++;
             longest = length > longest ? length : longest;
         }
         if (longest >= s->dry_allowed_length && longest > 0 && !breaks(s, (int32_t)id))
-            ref->logit[id] -= (double)s->dry_multiplier * pow((double)s->dry_base, longest - s->dry_allowed_length);
+            ref->logit[id] -=
+                (double)s->dry_multiplier * pow((double)s->dry_base, longest - s->dry_allowed_length);
     }
 }
 
 /* The chosen id, -1 where rounding could decide. Fills ref->cut and final probabilities. */
-static int32_t ref_run(struct ref *ref, const struct sampling *s, const int32_t *history, uint32_t n_history, uint32_t position,
-                       double *prob) {
+static int32_t ref_run(struct ref *ref, const struct sampling *s, const int32_t *history, uint32_t n_history,
+                       uint32_t position, double *prob) {
     bool greedy = s->temperature == 0;
     for (uint32_t i = 0; i < ref->n; i++) ref->logit[i] = (double)ref->raw[i];
     for (int i = 0; s->order[i]; i++) {
-        if (s->order[i] == STAGE_PENALTIES) ref_penalties(ref, s, history, n_history);
-        else if (s->order[i] == STAGE_DRY) ref_dry(ref, s, history, n_history);
-        else if (!greedy) ref_stage(ref, s, position, s->order[i]);
+        if (s->order[i] == STAGE_PENALTIES)
+            ref_penalties(ref, s, history, n_history);
+        else if (s->order[i] == STAGE_DRY)
+            ref_dry(ref, s, history, n_history);
+        else if (!greedy)
+            ref_stage(ref, s, position, s->order[i]);
     }
     uint32_t *ids = malloc(ref->n * sizeof *ids);
     double *p = calloc(ref->n, sizeof *p);
@@ -301,12 +312,14 @@ static struct sampling random_sampling(uint32_t n, bool any_order) {
     }
     if (any_order) {
         shuffle_order(&s);
-        s.temperature = s.temperature == 0 ? 0 : 1; /* elsewhere its place would matter to the penalties' signs */
+        s.temperature =
+            s.temperature == 0 ? 0 : 1; /* elsewhere its place would matter to the penalties' signs */
     }
     return s;
 }
 
-static void compare(const struct step_result *got, const struct ref *ref, const double *prob, int32_t chosen, uint32_t k) {
+static void compare(const struct step_result *got, const struct ref *ref, const double *prob, int32_t chosen,
+                    uint32_t k) {
     assert_int_equal(got->id, chosen);
     assert_true(got->n_top == k || (got->n_top == k + 1 && got->top[k].id == chosen) || got->n_top == ref->n);
     double max = -INFINITY, sum = 0, entropy = 0;
@@ -349,7 +362,8 @@ static void run_random(uint32_t n, uint32_t rounds, bool any_order) {
         uint32_t n_history = 1 + random_u32() % 120;
         for (uint32_t i = 0; i < n_history; i++) history[i] = (int32_t)(random_u32() % (n < 6 ? n : 6));
         struct sampling s = random_sampling(n, any_order);
-        struct sample_request request = {logits, &s, -1, history, n_history, round, 1 + random_u32() % CANDIDATES_MAX};
+        struct sample_request request = {
+            logits, &s, -1, history, n_history, round, 1 + random_u32() % CANDIDATES_MAX};
         if (request.top_k > n) request.top_k = n;
         struct err err;
         assert_int_equal(sample_position(scratch, &request, got, &err), STATUS_OK);
@@ -387,9 +401,10 @@ static void any_order_equals_the_reference(void **state) {
 
 /* ---- properties ---- */
 
-static int sample(struct sample_scratch *scratch, const float *logits, const struct sampling *s, uint32_t position,
-                  struct step_result *out, struct err *err) {
-    struct sample_request request = {.logits = logits, .sampling = s, .target = -1, .position = position, .top_k = 20};
+static int sample(struct sample_scratch *scratch, const float *logits, const struct sampling *s,
+                  uint32_t position, struct step_result *out, struct err *err) {
+    struct sample_request request = {
+        .logits = logits, .sampling = s, .target = -1, .position = position, .top_k = 20};
     return sample_position(scratch, &request, out, err);
 }
 
