@@ -1,13 +1,23 @@
 #include "infer/chat_template.h"
 
 #include "base/mem.h"
+#include "infer/jinja/jinja.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+const char chat_template_chatml[] =
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content + "
+    "'<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
 struct chat_template {
-    char *file;
-    bool has_chatml;
+    char *file, *variables;
+    const char *name;
+    struct span bos, eos; /* our copies */
+    struct tm now;
+    struct jinja_template *jinja; /* NULL: `fault` tells why */
+    struct err fault;
 };
 
 void prompt_add(struct prompt *prompt, const char *bytes, size_t len, bool from_template) {
@@ -28,7 +38,8 @@ static bool has_control(const struct tokenizer *tokenizer, const char *text) {
     return id >= 0 && tokenizer_type(tokenizer, id) == TOKEN_CONTROL;
 }
 
-void chat_template_source_fill(struct chat_template_source *source, const struct tokenizer *tokenizer, struct span text) {
+void chat_template_source_fill(struct chat_template_source *source, const struct tokenizer *tokenizer,
+                               struct span text) {
     int32_t bos = tokenizer_bos(tokenizer), eos = tokenizer_eos(tokenizer);
     source->text = text;
     source->bos = bos >= 0 ? tokenizer_bytes(tokenizer, bos) : (struct span){0};
@@ -36,25 +47,70 @@ void chat_template_source_fill(struct chat_template_source *source, const struct
     source->has_chatml = has_control(tokenizer, "<|im_start|>") && has_control(tokenizer, "<|im_end|>");
 }
 
-int chat_template_new(const struct chat_template_source *source, struct chat_template **out, struct err *err) {
-    (void)err;
+static struct span span_copy(struct span from) {
+    return (struct span){from.len ? xmemdup(from.bytes, from.len) : NULL, from.len};
+}
+
+/* A context with all but the messages. */
+static int context_new(const struct chat_template *t, struct jinja_context **out, struct err *err) {
+    struct jinja_context *context = *out = jinja_context_new();
+    if (!context) return err_set(err, STATUS_MEMORY, "no memory for a prompt");
+    int status = jinja_set_bool(context, "add_generation_prompt", true, err);
+    if (!status && t->bos.len)
+        status = jinja_set_text(context, "bos_token", t->bos.bytes, t->bos.len, false, err);
+    if (!status && t->eos.len)
+        status = jinja_set_text(context, "eos_token", t->eos.bytes, t->eos.len, false, err);
+    if (!status && t->variables) status = jinja_set_variables(context, t->variables, err);
+    return status;
+}
+
+int chat_template_new(const struct chat_template_source *source, struct chat_template **out,
+                      struct err *err) {
     struct chat_template *t = xcalloc(1, sizeof *t);
+    struct jinja_context *context = NULL;
+    struct span text = source->text;
     t->file = xstrdup(source->file);
-    t->has_chatml = source->has_chatml;
+    t->name = text.len ? "file" : source->has_chatml ? "ChatML" : "none";
+    if (!text.len && source->has_chatml)
+        text = (struct span){chat_template_chatml, strlen(chat_template_chatml)};
+    t->bos = span_copy(source->bos);
+    t->eos = span_copy(source->eos);
+    t->now = source->now;
+    t->variables = source->variables ? xstrdup(source->variables) : NULL;
+    struct err fault = {0};
+    if (!text.len)
+        err_set(&t->fault, STATUS_UNSUPPORTED,
+                "%s: no chat template, and no <|im_start|> and <|im_end|> in the vocabulary: messages cannot "
+                "be put to this "
+                "model, only raw text (--raw), unless --chat-template FILE brings one",
+                t->file);
+    else if (jinja_parse(text.bytes, text.len, &t->jinja, &fault) != STATUS_OK)
+        err_set(&t->fault, STATUS_UNSUPPORTED, "%s: chat template: %s", t->file, fault.text);
+    int status = context_new(t, &context, &fault);
+    jinja_context_free(context);
+    if (status) {
+        chat_template_free(t);
+        return err_set(err, STATUS_USAGE, "template variables: %s", fault.text);
+    }
     *out = t;
     return STATUS_OK;
 }
 
 void chat_template_free(struct chat_template *t) {
     if (!t) return;
+    jinja_free(t->jinja);
+    free((void *)t->bos.bytes);
+    free((void *)t->eos.bytes);
+    free(t->variables);
     free(t->file);
     free(t);
 }
 
-const char *chat_template_name(const struct chat_template *t) { return t->has_chatml ? "ChatML" : "none"; }
+const char *chat_template_name(const struct chat_template *t) {
+    return t->name;
+}
 
-static void add_text(struct prompt *out, const char *text) { prompt_add(out, text, strlen(text), true); }
-
+/* Only our own words stand as roles: the template writes them next to its control tokens. */
 static const char *known_role(const char *role) {
     static const char *const roles[] = {"system", "user", "assistant"};
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
@@ -62,33 +118,92 @@ static const char *known_role(const char *role) {
     return NULL;
 }
 
-static int render_chatml(const struct message *messages, size_t n, bool continue_last, struct prompt *out, struct err *err) {
-    for (size_t i = 0; i < n; i++) {
-        const char *role = known_role(messages[i].role); /* ours, so it may be the template's */
-        if (!role) {
-            prompt_free(out);
-            return err_set(err, STATUS_USAGE, "message %zu: found the role \"%s\", expected system, user or assistant", i + 1,
+static int add_messages(struct jinja_context *context, const struct message *messages, size_t n,
+                        struct err *err) {
+    int status = STATUS_OK;
+    for (size_t i = 0; i < n && !status; i++) {
+        const char *role = known_role(messages[i].role);
+        if (!role)
+            return err_set(err, STATUS_USAGE,
+                           "message %zu: found the role \"%s\", expected system, user or assistant", i + 1,
                            messages[i].role);
-        }
-        add_text(out, "<|im_start|>");
-        add_text(out, role);
-        add_text(out, "\n");
-        prompt_add(out, messages[i].text, messages[i].len, false);
-        if (i + 1 < n || !continue_last) add_text(out, "<|im_end|>\n");
+        status = jinja_add_message(context, role, messages[i].text, messages[i].len, err);
     }
-    if (!continue_last) add_text(out, "<|im_start|>assistant\n");
-    return STATUS_OK;
+    if (n == 0) status = jinja_set_variables(context, "{\"messages\": []}", err);
+    /* what Hugging Face passes where there are none */
+    if (!status && !jinja_has(context, "tools")) status = jinja_set_none(context, "tools", err);
+    if (!status && !jinja_has(context, "documents")) status = jinja_set_none(context, "documents", err);
+    return status;
 }
 
-int chat_template_render(const struct chat_template *t, const struct message *messages, size_t n, bool continue_last,
-                         struct prompt *out, struct err *err) {
+int chat_template_render(const struct chat_template *t, const struct message *messages, size_t n,
+                         bool continue_last, struct prompt *out, struct err *err) {
     *out = (struct prompt){0};
     if (continue_last && (n == 0 || strcmp(messages[n - 1].role, "assistant") != 0))
         return err_set(err, STATUS_USAGE, "nothing to continue: the last message is not the model's");
-    if (!t->has_chatml)
-        return err_set(err, STATUS_UNSUPPORTED,
-                       "%s: no chat template, and no <|im_start|> and <|im_end|> in the vocabulary: messages cannot be put to "
-                       "this model, only raw text",
-                       t->file);
-    return render_chatml(messages, n, continue_last, out, err);
+    if (!t->jinja) return err_set(err, t->fault.code, "%s", t->fault.text);
+    struct jinja_context *context = NULL;
+    struct jinja_result result = {0};
+    struct err fault = {0};
+    int status = context_new(t, &context, err);
+    if (!status) status = add_messages(context, messages, continue_last ? n - 1 : n, err);
+    if (!status && (status = jinja_render(t->jinja, context, &t->now, &result, &fault)))
+        status = result.refused ? err_set(err, STATUS_USAGE, "%s", fault.text)
+                                : err_set(err, fault.code, "%s: chat template: %s", t->file, fault.text);
+    jinja_context_free(context);
+    for (size_t i = 0; i < result.n_segments; i++)
+        prompt_add(out, result.segments[i].bytes, result.segments[i].len, result.segments[i].from_template);
+    if (!status && continue_last) prompt_add(out, messages[n - 1].text, messages[n - 1].len, false);
+    jinja_result_free(&result);
+    return status;
+}
+
+/* ---- templates without a system role ---- */
+
+void messages_fold(const struct message *messages, size_t n, struct folded *out) {
+    struct buf text = {0};
+    bool put = false;
+    *out = (struct folded){.messages = xcalloc(n ? n : 1, sizeof *messages)};
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(messages[i].role, "system") == 0 && messages[i].len) {
+            buf_append(&text, messages[i].text, messages[i].len);
+            buf_puts(&text, "\n\n");
+        }
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(messages[i].role, "system") == 0) continue;
+        struct message *message = &out->messages[out->n++];
+        *message = messages[i];
+        if (put || strcmp(message->role, "user") != 0) continue;
+        put = true;
+        buf_append(&text, message->text, message->len);
+        message->len = text.len;
+        message->text = out->text = buf_take(&text);
+        message->ids = NULL;
+        message->n_ids = 0;
+    }
+    buf_free(&text);
+}
+
+void folded_free(struct folded *folded) {
+    free(folded->messages);
+    free(folded->text);
+    *folded = (struct folded){0};
+}
+
+bool chat_template_wants_fold(const struct chat_template *t, const struct message *messages, size_t n,
+                              bool continue_last) {
+    struct prompt prompt;
+    struct folded folded;
+    bool has_system = false;
+    for (size_t i = 0; i < n; i++) has_system |= strcmp(messages[i].role, "system") == 0;
+    if (!has_system || chat_template_render(t, messages, n, continue_last, &prompt, NULL) != STATUS_USAGE) {
+        if (has_system) prompt_free(&prompt);
+        return false;
+    }
+    messages_fold(messages, n, &folded);
+    bool takes =
+        chat_template_render(t, folded.messages, folded.n, continue_last, &prompt, NULL) == STATUS_OK;
+    prompt_free(&prompt);
+    folded_free(&folded);
+    return takes;
 }

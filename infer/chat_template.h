@@ -1,8 +1,9 @@
-/* How messages become the text of a prompt, piece by piece: what the template wrote and what a person (or the model, or a
- * file) said. Control tokens are recognised only in the former.
+/* How messages become the text of a prompt, piece by piece: what the template wrote and what a person (or the
+ * model, or a file) said. Control tokens are recognised only in the former.
  *
- * The template is the model file's own; where there is none, ChatML if the vocabulary has its two tokens; otherwise messages
- * are refused with a clear line, and only raw prompts work. Immutable once made: any thread may render. */
+ * The template is the model file's own, rendered by infer/jinja as Hugging Face would; where there is none,
+ * ChatML if the vocabulary has its two tokens; otherwise messages are refused with a clear line, and only raw
+ * prompts work. Immutable once made: any thread may render. */
 #ifndef LOGITOP_INFER_CHAT_TEMPLATE_H
 #define LOGITOP_INFER_CHAT_TEMPLATE_H
 
@@ -27,35 +28,59 @@ struct prompt {
     size_t n, cap;
 };
 
-void prompt_add(struct prompt *prompt, const char *bytes, size_t len, bool from_template); /* nothing if len is 0 */
+/* Nothing if len is 0. */
+void prompt_add(struct prompt *prompt, const char *bytes, size_t len, bool from_template);
 void prompt_free(struct prompt *prompt);
 
 /* ---- the template ---- */
 
 /* Everything a template may look at. All is copied or used up by chat_template_new(). */
 struct chat_template_source {
-    const char *file;       /* for messages */
-    struct span text;       /* tokenizer.chat_template; empty if missing */
-    struct span bos, eos;   /* texts of these tokens; empty if missing */
-    bool has_chatml;        /* the vocabulary has <|im_start|> and <|im_end|> as control tokens */
-    const char *variables;  /* a JSON object of further variables ({"enable_thinking":false}), or NULL */
-    struct tm now;          /* the date it sees. Frozen, so that the beginning of a prompt does not change at midnight */
+    const char *file;      /* for messages */
+    struct span text;      /* tokenizer.chat_template; empty if missing */
+    struct span bos, eos;  /* texts of these tokens; empty if missing */
+    bool has_chatml;       /* the vocabulary has <|im_start|> and <|im_end|> as control tokens */
+    const char *variables; /* a JSON object of further variables ({"enable_thinking":false}), or NULL */
+    struct tm now; /* the date it sees. Frozen, so that the beginning of a prompt does not change at midnight */
 };
 
 struct chat_template;
 
-/* Fills in text, bos, eos and has_chatml from a tokenizer and the file's template text; the rest is left as it is. */
-void chat_template_source_fill(struct chat_template_source *source, const struct tokenizer *tokenizer, struct span text);
+/* Fills in text, bos, eos and has_chatml from a tokenizer and the file's template text; the rest is left as
+ * it is. */
+void chat_template_source_fill(struct chat_template_source *source, const struct tokenizer *tokenizer,
+                               struct span text);
 
-/* A missing template is no failure here: rendering refuses then. */
+/* A missing template is no failure here, nor one that cannot be parsed: rendering refuses then, and says why.
+ * STATUS_USAGE for variables that are no JSON object. */
 int chat_template_new(const struct chat_template_source *source, struct chat_template **out, struct err *err);
-void chat_template_free(struct chat_template *chat_template); /* NULL is fine */
+void chat_template_free(struct chat_template *chat_template);              /* NULL is fine */
 const char *chat_template_name(const struct chat_template *chat_template); /* "file", "ChatML", "none" */
 
-/* The whole prompt, ready for the model to speak: with continue_last the last message is the model's and stays open,
- * otherwise a new one of the model begins. STATUS_UNSUPPORTED: no template. STATUS_USAGE: the messages are not what the
- * template takes, in its own words. `out` is empty then. */
+/* The whole prompt, ready for the model to speak: with continue_last the last message is the model's and
+ * stays open (it stands behind the generation prompt, just as it was said), otherwise a new one of the model
+ * begins. Roles: "system", "user", "assistant". STATUS_UNSUPPORTED: no template, or one that cannot be
+ * parsed. STATUS_USAGE: the template refuses the messages, in its own words. STATUS_FAILED: it failed, with
+ * line and column. `out` is empty then. */
 int chat_template_render(const struct chat_template *chat_template, const struct message *messages, size_t n,
                          bool continue_last, struct prompt *out, struct err *err);
+
+/* The template refuses these messages, and takes them once the system text stands in the user's first
+ * message. */
+bool chat_template_wants_fold(const struct chat_template *chat_template, const struct message *messages,
+                              size_t n, bool continue_last);
+
+/* The same conversation with the system texts put before the first message of the user, an empty line
+ * between. */
+struct folded {
+    struct message *messages; /* [n]; all but one text are those of the original */
+    size_t n;
+    char *text; /* of the message that took the system text */
+};
+void messages_fold(const struct message *messages, size_t n, struct folded *out);
+void folded_free(struct folded *folded);
+
+/* ChatML as a template, for vocabularies that have its tokens. */
+extern const char chat_template_chatml[];
 
 #endif

@@ -66,6 +66,14 @@ struct bench_options {
 };
 int tool_bench(const struct bench_options *options, FILE *out, struct err *err);
 
-/* `logitop render`: kept with the template engine (infer/chat_template.h tells the contract). */
+/* `logitop render`: the prompt that a chat template makes of a context, byte for byte, or (segments) a JSON array of
+ * {"text","from":"template"|"person"}. A template's refusal and its faults are STATUS_FAILED. */
+struct render_options {
+    const char *model, *template_file; /* one of them; the file wins, and needs no model */
+    const char *context;               /* a JSON file: the object with "messages" and all else the template may ask for */
+    const char *now;                   /* "YYYY-MM-DD HH:MM:SS" for strftime_now(); NULL: the clock */
+    bool segments;
+};
+int tool_render(const struct render_options *options, struct buf *out, struct err *err);
 
 #endif

@@ -26,10 +26,9 @@ static void put(struct jrun *run, struct jout *out, const struct spec *spec, str
         jout_str(run, out, jstr_slice(run, body, 0, sign));
         body = jstr_slice(run, body, sign, body->len);
     }
-    for (int64_t i = 0; i < left; i++) jout_str(run, out, fill);
+    jout_str(run, out, jarithmetic(run, JOP_MUL, jstring(fill), jint(left)).str);
     jout_str(run, out, body);
-    for (int64_t i = left; i < space; i++) jout_str(run, out, fill);
-    jstep(run, (uint64_t)space / 8);
+    jout_str(run, out, jarithmetic(run, JOP_MUL, jstring(fill), jint(space - left)).str);
 }
 
 /* A separator between groups of digits: three, or four for other bases than ten. */

@@ -69,6 +69,31 @@ int jinja_set_bool(struct jinja_context *context, const char *name, bool value, 
     return STATUS_OK;
 }
 
+int jinja_set_none(struct jinja_context *context, const char *name, struct err *err) {
+    struct jrun run = {.arena = &context->arena};
+    if (setjmp(run.failed)) return fail(&run, err);
+    set(&run, context, name, JNONE);
+    return STATUS_OK;
+}
+
+int jinja_set_variables(struct jinja_context *context, const char *json, struct err *err) {
+    struct jrun run = {.arena = &context->arena};
+    if (setjmp(run.failed)) return fail(&run, err);
+    struct jvalue all = jjson_read(&run, json, strlen(json), true), known;
+    if (all.type != JTYPE_DICT) jfail(&run, "template variables: a JSON object is needed, found %s", jtype_name(all));
+    if (!context->dict) context->dict = jdict_new(&run, 16);
+    for (size_t i = 0; i < all.dict->n; i++)
+        if (!jdict_get(&run, context->dict, all.dict->pairs[i].key, &known))
+            jdict_set(&run, context->dict, all.dict->pairs[i].key, all.dict->pairs[i].value);
+    return STATUS_OK;
+}
+
+bool jinja_has(const struct jinja_context *context, const char *name) {
+    struct jrun run = {0}; /* looking a text up allocates nothing and cannot fail */
+    struct jvalue value;
+    return context->dict && jdict_get_text(&run, context->dict, name, &value);
+}
+
 /* With its characters counted, so that no render writes to it. */
 static struct jvalue text_value(struct jrun *run, const char *text, size_t len, bool person) {
     struct jstr *s = jstr_copy(run, text, len, person);

@@ -32,10 +32,15 @@ int jinja_context_read(struct jinja_context *context, const char *json, size_t l
 
 /* Variables. The bytes are copied. STATUS_FAILED when the context's memory is spent. */
 int jinja_set_bool(struct jinja_context *context, const char *name, bool value, struct err *err);
+int jinja_set_none(struct jinja_context *context, const char *name, struct err *err);
 int jinja_set_text(struct jinja_context *context, const char *name, const char *text, size_t len, bool person,
                    struct err *err);
 /* A person's "NAME=VALUE" value: true, false, none, a number or any other JSON; what is none of these is text. */
 int jinja_set_variable(struct jinja_context *context, const char *name, const char *value, struct err *err);
+
+/* A JSON object of variables, each as jinja_set_variable() would: only what is not set yet. */
+int jinja_set_variables(struct jinja_context *context, const char *json, struct err *err);
+bool jinja_has(const struct jinja_context *context, const char *name);
 
 /* One more of `messages`: {"role": role, "content": text}. The role is the program's own word, the text a person's. */
 int jinja_add_message(struct jinja_context *context, const char *role, const char *text, size_t len, struct err *err);

@@ -1,0 +1,139 @@
+/* Messages to prompts: the file's template, ChatML, refusals and what can be done about them. */
+#include "infer/chat_template.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char strict[] = "{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}"
+                             "{% endif %}{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>{% endfor %}"
+                             "{% if add_generation_prompt %}<model>{% if tall %}tall {% endif %}{% endif %}";
+
+static struct message said(const char *role, const char *text) {
+    return (struct message){.role = role, .text = text, .len = strlen(text)};
+}
+
+static struct chat_template *make(const char *text, bool has_chatml, const char *variables) {
+    struct chat_template_source source = {.file = "m.gguf", .text = {text, strlen(text)}, .bos = {"<s>", 3}, .eos = {"</s>", 4},
+                                          .has_chatml = has_chatml, .variables = variables};
+    struct chat_template *t = NULL;
+    struct err err = {0};
+    if (chat_template_new(&source, &t, &err)) fail_msg("%s", err.text);
+    return t;
+}
+
+/* The prompt with a person's parts in brackets. */
+static void expect(const struct chat_template *t, const struct message *messages, size_t n, bool go_on, const char *wanted) {
+    struct prompt prompt;
+    struct err err = {0};
+    struct buf text = {0};
+    if (chat_template_render(t, messages, n, go_on, &prompt, &err)) fail_msg("%s", err.text);
+    for (size_t i = 0; i < prompt.n; i++) {
+        if (!prompt.pieces[i].from_template) buf_putc(&text, '[');
+        buf_append(&text, prompt.text.data + prompt.pieces[i].begin, prompt.pieces[i].len);
+        if (!prompt.pieces[i].from_template) buf_putc(&text, ']');
+    }
+    buf_puts(&text, "");
+    assert_string_equal(text.data, wanted);
+    buf_free(&text);
+    prompt_free(&prompt);
+}
+
+static void expect_refusal(const struct chat_template *t, const struct message *messages, size_t n, enum status status,
+                           const char *words) {
+    struct prompt prompt;
+    struct err err = {0};
+    assert_int_equal(chat_template_render(t, messages, n, false, &prompt, &err), status);
+    if (!strstr(err.text, words)) fail_msg("found: %s; expected: %s", err.text, words);
+    assert_int_equal(prompt.n, 0);
+}
+
+static void file_template_is_used(void **state) {
+    (void)state;
+    struct message chat[] = {said("user", " hi "), said("assistant", "yo"), said("user", "<s>")};
+    struct chat_template *t = make(strict, true, NULL);
+    assert_string_equal(chat_template_name(t), "file");
+    expect(t, chat, 3, false, "<s><user>[hi]</><assistant>[yo]</><user>[<s>]</><model>");
+    expect(t, chat, 2, true, "<s><user>[hi]</><model>[yo]"); /* goes on right behind the generation prompt */
+    chat_template_free(t);
+    t = make(strict, true, "{\"tall\": true, \"bos_token\": \"x\"}");
+    expect(t, chat, 1, false, "<s><user>[hi]</><model>tall ");
+    chat_template_free(t);
+}
+
+static void chatml_is_the_fallback(void **state) {
+    (void)state;
+    struct message chat[] = {said("system", "s"), said("user", "<|im_end|>"), said("assistant", "an")};
+    struct chat_template *t = make("", true, NULL);
+    assert_string_equal(chat_template_name(t), "ChatML");
+    expect(t, chat, 2, false, "<|im_start|>system\n[s]<|im_end|>\n<|im_start|>user\n[<|im_end|>]<|im_end|>\n<|im_start|>assistant\n");
+    expect(t, chat, 3, true,
+           "<|im_start|>system\n[s]<|im_end|>\n<|im_start|>user\n[<|im_end|>]<|im_end|>\n<|im_start|>assistant\n[an]");
+    chat_template_free(t);
+    t = make("", false, NULL);
+    assert_string_equal(chat_template_name(t), "none");
+    expect_refusal(t, chat, 2, STATUS_UNSUPPORTED, "--chat-template FILE");
+    chat_template_free(t);
+}
+
+static void refusals_are_told_apart(void **state) {
+    (void)state;
+    struct message chat[] = {said("system", "be brief"), said("user", "hi"), said("assistant", "yo")};
+    struct message stranger[] = {said("<|im_end|>", "x")};
+    struct chat_template *t = make(strict, false, NULL);
+    expect_refusal(t, chat, 2, STATUS_USAGE, "System role not supported");
+    expect_refusal(t, stranger, 1, STATUS_USAGE, "expected system, user or assistant");
+    assert_true(chat_template_wants_fold(t, chat, 2, false));
+    assert_false(chat_template_wants_fold(t, chat + 1, 1, false));
+    struct folded folded;
+    messages_fold(chat, 3, &folded);
+    expect(t, folded.messages, folded.n, true, "<s><user>[be brief\n\nhi]</><model>[yo]");
+    folded_free(&folded);
+    chat_template_free(t);
+    t = make("{{ raise_exception('never') }}", false, NULL);
+    assert_false(chat_template_wants_fold(t, chat, 2, false));
+    chat_template_free(t);
+    t = make("{{ messages[0].nope.x }}", false, NULL);
+    expect_refusal(t, chat, 1, STATUS_FAILED, "m.gguf: chat template: 'dict object' has no attribute 'nope' (line 1, column 20)");
+    chat_template_free(t);
+    t = make("{% include 'x' %}", true, NULL);
+    expect_refusal(t, chat, 1, STATUS_UNSUPPORTED, "m.gguf: chat template: the statement 'include' is not supported");
+    chat_template_free(t);
+}
+
+static void bad_variables_are_refused(void **state) {
+    (void)state;
+    struct chat_template_source source = {.file = "m.gguf", .text = {"x", 1}, .variables = "[1]"};
+    struct chat_template *t = NULL;
+    struct err err = {0};
+    assert_int_equal(chat_template_new(&source, &t, &err), STATUS_USAGE);
+    assert_non_null(strstr(err.text, "template variables"));
+    assert_null(t);
+}
+
+static void the_date_stands_still(void **state) {
+    (void)state;
+    struct message chat[] = {said("user", "hi")};
+    struct chat_template_source source = {.file = "m", .now = {.tm_year = 126, .tm_mon = 2, .tm_mday = 5}};
+    source.text = (struct span){"{{ strftime_now('%d %b %Y') }}", strlen("{{ strftime_now('%d %b %Y') }}")};
+    struct chat_template *t = NULL;
+    struct err err = {0};
+    assert_int_equal(chat_template_new(&source, &t, &err), 0);
+    for (int i = 0; i < 2; i++) expect(t, chat, 1, false, "05 Mar 2026");
+    chat_template_free(t);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(file_template_is_used),  cmocka_unit_test(chatml_is_the_fallback),
+        cmocka_unit_test(refusals_are_told_apart), cmocka_unit_test(bad_variables_are_refused),
+        cmocka_unit_test(the_date_stands_still),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
