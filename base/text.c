@@ -10,7 +10,7 @@
 /* A cluster is cut after so many code points or cells, so that hostile text cannot make one without end. */
 enum { CLUSTER_CODE_POINTS_MAX = 256, CLUSTER_CELLS_MAX = 8 };
 
-enum class {
+enum character {
     CLASS_PLAIN,
     CLASS_SPACE,
     CLASS_TAB,
@@ -41,14 +41,16 @@ static bool is_invisible(uint32_t c) {
     return false;
 }
 
-static bool is_jamo_tail(uint32_t c) { return (c >= 0x1161 && c <= 0x11FF) || (c >= 0xD7B0 && c <= 0xD7FB); }
+static bool is_jamo_tail(uint32_t c) {
+    return (c >= 0x1161 && c <= 0x11FF) || (c >= 0xD7B0 && c <= 0xD7FB);
+}
 
 int text_code_point_width(uint32_t c) {
     if (c < 0x7F) return 1;
     return is_jamo_tail(c) || c == 0x200C || c == 0x200D ? 0 : utf8proc_charwidth((utf8proc_int32_t)c);
 }
 
-static enum class classify_other(uint32_t c) {
+static enum character classify_other(uint32_t c) {
     switch (utf8proc_category((utf8proc_int32_t)c)) {
     case UTF8PROC_CATEGORY_CN:
     case UTF8PROC_CATEGORY_CO:
@@ -64,10 +66,10 @@ static enum class classify_other(uint32_t c) {
     }
     if (text_code_point_width(c) > 0) return CLASS_PLAIN;
     return is_jamo_tail(c) || utf8proc_category((utf8proc_int32_t)c) == UTF8PROC_CATEGORY_MC ? CLASS_MARK
-                                                                                            : CLASS_HIDDEN;
+                                                                                             : CLASS_HIDDEN;
 }
 
-static enum class classify(uint32_t c) {
+static enum character classify(uint32_t c) {
     if (c == '\n') return CLASS_LF;
     if (c == '\r') return CLASS_CR;
     if (c == '\t') return CLASS_TAB;
@@ -84,10 +86,12 @@ static enum class classify(uint32_t c) {
 }
 
 static bool is_emoji(uint32_t c) {
-    return utf8proc_get_property((utf8proc_int32_t)c)->boundclass == UTF8PROC_BOUNDCLASS_EXTENDED_PICTOGRAPHIC;
+    return utf8proc_get_property((utf8proc_int32_t)c)->boundclass ==
+           UTF8PROC_BOUNDCLASS_EXTENDED_PICTOGRAPHIC;
 }
 
-/* Scripts whose spelling needs ZWJ and ZWNJ: Arabic and its kin, the Indic ones, Myanmar, Khmer, Mongolian. */
+/* Scripts whose spelling needs ZWJ and ZWNJ: Arabic and its kin, the Indic ones, Myanmar, Khmer, Mongolian.
+ */
 static bool is_joining_script(uint32_t c) {
     return (c >= 0x0600 && c <= 0x0DFF) || (c >= 0x1000 && c <= 0x109F) || (c >= 0x1780 && c <= 0x18AF) ||
            (c >= 0xA8E0 && c <= 0xA8FF) || (c >= 0xFB50 && c <= 0xFDFF) || (c >= 0xFE70 && c <= 0xFEFE);
@@ -97,7 +101,8 @@ static void piece_add(struct text_piece *piece, uint32_t c) {
     piece->n_out = (uint8_t)(piece->n_out + utf8_encode(c, piece->out + piece->n_out));
 }
 
-__attribute__((format(printf, 2, 3))) static void piece_stand_in(struct text_piece *piece, const char *fmt, ...) {
+__attribute__((format(printf, 2, 3))) static void piece_stand_in(struct text_piece *piece, const char *fmt,
+                                                                 ...) {
     va_list args;
     va_start(args, fmt);
     int n = vsnprintf(piece->out, sizeof piece->out, fmt, args);
@@ -114,8 +119,8 @@ static void piece_replacement(struct text_piece *piece) {
     piece->altered = true;
 }
 
-/* Length of the flag sequence's tags at text[0..len): 2..6 tag letters or digits and the end tag. 0: none. -1: cannot
- * be said yet. */
+/* Length of the flag sequence's tags at text[0..len): 2..6 tag letters or digits and the end tag. 0: none.
+ * -1: cannot be said yet. */
 static int tag_sequence(const char *text, size_t len, bool more) {
     size_t at = 0;
     for (int n = 0;; n++) {
@@ -138,7 +143,8 @@ struct cluster { /* a piece in the making */
 };
 
 static bool cluster_extends(struct cluster *cluster, uint32_t c) {
-    return !utf8proc_grapheme_break_stateful((utf8proc_int32_t)cluster->last, (utf8proc_int32_t)c, &cluster->state);
+    return !utf8proc_grapheme_break_stateful((utf8proc_int32_t)cluster->last, (utf8proc_int32_t)c,
+                                             &cluster->state);
 }
 
 static void cluster_take(struct cluster *cluster, uint32_t c, int len) {
@@ -191,11 +197,12 @@ static bool cluster_grow(struct cluster *cluster, const char *text, size_t len, 
     int got = utf8_decode(text, len, &c);
     if (got == 0) piece->open = more;
     if (got <= 0 || c < 0x80 || cluster->n_code_points >= CLUSTER_CODE_POINTS_MAX) return false;
-    enum class class = classify(c);
+    enum character kind = classify(c);
     bool extends = cluster_extends(cluster, c);
-    if (class == CLASS_MARK && !is_jamo_tail(c)) extends = true; /* it has no cell of its own, whatever the cluster rules say */
+    if (kind == CLASS_MARK && !is_jamo_tail(c))
+        extends = true; /* it has no cell of its own, whatever the cluster rules say */
     if (!extends) return false;
-    switch (class) {
+    switch (kind) {
     case CLASS_MARK:
         cluster_take(cluster, c, got);
         cluster_mark(cluster, c);
@@ -229,16 +236,18 @@ static bool cluster_grow(struct cluster *cluster, const char *text, size_t len, 
 }
 
 /* A piece that is one code point by itself. False if c begins a cluster. */
-static bool single_piece(uint32_t c, enum class class, const char *rest, size_t n_rest, bool more, unsigned column,
-                         struct text_piece *piece) {
-    switch (class) {
+static bool single_piece(uint32_t c, enum character kind, const char *rest, size_t n_rest, bool more,
+                         unsigned column, struct text_piece *piece) {
+    switch (kind) {
     case CLASS_LF: piece->kind = TEXT_KIND_NEWLINE; return true;
     case CLASS_CR:
-        if (n_rest == 0 && more) piece->len = 0;
+        if (n_rest == 0 && more)
+            piece->len = 0;
         else if (n_rest > 0 && rest[0] == '\n') {
             piece->len++;
             piece->kind = TEXT_KIND_NEWLINE;
-        } else piece_stand_in(piece, "^M");
+        } else
+            piece_stand_in(piece, "^M");
         return true;
     case CLASS_TAB:
         piece->kind = TEXT_KIND_SPACE;
@@ -246,12 +255,16 @@ static bool single_piece(uint32_t c, enum class class, const char *rest, size_t 
         memset(piece->out, ' ', piece->n_out);
         return true;
     case CLASS_CONTROL:
-        if (c < 0x80) piece_stand_in(piece, "^%c", (int)(c ^ 0x40));
-        else piece_stand_in(piece, "<%02X>", c);
+        if (c < 0x80)
+            piece_stand_in(piece, "^%c", (int)(c ^ 0x40));
+        else
+            piece_stand_in(piece, "<%02X>", c);
         return true;
     case CLASS_TAG:
-        if (c >= 0xE0020 && c < 0xE007F) piece_stand_in(piece, "<tag:%c>", (int)(c - 0xE0000));
-        else piece_stand_in(piece, "<tag:%02X>", c - 0xE0000);
+        if (c >= 0xE0020 && c < 0xE007F)
+            piece_stand_in(piece, "<tag:%c>", (int)(c - 0xE0000));
+        else
+            piece_stand_in(piece, "<tag:%02X>", c - 0xE0000);
         return true;
     case CLASS_REPLACE: piece_replacement(piece); return true;
     case CLASS_HIDDEN:
@@ -283,18 +296,19 @@ size_t text_next(const char *text, size_t len, bool more, unsigned column, struc
         return piece->len;
     }
     piece->len = (size_t)got;
-    enum class class = classify(c);
-    if (class == CLASS_MARK && is_jamo_tail(c)) class = CLASS_HIDDEN; /* they only ever sit on other parts of Hangul */
-    if (single_piece(c, class, text + got, len - (size_t)got, more, column, piece)) return piece->len;
+    enum character kind = classify(c);
+    if (kind == CLASS_MARK && is_jamo_tail(c))
+        kind = CLASS_HIDDEN; /* they only ever sit on other parts of Hangul */
+    if (single_piece(c, kind, text + got, len - (size_t)got, more, column, piece)) return piece->len;
     struct cluster cluster = {.piece = piece, .base = c, .last = c, .n_code_points = 1};
-    if (class == CLASS_MARK) {
+    if (kind == CLASS_MARK) {
         cluster.base = 0x25CC;
         piece_add(piece, cluster.base);
         piece->width = 1;
         piece->altered = true;
         cluster_mark(&cluster, c);
     } else {
-        piece->kind = class == CLASS_SPACE ? TEXT_KIND_SPACE : TEXT_KIND_WORD;
+        piece->kind = kind == CLASS_SPACE ? TEXT_KIND_SPACE : TEXT_KIND_WORD;
         piece_add(piece, c);
         piece->width = (uint8_t)text_code_point_width(c);
     }
@@ -305,8 +319,10 @@ size_t text_next(const char *text, size_t len, bool more, unsigned column, struc
 /* ---- whole texts and streams ---- */
 
 static void emit(struct buf *out, const struct text_piece *piece, size_t from) {
-    if (piece->kind == TEXT_KIND_NEWLINE) buf_putc(out, '\n');
-    else buf_append(out, piece->out + from, piece->n_out - from);
+    if (piece->kind == TEXT_KIND_NEWLINE)
+        buf_putc(out, '\n');
+    else
+        buf_append(out, piece->out + from, piece->n_out - from);
 }
 
 static void sanitize(struct buf *out, const char *text, size_t len, bool one_line) {
@@ -314,15 +330,21 @@ static void sanitize(struct buf *out, const char *text, size_t len, bool one_lin
     for (size_t at = 0; at < len;) {
         struct text_piece piece;
         at += text_next(text + at, len - at, false, column, &piece);
-        if (piece.kind == TEXT_KIND_NEWLINE && one_line) buf_putc(out, ' ');
-        else emit(out, &piece, 0);
+        if (piece.kind == TEXT_KIND_NEWLINE && one_line)
+            buf_putc(out, ' ');
+        else
+            emit(out, &piece, 0);
         column = piece.kind == TEXT_KIND_NEWLINE && !one_line ? 0 : column + piece.width;
     }
 }
 
-void text_sanitize(struct buf *out, const char *text, size_t len) { sanitize(out, text, len, false); }
+void text_sanitize(struct buf *out, const char *text, size_t len) {
+    sanitize(out, text, len, false);
+}
 
-void text_sanitize_line(struct buf *out, const char *text, size_t len) { sanitize(out, text, len, true); }
+void text_sanitize_line(struct buf *out, const char *text, size_t len) {
+    sanitize(out, text, len, true);
+}
 
 unsigned text_width(const char *text, size_t len) {
     unsigned column = 0;
@@ -338,7 +360,8 @@ static void filter_run(struct text_filter *filter, bool more, struct buf *out) {
     size_t at = 0;
     while (at < filter->held.len) {
         struct text_piece piece;
-        if (text_next(filter->held.data + at, filter->held.len - at, more, filter->column, &piece) == 0) break;
+        if (text_next(filter->held.data + at, filter->held.len - at, more, filter->column, &piece) == 0)
+            break;
         emit(out, &piece, filter->emitted);
         if (piece.open) { /* keep its bytes, remember what was given of it */
             filter->emitted = piece.n_out;
@@ -423,7 +446,8 @@ void text_wrap(const char *text, size_t len, size_t start, unsigned width, struc
             if (!in_space) break_end = at, break_cells = column;
             break_next = at + n;
         } else {
-            if (piece.width == 2 && at > start && !in_space) break_end = break_next = at, break_cells = column;
+            if (piece.width == 2 && at > start && !in_space)
+                break_end = break_next = at, break_cells = column;
             if (column + piece.width > width && at > start) {
                 if (break_next == start) break_end = break_next = at, break_cells = column;
                 *row = (struct text_row){start, break_end, break_next, break_cells, false, at + n};
@@ -449,7 +473,8 @@ size_t text_cluster_after(const uint32_t *text, size_t n, size_t at) {
     if (at >= n) return n;
     utf8proc_int32_t state = 0;
     for (size_t i = line_start(text, at) + 1; i < n; i++) {
-        bool breaks = utf8proc_grapheme_break_stateful((utf8proc_int32_t)text[i - 1], (utf8proc_int32_t)text[i], &state);
+        bool breaks = utf8proc_grapheme_break_stateful((utf8proc_int32_t)text[i - 1],
+                                                       (utf8proc_int32_t)text[i], &state);
         if (i > at && breaks) return i;
     }
     return n;
@@ -461,6 +486,8 @@ size_t text_cluster_before(const uint32_t *text, size_t n, size_t at) {
     size_t from = line_start(text, at), last = from == at ? at - 1 : from;
     utf8proc_int32_t state = 0;
     for (size_t i = from + 1; i < at; i++)
-        if (utf8proc_grapheme_break_stateful((utf8proc_int32_t)text[i - 1], (utf8proc_int32_t)text[i], &state)) last = i;
+        if (utf8proc_grapheme_break_stateful((utf8proc_int32_t)text[i - 1], (utf8proc_int32_t)text[i],
+                                             &state))
+            last = i;
     return last;
 }

@@ -19,8 +19,8 @@ static int draw_context(const struct ui_status *status, struct canvas *canvas, i
     int x = limit - (int)strlen(text) - CONTEXT_GAUGE;
     if (x < 0) return limit;
     int at = canvas_printf(canvas, y, x, limit, STYLE_BAR, "%s", text);
-    gauge_draw(canvas, y, at, CONTEXT_GAUGE, (double)status->context_used / status->context_size, STYLE_BAR_STRONG,
-               STYLE_BAR_DIM, 0x2591);
+    gauge_draw(canvas, y, at, CONTEXT_GAUGE, (double)status->context_used / status->context_size,
+               STYLE_BAR_STRONG, STYLE_BAR_DIM, 0x2591);
     return x;
 }
 
@@ -51,11 +51,13 @@ void header_draw(const struct ui_status *status, struct canvas *canvas, struct r
 
 /* ---- status: what it is doing, how fast ---- */
 
-static int draw_progress(const struct ui_status *status, const char *what, bool bytes, struct canvas *canvas, int y, int x,
-                         int limit) {
-    double share = status->progress_total ? (double)status->progress_done / (double)status->progress_total : 0;
+static int draw_progress(const struct ui_status *status, const char *what, bool bytes, struct canvas *canvas,
+                         int y, int x, int limit) {
+    double share =
+        status->progress_total ? (double)status->progress_done / (double)status->progress_total : 0;
     char amount[3 * FORMAT_MAX], done[FORMAT_MAX], total[FORMAT_MAX];
-    if (bytes) format_memory(status->progress_done, status->progress_total, amount);
+    if (bytes)
+        format_memory(status->progress_done, status->progress_total, amount);
     else
         snprintf(amount, sizeof amount, "%s/%s tokens", format_count((double)status->progress_done, done),
                  format_count((double)status->progress_total, total));
@@ -86,12 +88,15 @@ static int draw_speeds(const struct ui_status *status, struct canvas *canvas, in
     double now = status->state == UI_STATE_GENERATING ? status->tps_now : 0;
     if (now > 0) x = draw_phrase(canvas, y, x, limit, STYLE_STRONG, "%.1f tok/s", now);
     if (status->tps_mean > 0)
-        x = draw_phrase(canvas, y, x, limit, STYLE_TEXT, now > 0 ? "mean %.1f" : "%.1f tok/s", status->tps_mean);
+        x = draw_phrase(canvas, y, x, limit, STYLE_TEXT, now > 0 ? "mean %.1f" : "%.1f tok/s",
+                        status->tps_mean);
     if (status->prefill_tps > 0)
-        x = draw_phrase(canvas, y, x, limit, STYLE_DIM, "prefill %s tok/s", format_count(status->prefill_tps, number));
+        x = draw_phrase(canvas, y, x, limit, STYLE_DIM, "prefill %s tok/s",
+                        format_count(status->prefill_tps, number));
     if (status->prompt_tokens > 0)
         x = draw_phrase(canvas, y, x, limit, STYLE_DIM, "prompt %s, %s cached",
-                        format_count(status->prompt_tokens, number), format_count(status->cached_tokens, other));
+                        format_count(status->prompt_tokens, number),
+                        format_count(status->cached_tokens, other));
     return x;
 }
 
@@ -105,7 +110,8 @@ static int draw_legend(struct canvas *canvas, int y, int x, int limit) {
     return limit - LEGEND - 2;
 }
 
-void status_draw(const struct screen *screen, const struct ui_model *model, struct canvas *canvas, struct rect rect) {
+void status_draw(const struct screen *screen, const struct ui_model *model, struct canvas *canvas,
+                 struct rect rect) {
     const struct ui_status *status = &model->status;
     int y = rect.row, x = rect.column + 1, limit = rect.column + rect.columns - 1;
     if (screen->notice_on) {
@@ -116,22 +122,26 @@ void status_draw(const struct screen *screen, const struct ui_model *model, stru
         canvas_text_end(canvas, y, x, limit, STYLE_ERROR, status->error, strlen(status->error));
         return;
     }
-    const char *stop = status->state == UI_STATE_LOADING                                               ? "[Esc cancel]"
-                       : status->state == UI_STATE_PREFILL || status->state == UI_STATE_GENERATING ? "[Esc stop]"
-                                                                                                       : "";
+    const char *stop = status->state == UI_STATE_LOADING ? "[Esc cancel]"
+                       : status->state == UI_STATE_PREFILL || status->state == UI_STATE_GENERATING
+                           ? "[Esc stop]"
+                           : "";
     int stop_width = (int)strlen(stop);
     if (stop_width && limit - stop_width > x + 20) {
         canvas_printf(canvas, y, limit - stop_width, limit, STYLE_PROMPT, "%s", stop);
         limit -= stop_width + 1;
     }
     if (screen->colour == COLOUR_MODE_PROB) limit = draw_legend(canvas, y, x, limit);
-    if (status->state == UI_STATE_LOADING) draw_progress(status, "loading", true, canvas, y, x, limit);
+    if (status->state == UI_STATE_LOADING)
+        draw_progress(status, "loading", true, canvas, y, x, limit);
     else if (status->state == UI_STATE_PREFILL) {
         x = draw_progress(status, "reading", false, canvas, y, x, limit);
         char number[FORMAT_MAX];
         if (status->prefill_tps > 0)
-            draw_phrase(canvas, y, x + 2, limit, STYLE_DIM, "%s tok/s", format_count(status->prefill_tps, number));
-    } else draw_speeds(status, canvas, y, x, limit);
+            draw_phrase(canvas, y, x + 2, limit, STYLE_DIM, "%s tok/s",
+                        format_count(status->prefill_tps, number));
+    } else
+        draw_speeds(status, canvas, y, x, limit);
 }
 
 /* ---- the input box ---- */
@@ -147,12 +157,15 @@ static int box_layout(const struct box *box, int width, int *cursor_row, int *cu
     while (row.next < box->len || row.newline) {
         text_wrap(text, box->len, row.next, (unsigned)width, &row);
         if (box->cursor >= row.start) {
-            unsigned column = text_width(text + row.start, (box->cursor < row.end ? box->cursor : row.end) - row.start);
-            if (box->cursor > row.end && box->cursor < row.next + (row.next == box->len)) /* among blanks at the edge */
+            unsigned column =
+                text_width(text + row.start, (box->cursor < row.end ? box->cursor : row.end) - row.start);
+            if (box->cursor > row.end &&
+                box->cursor < row.next + (row.next == box->len)) /* among blanks at the edge */
                 column += (unsigned)(box->cursor - row.end);
             *cursor_row = n;
             *cursor_column = (int)column < width ? (int)column : width - 1;
-            if (row.next == box->len && !row.newline && (int)column >= width) { /* a full last row: the next one */
+            if (row.next == box->len && !row.newline &&
+                (int)column >= width) { /* a full last row: the next one */
                 *cursor_row = n + 1;
                 *cursor_column = 0;
                 n++;
@@ -168,7 +181,8 @@ int box_rows(const struct box *box, int columns, int most) {
     return n < 1 ? 1 : n > most ? most : n;
 }
 
-void box_draw(const struct screen *screen, const struct ui_model *model, struct canvas *canvas, struct rect rect) {
+void box_draw(const struct screen *screen, const struct ui_model *model, struct canvas *canvas,
+              struct rect rect) {
     const struct box *box = &screen->box;
     int x = rect.column + PROMPT_WIDTH, limit = rect.column + rect.columns - 1, width = limit - x;
     int cursor_row, cursor_column, n = box_layout(box, width, &cursor_row, &cursor_column);
@@ -179,12 +193,14 @@ void box_draw(const struct screen *screen, const struct ui_model *model, struct 
     for (int i = 0; row.next < box->len || row.newline; i++) {
         text_wrap(box->text ? box->text : "", box->len, row.next, (unsigned)width, &row);
         if (i >= first && i < first + rect.rows)
-            canvas_text(canvas, rect.row + i - first, x, limit, STYLE_TEXT, box->text + row.start, row.end - row.start);
+            canvas_text(canvas, rect.row + i - first, x, limit, STYLE_TEXT, box->text + row.start,
+                        row.end - row.start);
     }
     canvas->cursor_row = rect.row + cursor_row - first;
     canvas->cursor_column = x + cursor_column;
     if (box->search)
-        canvas_printf(canvas, rect.row, limit - (limit - x) / 3, limit, STYLE_NOTICE, " search: %s ", box->search);
+        canvas_printf(canvas, rect.row, limit - (limit - x) / 3, limit, STYLE_NOTICE, " search: %s ",
+                      box->search);
     else if (box->len == 0 && model->hint)
         canvas_text_end(canvas, rect.row, x, limit, STYLE_DIM, model->hint, strlen(model->hint));
 }

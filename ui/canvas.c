@@ -14,7 +14,8 @@ static const struct cell blank = {.c = ' ', .width = 1};
 void canvas_resize(struct canvas *canvas, int rows, int columns) {
     canvas->rows = rows > 0 ? rows : 1;
     canvas->columns = columns > 0 ? columns : 1;
-    canvas->cells = xrealloc(canvas->cells, (size_t)canvas->rows * (size_t)canvas->columns * sizeof *canvas->cells);
+    canvas->cells =
+        xrealloc(canvas->cells, (size_t)canvas->rows * (size_t)canvas->columns * sizeof *canvas->cells);
     canvas_clear(canvas);
 }
 
@@ -69,14 +70,16 @@ static void put_mark(struct cell *cell, uint32_t mark) {
         }
 }
 
-int canvas_piece(struct canvas *canvas, int row, int column, int limit, enum style style, const struct text_piece *piece) {
+int canvas_piece(struct canvas *canvas, int row, int column, int limit, enum style style,
+                 const struct text_piece *piece) {
     if (limit > canvas->columns) limit = canvas->columns;
     if (row < 0 || row >= canvas->rows || column < 0 || column >= limit) return column;
     if (piece->kind == TEXT_KIND_NEWLINE) {
         put(canvas, row, column, style, ' ', 1);
         return column + 1;
     }
-    bool breakable = piece->kind == TEXT_KIND_STAND_IN || piece->kind == TEXT_KIND_SPACE; /* ASCII: may be cut anywhere */
+    bool breakable =
+        piece->kind == TEXT_KIND_STAND_IN || piece->kind == TEXT_KIND_SPACE; /* ASCII: may be cut anywhere */
     if (column + piece->width > limit && !breakable) {
         while (column < limit) put(canvas, row, column++, style, ' ', 1);
         return limit;
@@ -100,7 +103,8 @@ int canvas_piece(struct canvas *canvas, int row, int column, int limit, enum sty
     return column;
 }
 
-int canvas_text(struct canvas *canvas, int row, int column, int limit, enum style style, const char *text, size_t len) {
+int canvas_text(struct canvas *canvas, int row, int column, int limit, enum style style, const char *text,
+                size_t len) {
     if (limit > canvas->columns) limit = canvas->columns;
     int start = column;
     for (size_t at = 0; at < len && column < limit;) {
@@ -112,7 +116,8 @@ int canvas_text(struct canvas *canvas, int row, int column, int limit, enum styl
     return column;
 }
 
-int canvas_text_end(struct canvas *canvas, int row, int column, int limit, enum style style, const char *text, size_t len) {
+int canvas_text_end(struct canvas *canvas, int row, int column, int limit, enum style style, const char *text,
+                    size_t len) {
     if (limit > canvas->columns) limit = canvas->columns;
     int start = column, room = limit - column;
     if (room <= 0) return column;
@@ -130,7 +135,8 @@ int canvas_text_end(struct canvas *canvas, int row, int column, int limit, enum 
     return canvas_text(canvas, row, start, limit, style, text, len);
 }
 
-int canvas_printf(struct canvas *canvas, int row, int column, int limit, enum style style, const char *fmt, ...) {
+int canvas_printf(struct canvas *canvas, int row, int column, int limit, enum style style, const char *fmt,
+                  ...) {
     char text[512];
     va_list args;
     va_start(args, fmt);

@@ -1,8 +1,8 @@
 /* A grid of cells that views draw into. No curses here: it is shown by ui/term.c, compared by tests.
  *
- * Cells are only ever made from pieces of the sanitiser (base/text.h), so that no escape can be in one. Rows and columns
- * count from 0 at the top left; drawing outside is cut off. A wide character never straddles an edge: where only one column
- * is left a blank stands instead. */
+ * Cells are only ever made from pieces of the sanitiser (base/text.h), so that no escape can be in one. Rows
+ * and columns count from 0 at the top left; drawing outside is cut off. A wide character never straddles an
+ * edge: where only one column is left a blank stands instead. */
 #ifndef LOGITOP_UI_CANVAS_H
 #define LOGITOP_UI_CANVAS_H
 
@@ -36,22 +36,26 @@ void canvas_resize(struct canvas *canvas, int rows, int columns); /* cleared */
 void canvas_clear(struct canvas *canvas);
 void canvas_free(struct canvas *canvas);
 
-/* Draw text on one row from `column` up to, not including, `limit`. LF is drawn as a blank. Text that does not fit is cut;
- * canvas_text_end() cuts it with an ellipsis. Stand-ins get their own style if `style` is STYLE_TEXT. Returns the column
- * after what was drawn. */
-int canvas_text(struct canvas *canvas, int row, int column, int limit, enum style style, const char *text, size_t len);
-int canvas_text_end(struct canvas *canvas, int row, int column, int limit, enum style style, const char *text, size_t len);
+/* Draw text on one row from `column` up to, not including, `limit`. LF is drawn as a blank. Text that does
+ * not fit is cut; canvas_text_end() cuts it with an ellipsis. Stand-ins get their own style if `style` is
+ * STYLE_TEXT. Returns the column after what was drawn. */
+int canvas_text(struct canvas *canvas, int row, int column, int limit, enum style style, const char *text,
+                size_t len);
+int canvas_text_end(struct canvas *canvas, int row, int column, int limit, enum style style, const char *text,
+                    size_t len);
 __attribute__((format(printf, 6, 7))) int canvas_printf(struct canvas *canvas, int row, int column, int limit,
                                                         enum style style, const char *fmt, ...);
 /* One piece's cells. A piece that does not fit before `limit` leaves blanks there and returns limit. */
 struct text_piece;
-int canvas_piece(struct canvas *canvas, int row, int column, int limit, enum style style, const struct text_piece *piece);
+int canvas_piece(struct canvas *canvas, int row, int column, int limit, enum style style,
+                 const struct text_piece *piece);
 void canvas_fill(struct canvas *canvas, struct rect rect, enum style style, uint32_t c);
 void canvas_restyle(struct canvas *canvas, struct rect rect, enum style style); /* keeps the characters */
 
 bool cell_equal(const struct cell *a, const struct cell *b);
 
-/* The screen as text, a line a row, blanks at the ends cut. With `styles` a second picture follows: a letter a cell. */
+/* The screen as text, a line a row, blanks at the ends cut. With `styles` a second picture follows: a letter
+ * a cell. */
 void canvas_dump(const struct canvas *canvas, bool styles, struct buf *out);
 
 #endif

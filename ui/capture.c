@@ -9,7 +9,8 @@
 
 static volatile int emergency_saved = -1, emergency_read = -1;
 
-/* The pipe's ends never block: a library that writes more than anybody reads loses the surplus, not its time. */
+/* The pipe's ends never block: a library that writes more than anybody reads loses the surplus, not its time.
+ */
 int capture_open(struct capture *capture, struct err *err) {
     int ends[2];
     *capture = (struct capture){.saved_fd = -1, .read_fd = -1};
@@ -35,7 +36,8 @@ void capture_take(struct capture *capture) {
     char bytes[4096];
     ssize_t n;
     if (capture->read_fd < 0) return;
-    while ((n = read(capture->read_fd, bytes, sizeof bytes)) > 0) buf_append(&capture->text, bytes, (size_t)n);
+    while ((n = read(capture->read_fd, bytes, sizeof bytes)) > 0)
+        buf_append(&capture->text, bytes, (size_t)n);
     if (capture->text.len > CAPTURE_MAX) { /* keep the newest half, from a line's beginning */
         size_t cut = capture->text.len - CAPTURE_MAX / 2;
         const char *line = memchr(capture->text.data + cut, '\n', capture->text.len - cut);
@@ -64,7 +66,8 @@ void capture_close(struct capture *capture, bool dump) {
         struct buf clean = {0};
         bool terminal = isatty(STDERR_FILENO);
         if (terminal) text_sanitize(&clean, capture->text.data, capture->text.len);
-        write_all(STDERR_FILENO, terminal ? clean.data : capture->text.data, terminal ? clean.len : capture->text.len);
+        write_all(STDERR_FILENO, terminal ? clean.data : capture->text.data,
+                  terminal ? clean.len : capture->text.len);
         buf_free(&clean);
     }
     close(capture->saved_fd);

@@ -15,13 +15,17 @@ void chat_free(struct chat *chat) {
     *chat = (struct chat){0};
 }
 
-void chat_scroll(struct chat *chat, long rows) { chat->pending += rows; }
+void chat_scroll(struct chat *chat, long rows) {
+    chat->pending += rows;
+}
 
 void chat_scroll_page(struct chat *chat, int direction) {
     chat->pending += direction * (chat->page > 2 ? chat->page - 2 : 1);
 }
 
-void chat_scroll_top(struct chat *chat) { chat->pending_top = true; }
+void chat_scroll_top(struct chat *chat) {
+    chat->pending_top = true;
+}
 
 void chat_follow(struct chat *chat) {
     chat->stays = false;
@@ -40,7 +44,8 @@ static void entry_reset(struct chat_entry *entry, const struct ui_message *messa
 }
 
 /* Break what is new of the text into rows. */
-static void entry_wrap(struct chat *chat, struct chat_entry *entry, const struct ui_message *message, int width) {
+static void entry_wrap(struct chat *chat, struct chat_entry *entry, const struct ui_message *message,
+                       int width) {
     size_t len = message->len;
     if (message->open) len -= utf8_incomplete_tail(message->text, len);
     bool same = entry->id == message->id && entry->version == message->version && entry->width == width &&
@@ -71,7 +76,9 @@ static struct chat_entry *chat_entry(struct chat *chat, const struct ui_model *m
     return entry;
 }
 
-static bool has_note(const struct ui_message *message) { return message->note && message->note[0]; }
+static bool has_note(const struct ui_message *message) {
+    return message->note && message->note[0];
+}
 
 /* Rows of message i with its note and the blank row below. */
 static size_t chat_height(struct chat *chat, const struct ui_model *model, size_t i, int width) {
@@ -97,7 +104,8 @@ static bool place_before(struct place a, struct place b) {
 }
 
 /* Move back, or on (rows > 0), not beyond the ends. */
-static struct place place_move(struct chat *chat, const struct ui_model *model, int width, struct place place, long rows) {
+static struct place place_move(struct chat *chat, const struct ui_model *model, int width, struct place place,
+                               long rows) {
     while (rows < 0) {
         if ((size_t)-rows <= place.row) {
             place.row -= (size_t)-rows;
@@ -120,7 +128,8 @@ static struct place place_move(struct chat *chat, const struct ui_model *model, 
     return place;
 }
 
-/* The first row of a view of `rows` rows at the end. The blank row under the last message is not part of it. */
+/* The first row of a view of `rows` rows at the end. The blank row under the last message is not part of it.
+ */
 static struct place follow_place(struct chat *chat, const struct ui_model *model, int width, int rows) {
     struct place end = {model->n_messages, 0};
     return place_move(chat, model, width, end, -(long)rows - 1);
@@ -177,14 +186,16 @@ static size_t token_find(const struct ui_message *message, size_t offset) {
     size_t low = 0, high = message->tokens ? message->n_tokens : 0;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (message->tokens[middle].end > offset) high = middle;
-        else low = middle + 1;
+        if (message->tokens[middle].end > offset)
+            high = middle;
+        else
+            low = middle + 1;
     }
     return low;
 }
 
-static void draw_text_row(const struct ui_message *message, const struct chat_row *row, enum colour_mode colour,
-                          struct canvas *canvas, int y, int x, int limit) {
+static void draw_text_row(const struct ui_message *message, const struct chat_row *row,
+                          enum colour_mode colour, struct canvas *canvas, int y, int x, int limit) {
     size_t n_tokens = message->tokens && colour != COLOUR_MODE_OFF ? message->n_tokens : 0;
     size_t token = n_tokens ? token_find(message, row->start) : 0;
     enum style plain = message->role == UI_ROLE_NOTE ? STYLE_DIM : STYLE_TEXT;
@@ -192,7 +203,8 @@ static void draw_text_row(const struct ui_message *message, const struct chat_ro
     for (size_t at = row->start; at < row->end && x < limit;) {
         struct text_piece piece;
         at += text_next(message->text + at, row->end - at, false, (unsigned)(x - start), &piece);
-        while (token < n_tokens && message->tokens[token].end < at) token++; /* a cluster has its last token's colour */
+        while (token < n_tokens && message->tokens[token].end < at)
+            token++; /* a cluster has its last token's colour */
         enum style style = token < n_tokens ? token_style(&message->tokens[token], colour) : plain;
         if (piece.kind == TEXT_KIND_STAND_IN && style == STYLE_TEXT) style = STYLE_STAND_IN;
         x = canvas_piece(canvas, y, x, limit, style, &piece);
@@ -206,15 +218,16 @@ static void draw_label(const struct ui_message *message, struct canvas *canvas, 
 }
 
 /* Draw rows of one message from `skip` on; returns the row on the canvas after them. */
-static int draw_message(struct chat *chat, const struct ui_model *model, size_t i, size_t skip, enum colour_mode colour,
-                        struct canvas *canvas, struct rect rect, int y) {
+static int draw_message(struct chat *chat, const struct ui_model *model, size_t i, size_t skip,
+                        enum colour_mode colour, struct canvas *canvas, struct rect rect, int y) {
     const struct ui_message *message = &model->messages[i];
     int x = rect.column + LABEL_WIDTH, limit = rect.column + rect.columns - 1;
     struct chat_entry *entry = chat_entry(chat, model, i, limit - x);
     size_t height = entry->n_shown + has_note(message) + 1;
     for (size_t row = skip; row < height && y < rect.row + rect.rows; row++, y++) {
         if (row == 0) draw_label(message, canvas, y, rect.column, limit);
-        if (row < entry->n_shown) draw_text_row(message, &entry->rows[row], colour, canvas, y, x, limit);
+        if (row < entry->n_shown)
+            draw_text_row(message, &entry->rows[row], colour, canvas, y, x, limit);
         else if (row == entry->n_shown && has_note(message))
             canvas_text_end(canvas, y, x, limit, STYLE_DIM, message->note, strlen(message->note));
     }
@@ -230,8 +243,8 @@ static void draw_below(struct chat *chat, struct canvas *canvas, struct rect rec
     canvas_text(canvas, y, x + 2, limit, STYLE_NOTICE, text, (size_t)n);
 }
 
-void chat_draw(struct chat *chat, const struct ui_model *model, enum colour_mode colour, struct canvas *canvas,
-               struct rect rect) {
+void chat_draw(struct chat *chat, const struct ui_model *model, enum colour_mode colour,
+               struct canvas *canvas, struct rect rect) {
     int width = rect.columns - LABEL_WIDTH - 1;
     chat->page = rect.rows;
     chat->rows_below = 0;
@@ -250,6 +263,7 @@ void chat_draw(struct chat *chat, const struct ui_model *model, enum colour_mode
     struct place bottom = place_move(chat, model, width, place, body.rows);
     for (size_t i = last; i < model->n_messages; i++) chat->rows_below += chat_height(chat, model, i, width);
     size_t shown = bottom.message > last ? chat_height(chat, model, last, width) : bottom.row;
-    chat->rows_below -= shown + 1 <= chat->rows_below ? shown + 1 : chat->rows_below; /* the last blank row is no line */
+    chat->rows_below -=
+        shown + 1 <= chat->rows_below ? shown + 1 : chat->rows_below; /* the last blank row is no line */
     draw_below(chat, canvas, rect);
 }

@@ -1,11 +1,11 @@
 /* The conversation: messages broken into rows, scrolled, drawn.
  *
- * Rows of a message are kept until its text or the width changes; of a growing message only the last few are made anew, and
- * only messages that come into view (or lie between the view and the end) are broken at all. So a frame costs what is visible,
- * however long the conversation is.
+ * Rows of a message are kept until its text or the width changes; of a growing message only the last few are
+ * made anew, and only messages that come into view (or lie between the view and the end) are broken at all.
+ * So a frame costs what is visible, however long the conversation is.
  *
- * The view either follows the end, or stays: then its first row is (top_message, top_row), and that message's byte top_offset
- * keeps it in place when the width changes. */
+ * The view either follows the end, or stays: then its first row is (top_message, top_row), and that message's
+ * byte top_offset keeps it in place when the width changes. */
 #ifndef LOGITOP_UI_CHAT_H
 #define LOGITOP_UI_CHAT_H
 
@@ -22,25 +22,25 @@ struct chat_row {
 struct chat_entry { /* what is kept of one message */
     uint64_t id;
     uint32_t version;
-    bool complete;          /* rows of a text that was not open */
-    size_t len;             /* bytes the rows cover */
+    bool complete; /* rows of a text that was not open */
+    size_t len;    /* bytes the rows cover */
     int width;
     struct chat_row *rows;
     size_t n_rows, cap_rows, n_final; /* n_final: more text does not change these */
-    size_t n_shown;         /* without blank rows at the end, at least 1 */
+    size_t n_shown;                   /* without blank rows at the end, at least 1 */
 };
 
 struct chat {
     struct chat_entry *entries;
     size_t n_entries, cap_entries;
-    bool stays;             /* false: follows the end */
+    bool stays; /* false: follows the end */
     size_t top_message, top_row, top_offset;
     uint64_t top_id;
-    long pending;           /* rows to scroll at the next drawing, negative: back */
+    long pending; /* rows to scroll at the next drawing, negative: back */
     bool pending_top;
-    int page;               /* rows of the last drawing */
-    size_t rows_below;      /* rows under the view at the last drawing */
-    uint64_t n_wrapped;     /* bytes broken into rows so far: what it costs */
+    int page;           /* rows of the last drawing */
+    size_t rows_below;  /* rows under the view at the last drawing */
+    uint64_t n_wrapped; /* bytes broken into rows so far: what it costs */
 };
 
 void chat_free(struct chat *chat);
@@ -48,7 +48,7 @@ void chat_scroll(struct chat *chat, long rows);
 void chat_scroll_page(struct chat *chat, int direction);
 void chat_scroll_top(struct chat *chat);
 void chat_follow(struct chat *chat);
-void chat_draw(struct chat *chat, const struct ui_model *model, enum colour_mode colour, struct canvas *canvas,
-               struct rect rect);
+void chat_draw(struct chat *chat, const struct ui_model *model, enum colour_mode colour,
+               struct canvas *canvas, struct rect rect);
 
 #endif

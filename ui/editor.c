@@ -25,7 +25,7 @@ enum code {
     CODE_RIGHT,
     CODE_HOME,
     CODE_END,
-    CODE_UP,   /* a line up in the box */
+    CODE_UP, /* a line up in the box */
     CODE_DOWN,
     CODE_OLDER, /* history */
     CODE_NEWER,
@@ -87,12 +87,15 @@ void editor_clean_paste(struct buf *out, const char *text, size_t len) {
         uint32_t c = 0;
         int got = utf8_decode(text + at, len - at, &c);
         size_t n = got > 0 ? (size_t)got : (size_t)utf8_bad_length(text + at, len - at);
-        if (got <= 0) buf_puts(out, "\xEF\xBF\xBD");
+        if (got <= 0)
+            buf_puts(out, "\xEF\xBF\xBD");
         else if (c == '\r') {
             buf_putc(out, '\n');
             if (at + n < len && text[at + n] == '\n') n++;
-        } else if (c == '\n' || c == '\t' || (c >= 0x20 && c != 0x7F && !(c >= 0x80 && c <= 0x9F))) buf_append(out, text + at, n);
-        else text_sanitize(out, text + at, n);
+        } else if (c == '\n' || c == '\t' || (c >= 0x20 && c != 0x7F && !(c >= 0x80 && c <= 0x9F)))
+            buf_append(out, text + at, n);
+        else
+            text_sanitize(out, text + at, n);
         at += n;
     }
 }
@@ -316,7 +319,8 @@ static void key_codes(struct editor *editor, const struct key *key) {
     } else if (key->code == KEY_CODE_BACKSPACE && (searching || key->mods & KEY_MOD_ALT)) {
         if (key->mods & KEY_MOD_ALT) *out++ = 033;
         *out = searching ? 0x7F : 0x08; /* the search only knows its own backspace; ESC ^H deletes a word */
-    } else *out = (wchar_t)key_code_plain(key);
+    } else
+        *out = (wchar_t)key_code_plain(key);
 }
 
 static int get_character(EditLine *el, wchar_t *out) {
@@ -393,21 +397,23 @@ static void history_open(struct editor *editor, const char *path) {
 static void history_save(struct editor *editor) {
     HistEventW event;
     if (!editor->history_path) return;
-    int fd = open(editor->history_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600); /* never readable by others, not even at first */
+    int fd = open(editor->history_path, O_WRONLY | O_CREAT | O_CLOEXEC,
+                  0600); /* never readable by others, not even at first */
     if (fd < 0) return;
     close(fd);
     history_w(editor->history, &event, H_SAVE, editor->history_path);
 }
 
-int editor_open(struct editor **out, const struct editor_host *host, const char *history_path, struct err *err) {
+int editor_open(struct editor **out, const struct editor_host *host, const char *history_path,
+                struct err *err) {
     struct editor *editor = xcalloc(1, sizeof *editor);
     editor->host = *host;
     int slave = private_terminal(&editor->master_fd);
     editor->slave_file = slave < 0 ? NULL : fdopen(slave, "r");
     editor->null_file = fopen("/dev/null", "we");
     if (editor->slave_file && editor->null_file)
-        editor->el = el_init_fd("logitop", editor->slave_file, editor->null_file, editor->null_file, slave, slave,
-                                fileno(editor->null_file));
+        editor->el = el_init_fd("logitop", editor->slave_file, editor->null_file, editor->null_file, slave,
+                                slave, fileno(editor->null_file));
     if (!editor->el) {
         err_set(err, STATUS_FAILED, "the line editor needs a pseudo-terminal: %s", strerror(errno));
         editor_close(editor);
@@ -465,7 +471,8 @@ void editor_run(struct editor *editor) {
 /* ---- what is in it ---- */
 
 bool editor_empty(struct editor *editor) {
-    bool waiting = editor->first < editor->n_queue || (editor->next_code < 4 && editor->codes[editor->next_code]);
+    bool waiting =
+        editor->first < editor->n_queue || (editor->next_code < 4 && editor->codes[editor->next_code]);
     return !waiting && line_of(editor->el).n == 0;
 }
 
@@ -475,12 +482,15 @@ bool editor_is_vi(struct editor *editor) {
     return name && wcscmp(name, L"vi") == 0;
 }
 
-/* While it searches, libedit keeps "found line\nbck:pattern" in its buffer. Where that begins; n if it does not. */
+/* While it searches, libedit keeps "found line\nbck:pattern" in its buffer. Where that begins; n if it does
+ * not. */
 static size_t search_begin(struct editor *editor, const struct line *line) {
     if (!editor->maybe_searching) return line->n;
     size_t begin = line_begin(line, line->n);
     const wchar_t *tail = (const wchar_t *)line->text + begin;
-    if (begin > 0 && line->n - begin >= 4 && (wcsncmp(tail, L"bck:", 4) == 0 || wcsncmp(tail, L"fwd:", 4) == 0)) return begin;
+    if (begin > 0 && line->n - begin >= 4 &&
+        (wcsncmp(tail, L"bck:", 4) == 0 || wcsncmp(tail, L"fwd:", 4) == 0))
+        return begin;
     return line->n;
 }
 
@@ -497,6 +507,8 @@ void editor_line(struct editor *editor, struct buf *text, size_t *cursor, struct
     narrow(text, (const wchar_t *)line.text, line.at < n ? line.at : n);
     *cursor = text->len;
     if (line.at < n) narrow(text, (const wchar_t *)line.text + line.at, n - line.at);
-    if (begin < line.n) narrow(search, (const wchar_t *)line.text + begin + 4, line.n - begin - 4);
-    else if (editor->next_code >= 4 || !editor->codes[editor->next_code]) editor->maybe_searching = false;
+    if (begin < line.n)
+        narrow(search, (const wchar_t *)line.text + begin + 4, line.n - begin - 4);
+    else if (editor->next_code >= 4 || !editor->codes[editor->next_code])
+        editor->maybe_searching = false;
 }

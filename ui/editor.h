@@ -1,9 +1,9 @@
 /* The input line: libedit, with its keys fed by us and its drawing thrown away.
  *
- * libedit only edits when its output is a terminal, so it gets a private pseudo-terminal of its own; the real one it never
- * touches. It asks for characters through a callback, which is where the program's loop runs (editor_run). Keys that are
- * not characters reach it as the codes 0x80..0x9F, bound to functions in every mode, so that no escape sequence has to be
- * told from an Escape key again. */
+ * libedit only edits when its output is a terminal, so it gets a private pseudo-terminal of its own; the real
+ * one it never touches. It asks for characters through a callback, which is where the program's loop runs
+ * (editor_run). Keys that are not characters reach it as the codes 0x80..0x9F, bound to functions in every
+ * mode, so that no escape sequence has to be told from an Escape key again. */
 #ifndef LOGITOP_UI_EDITOR_H
 #define LOGITOP_UI_EDITOR_H
 
@@ -23,7 +23,8 @@ struct editor_host {
 };
 
 /* The locale must be set. history_path: NULL keeps it in memory. */
-int editor_open(struct editor **out, const struct editor_host *host, const char *history_path, struct err *err);
+int editor_open(struct editor **out, const struct editor_host *host, const char *history_path,
+                struct err *err);
 void editor_close(struct editor *editor); /* saves the history; NULL is fine */
 void editor_run(struct editor *editor);
 
@@ -36,11 +37,12 @@ void editor_clear(struct editor *editor, bool keep);                    /* keep:
 bool editor_empty(struct editor *editor); /* and nothing is waiting to be put in */
 bool editor_searching(struct editor *editor);
 bool editor_is_vi(struct editor *editor);
-/* The line as UTF-8 into `text`, the cursor as an offset in it. While searching, `search` gets the pattern. */
+/* The line as UTF-8 into `text`, the cursor as an offset in it. While searching, `search` gets the pattern.
+ */
 void editor_line(struct editor *editor, struct buf *text, size_t *cursor, struct buf *search);
 
-/* What a paste becomes before it is inserted: CR LF and CR are LF; control characters are shown (^[) so that they can be
- * seen; what is not UTF-8 is U+FFFD. */
+/* What a paste becomes before it is inserted: CR LF and CR are LF; control characters are shown (^[) so that
+ * they can be seen; what is not UTF-8 is U+FFFD. */
 void editor_clean_paste(struct buf *out, const char *text, size_t len);
 
 #endif

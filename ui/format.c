@@ -25,20 +25,24 @@ const char *format_probability(double p, char *out) {
     return out;
 }
 
-static int decimals(double value) { return value < 9.95 ? 1 : 0; }
+static int decimals(double value) {
+    return value < 9.95 ? 1 : 0;
+}
 
 const char *format_memory(uint64_t used, uint64_t total, char *out) {
     uint64_t larger = total > used ? total : used;
     bool gib = larger >= (uint64_t)1 << 30;
     double unit = gib ? 1 << 30 : 1 << 20, u = (double)used / unit, t = (double)total / unit;
     const char *name = gib ? "GiB" : "MiB";
-    if (total) snprintf(out, FORMAT_MAX, "%.*f/%.*f %s", decimals(u), u, decimals(t), t, name);
-    else snprintf(out, FORMAT_MAX, "%.*f %s", decimals(u), u, name);
+    if (total)
+        snprintf(out, FORMAT_MAX, "%.*f/%.*f %s", decimals(u), u, decimals(t), t, name);
+    else
+        snprintf(out, FORMAT_MAX, "%.*f %s", decimals(u), u, name);
     return out;
 }
 
-void gauge_draw(struct canvas *canvas, int row, int column, int columns, double share, enum style full, enum style rest,
-                uint32_t rest_character) {
+void gauge_draw(struct canvas *canvas, int row, int column, int columns, double share, enum style full,
+                enum style rest, uint32_t rest_character) {
     if (!(share > 0)) share = 0;
     if (share > 1) share = 1;
     int halves = (int)(share * columns * 2 + 0.5), whole = halves / 2;

@@ -1,11 +1,17 @@
 #include "ui/keymap.h"
 
-#define NAMED(name) {.code = KEY_CODE_##name}
-#define F(n) {.code = (enum key_code)(KEY_CODE_F1 + (n) - 1)}
-#define ALT(letter) {.code = KEY_CODE_CHAR, .c = letter, .mods = KEY_MOD_ALT}
-#define CTRL(letter) {.code = KEY_CODE_CHAR, .c = letter, .mods = KEY_MOD_CTRL}
-#define WITH(mod, name) {.code = KEY_CODE_##name, .mods = KEY_MOD_##mod}
-#define NO_KEY {.code = KEY_CODE_NONE}
+#define NAMED(name)                                                                                          \
+    { .code = KEY_CODE_##name }
+#define F(n)                                                                                                 \
+    { .code = (enum key_code)(KEY_CODE_F1 + (n)-1) }
+#define ALT(letter)                                                                                          \
+    { .code = KEY_CODE_CHAR, .c = letter, .mods = KEY_MOD_ALT }
+#define CTRL(letter)                                                                                         \
+    { .code = KEY_CODE_CHAR, .c = letter, .mods = KEY_MOD_CTRL }
+#define WITH(mod, name)                                                                                      \
+    { .code = KEY_CODE_##name, .mods = KEY_MOD_##mod }
+#define NO_KEY                                                                                               \
+    { .code = KEY_CODE_NONE }
 
 const struct binding keymap[] = {
     {UI_ACTION_HELP, F(1), ALT('h'), "Help", "this page"},
@@ -27,7 +33,8 @@ const struct binding keymap[] = {
     {UI_ACTION_LINE_UP, WITH(SHIFT, UP), NO_KEY, NULL, "a line back"},
     {UI_ACTION_LINE_DOWN, WITH(SHIFT, DOWN), NO_KEY, NULL, "a line on"},
     {UI_ACTION_TOP, WITH(CTRL, HOME), NO_KEY, NULL, "the beginning of the conversation"},
-    {UI_ACTION_BOTTOM, WITH(CTRL, END), NAMED(END), NULL, "its end, and follow what is said (End: when the box is empty)"},
+    {UI_ACTION_BOTTOM, WITH(CTRL, END), NAMED(END), NULL,
+     "its end, and follow what is said (End: when the box is empty)"},
     {UI_ACTION_REDRAW, CTRL('l'), NO_KEY, NULL, "paint the screen afresh"},
     {ACTION_EDITOR, NAMED(UP), NAMED(DOWN), NULL, "lines of the box, then what was sent before"},
     {ACTION_EDITOR, CTRL('r'), NO_KEY, NULL, "search in what was sent before"},
@@ -42,7 +49,8 @@ int keymap_find(const struct key *key) {
         if (binding->action == ACTION_EDITOR) continue;
         if (key_equal(key, &binding->key)) return binding->action;
         bool plain_end = binding->alt.code == KEY_CODE_END; /* depends on the box: ui.c decides */
-        if (binding->alt.code != KEY_CODE_NONE && !plain_end && key_equal(key, &binding->alt)) return binding->action;
+        if (binding->alt.code != KEY_CODE_NONE && !plain_end && key_equal(key, &binding->alt))
+            return binding->action;
     }
     return ACTION_EDITOR;
 }
@@ -57,4 +65,6 @@ void keymap_help(struct buf *out) {
     buf_puts(out, "\nBindings of the box are libedit's, as ~/.editrc sets them (bind -v: vi).\n");
 }
 
-void ui_keys_text(struct buf *out) { keymap_help(out); }
+void ui_keys_text(struct buf *out) {
+    keymap_help(out);
+}

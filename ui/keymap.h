@@ -6,7 +6,8 @@
 #include "ui/ui.h"
 
 struct binding {
-    int action;          /* enum ui_action_type; ACTION_EDITOR: the line editor's own, in the table for the help page */
+    int action; /* enum ui_action_type; ACTION_EDITOR: the line editor's own, in the table for the help page
+                 */
     struct key key, alt; /* alt: another way, for terminals that keep F-keys to themselves */
     const char *bar;     /* word in the key bar; NULL: not there */
     const char *help;

@@ -41,25 +41,29 @@ static struct key control_key(unsigned char c) {
 /* A key by its Unicode number, as modern keyboard protocols report it. */
 static struct key unicode_key(unsigned number, unsigned mods) {
     struct key key = {.code = KEY_CODE_CHAR, .c = number, .mods = mods};
-    if (number == 27) key = (struct key){.code = KEY_CODE_ESCAPE, .mods = mods};
+    if (number == 27)
+        key = (struct key){.code = KEY_CODE_ESCAPE, .mods = mods};
     else if (number < 0x20 || number == 0x7F) {
         key = control_key((unsigned char)number);
         key.mods |= mods;
-    } else if (mods & KEY_MOD_CTRL && number >= 'A' && number <= 'Z') key.c = number | 0x20;
-    else if (!(mods & KEY_MOD_CTRL)) key.mods &= ~(unsigned)KEY_MOD_SHIFT;
+    } else if (mods & KEY_MOD_CTRL && number >= 'A' && number <= 'Z')
+        key.c = number | 0x20;
+    else if (!(mods & KEY_MOD_CTRL))
+        key.mods &= ~(unsigned)KEY_MOD_SHIFT;
     char ignored[4];
     if (key.code == KEY_CODE_CHAR && utf8_encode(key.c, ignored) == 0) key = (struct key){0};
-    if (key.code == KEY_CODE_CHAR && key.c >= 0xE000 && key.c <= 0xF8FF) key = (struct key){0}; /* keypad, media keys */
+    if (key.code == KEY_CODE_CHAR && key.c >= 0xE000 && key.c <= 0xF8FF)
+        key = (struct key){0}; /* keypad, media keys */
     return key;
 }
 
 static enum key_code tilde_code(unsigned number) {
     static const uint8_t codes[] = {
-        [1] = KEY_CODE_HOME,     [2] = KEY_CODE_INSERT,    [3] = KEY_CODE_DELETE,     [4] = KEY_CODE_END,
-        [5] = KEY_CODE_PAGE_UP,  [6] = KEY_CODE_PAGE_DOWN, [7] = KEY_CODE_HOME,       [8] = KEY_CODE_END,
-        [11] = KEY_CODE_F1,      [12] = KEY_CODE_F1 + 1,   [13] = KEY_CODE_F1 + 2,    [14] = KEY_CODE_F1 + 3,
-        [15] = KEY_CODE_F1 + 4,  [17] = KEY_CODE_F1 + 5,   [18] = KEY_CODE_F1 + 6,    [19] = KEY_CODE_F1 + 7,
-        [20] = KEY_CODE_F1 + 8,  [21] = KEY_CODE_F1 + 9,   [23] = KEY_CODE_F1 + 10,   [24] = KEY_CODE_F12,
+        [1] = KEY_CODE_HOME,    [2] = KEY_CODE_INSERT,    [3] = KEY_CODE_DELETE,   [4] = KEY_CODE_END,
+        [5] = KEY_CODE_PAGE_UP, [6] = KEY_CODE_PAGE_DOWN, [7] = KEY_CODE_HOME,     [8] = KEY_CODE_END,
+        [11] = KEY_CODE_F1,     [12] = KEY_CODE_F1 + 1,   [13] = KEY_CODE_F1 + 2,  [14] = KEY_CODE_F1 + 3,
+        [15] = KEY_CODE_F1 + 4, [17] = KEY_CODE_F1 + 5,   [18] = KEY_CODE_F1 + 6,  [19] = KEY_CODE_F1 + 7,
+        [20] = KEY_CODE_F1 + 8, [21] = KEY_CODE_F1 + 9,   [23] = KEY_CODE_F1 + 10, [24] = KEY_CODE_F12,
     };
     return number < sizeof codes ? (enum key_code)codes[number] : KEY_CODE_NONE;
 }
@@ -90,7 +94,8 @@ static int csi_numbers(const char *p, size_t n, unsigned numbers[3]) {
         if (p[i] == ';') {
             if (++count == 3) return count;
             sub = false;
-        } else if (p[i] == ':') sub = true;
+        } else if (p[i] == ':')
+            sub = true;
         else if (!sub && p[i] >= '0' && p[i] <= '9' && numbers[count] < 1u << 24)
             numbers[count] = numbers[count] * 10 + (unsigned)(p[i] - '0');
     }
@@ -111,11 +116,16 @@ static void csi_key(struct keys *keys, const char *p, size_t n, char final, stru
         if (v[0] == 200) {
             keys->pasting = true;
             buf_clear(&keys->paste);
-        } else if (v[0] == 27 && count > 2) *key = unicode_key(v[2], mods);
-        else *key = (struct key){.code = tilde_code(v[0]), .mods = final == '^' ? KEY_MOD_CTRL : mods};
-    } else if (final == 'u') *key = unicode_key(v[0], mods);
-    else if (final == 'Z') *key = (struct key){.code = KEY_CODE_TAB, .mods = KEY_MOD_SHIFT};
-    else if (final != 'R' || v[0] == 1) *key = (struct key){.code = letter_code(final), .mods = mods};
+        } else if (v[0] == 27 && count > 2)
+            *key = unicode_key(v[2], mods);
+        else
+            *key = (struct key){.code = tilde_code(v[0]), .mods = final == '^' ? KEY_MOD_CTRL : mods};
+    } else if (final == 'u')
+        *key = unicode_key(v[0], mods);
+    else if (final == 'Z')
+        *key = (struct key){.code = KEY_CODE_TAB, .mods = KEY_MOD_SHIFT};
+    else if (final != 'R' || v[0] == 1)
+        *key = (struct key){.code = letter_code(final), .mods = mods};
 }
 
 static size_t decode_csi(struct keys *keys, const char *p, size_t n, struct key *key) {
@@ -241,11 +251,11 @@ bool key_equal(const struct key *a, const struct key *b) {
 
 void key_name(const struct key *key, char name[32]) {
     static const char *const names[] = {
-        [KEY_CODE_ENTER] = "Enter",   [KEY_CODE_TAB] = "Tab",       [KEY_CODE_BACKSPACE] = "Backspace",
-        [KEY_CODE_ESCAPE] = "Esc",    [KEY_CODE_UP] = "Up",         [KEY_CODE_DOWN] = "Down",
-        [KEY_CODE_RIGHT] = "Right",   [KEY_CODE_LEFT] = "Left",     [KEY_CODE_HOME] = "Home",
-        [KEY_CODE_END] = "End",       [KEY_CODE_INSERT] = "Ins",    [KEY_CODE_DELETE] = "Del",
-        [KEY_CODE_PAGE_UP] = "PgUp",  [KEY_CODE_PAGE_DOWN] = "PgDn",
+        [KEY_CODE_ENTER] = "Enter",  [KEY_CODE_TAB] = "Tab",        [KEY_CODE_BACKSPACE] = "Backspace",
+        [KEY_CODE_ESCAPE] = "Esc",   [KEY_CODE_UP] = "Up",          [KEY_CODE_DOWN] = "Down",
+        [KEY_CODE_RIGHT] = "Right",  [KEY_CODE_LEFT] = "Left",      [KEY_CODE_HOME] = "Home",
+        [KEY_CODE_END] = "End",      [KEY_CODE_INSERT] = "Ins",     [KEY_CODE_DELETE] = "Del",
+        [KEY_CODE_PAGE_UP] = "PgUp", [KEY_CODE_PAGE_DOWN] = "PgDn",
     };
     char core[16] = "";
     if (key->code == KEY_CODE_CHAR) {
@@ -254,7 +264,8 @@ void key_name(const struct key *key, char name[32]) {
         snprintf(core, sizeof core, "%s", key->c == ' ' ? "Space" : bytes);
     } else if (key->code >= KEY_CODE_F1 && key->code <= KEY_CODE_F12)
         snprintf(core, sizeof core, "F%d", (int)key->code - (int)KEY_CODE_F1 + 1);
-    else if (key->code < KEY_CODE_F1 && names[key->code]) snprintf(core, sizeof core, "%s", names[key->code]);
-    snprintf(name, 32, "%s%s%s%s", key->mods & KEY_MOD_CTRL ? "Ctrl+" : "", key->mods & KEY_MOD_ALT ? "Alt+" : "",
-             key->mods & KEY_MOD_SHIFT ? "Shift+" : "", core);
+    else if (key->code < KEY_CODE_F1 && names[key->code])
+        snprintf(core, sizeof core, "%s", names[key->code]);
+    snprintf(name, 32, "%s%s%s%s", key->mods & KEY_MOD_CTRL ? "Ctrl+" : "",
+             key->mods & KEY_MOD_ALT ? "Alt+" : "", key->mods & KEY_MOD_SHIFT ? "Shift+" : "", core);
 }

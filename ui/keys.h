@@ -1,5 +1,5 @@
-/* Bytes of a terminal become keys. Own decoding, so that a mouse report, a paste, a focus event or the answer to a question
- * is never taken for typing. */
+/* Bytes of a terminal become keys. Own decoding, so that a mouse report, a paste, a focus event or the answer
+ * to a question is never taken for typing. */
 #ifndef LOGITOP_UI_KEYS_H
 #define LOGITOP_UI_KEYS_H
 
@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 enum key_code {
-    KEY_CODE_NONE,   /* something that means nothing here */
-    KEY_CODE_CHAR,   /* `c`; with KEY_MOD_CTRL a lower-case letter or one of @ [ \ ] ^ _ */
+    KEY_CODE_NONE, /* something that means nothing here */
+    KEY_CODE_CHAR, /* `c`; with KEY_MOD_CTRL a lower-case letter or one of @ [ \ ] ^ _ */
     KEY_CODE_ENTER,
     KEY_CODE_TAB,
     KEY_CODE_BACKSPACE,
@@ -40,9 +40,9 @@ struct key {
     unsigned mods;
 };
 
-struct keys { /* zero-initialise */
-    struct buf in;     /* bytes not decoded yet */
-    size_t at;         /* of which so many are done */
+struct keys {      /* zero-initialise */
+    struct buf in; /* bytes not decoded yet */
+    size_t at;     /* of which so many are done */
     bool pasting;
     struct buf paste;
     int64_t newest_ns; /* when the last byte came */
@@ -51,8 +51,8 @@ struct keys { /* zero-initialise */
 enum { KEYS_ESCAPE_NS = 25 * 1000 * 1000, KEYS_PASTE_MAX = 16 << 20 };
 
 void keys_feed(struct keys *keys, const void *bytes, size_t len, int64_t now_ns);
-/* The next key; false if there is none yet. An unfinished sequence is given up KEYS_ESCAPE_NS after its last byte: a lone
- * ESC is the Escape key then. */
+/* The next key; false if there is none yet. An unfinished sequence is given up KEYS_ESCAPE_NS after its last
+ * byte: a lone ESC is the Escape key then. */
 bool keys_next(struct keys *keys, int64_t now_ns, struct key *key);
 /* When keys_next() should be asked again though nothing came; 0: no need. */
 int64_t keys_deadline_ns(const struct keys *keys);

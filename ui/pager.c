@@ -34,8 +34,8 @@ static long walk(const struct pager *pager, struct canvas *canvas, struct rect r
     while (row.next < len || row.newline) {
         text_wrap(text, len, row.next, (unsigned)rect.columns, &row);
         if (canvas && n >= pager->top && n < pager->top + rect.rows)
-            canvas_text(canvas, rect.row + (int)(n - pager->top), rect.column, rect.column + rect.columns, STYLE_TEXT,
-                        text + row.start, row.end - row.start);
+            canvas_text(canvas, rect.row + (int)(n - pager->top), rect.column, rect.column + rect.columns,
+                        STYLE_TEXT, text + row.start, row.end - row.start);
         n++;
     }
     return n;
@@ -49,12 +49,13 @@ void pager_draw(struct pager *pager, struct canvas *canvas, struct rect rect) {
     if (pager->top > last) pager->top = last;
     if (pager->top < 0) pager->top = 0;
     pager->page = body.rows;
-    canvas_text_end(canvas, rect.row, rect.column + 1, rect.column + rect.columns - 1, STYLE_STRONG, pager->title,
-                    strlen(pager->title));
+    canvas_text_end(canvas, rect.row, rect.column + 1, rect.column + rect.columns - 1, STYLE_STRONG,
+                    pager->title, strlen(pager->title));
     walk(pager, canvas, body);
     int y = rect.row + rect.rows - 1, limit = rect.column + rect.columns;
     if (last > 0)
-        canvas_printf(canvas, y, rect.column + 1, limit, STYLE_DIM, "%ld-%ld of %ld  PgUp PgDn  Esc back", pager->top + 1,
-                      pager->top + body.rows, rows);
-    else canvas_printf(canvas, y, rect.column + 1, limit, STYLE_DIM, "Esc back");
+        canvas_printf(canvas, y, rect.column + 1, limit, STYLE_DIM, "%ld-%ld of %ld  PgUp PgDn  Esc back",
+                      pager->top + 1, pager->top + body.rows, rows);
+    else
+        canvas_printf(canvas, y, rect.column + 1, limit, STYLE_DIM, "Esc back");
 }

@@ -9,8 +9,8 @@ struct pager {
     bool on;
     char title[128];
     struct buf text;
-    long top;    /* first row shown; drawing keeps it within the text */
-    int page;    /* rows of the last drawing */
+    long top; /* first row shown; drawing keeps it within the text */
+    int page; /* rows of the last drawing */
 };
 
 void pager_open(struct pager *pager, const char *title, const char *text, size_t len);

@@ -57,14 +57,17 @@ static void draw_candidate(const struct table *t, const struct ui_candidate *can
     draw_token(candidate, canvas, y, t->token, t->raw - 1, style);
     canvas_printf(canvas, y, t->raw, t->limit, style, "%s", format_probability(candidate->raw, number));
     canvas_printf(canvas, y, t->final, t->limit, style, "%s", format_probability(candidate->final, number));
-    if (cut) canvas_text(canvas, y, t->cut, t->bar - 1, STYLE_DIM, candidate->cut, strlen(candidate->cut));
-    else canvas_printf(canvas, y, t->cut, t->limit, STYLE_DIM, "-");
+    if (cut)
+        canvas_text(canvas, y, t->cut, t->bar - 1, STYLE_DIM, candidate->cut, strlen(candidate->cut));
+    else
+        canvas_printf(canvas, y, t->cut, t->limit, STYLE_DIM, "-");
     if (t->bar < t->limit)
-        gauge_draw(canvas, y, t->bar, t->limit - t->bar, candidate->raw, cut ? STYLE_GAUGE_REST : STYLE_GAUGE, STYLE_TEXT,
-                   ' ');
+        gauge_draw(canvas, y, t->bar, t->limit - t->bar, candidate->raw, cut ? STYLE_GAUGE_REST : STYLE_GAUGE,
+                   STYLE_TEXT, ' ');
 }
 
-/* Rows for `rows` lines: the best ones; the chosen one takes the last line if it is not among them. The sums are of those. */
+/* Rows for `rows` lines: the best ones; the chosen one takes the last line if it is not among them. The sums
+ * are of those. */
 struct listing {
     size_t n, chosen_at; /* chosen_at: index of the chosen candidate if it stands last, otherwise SIZE_MAX */
     double raw, final;
@@ -83,14 +86,15 @@ static struct listing listing_of(const struct ui_position *position, int rows) {
     return list;
 }
 
-static const struct ui_candidate *listed(const struct ui_position *position, const struct listing *list, size_t i,
-                                         size_t *place) {
+static const struct ui_candidate *listed(const struct ui_position *position, const struct listing *list,
+                                         size_t i, size_t *place) {
     *place = i + 1 == list->n && list->chosen_at != SIZE_MAX ? list->chosen_at : i;
     return &position->candidates[*place];
 }
 
 /* Candidates and the rest from row y on, not beyond `end`. */
-static int draw_table(const struct ui_position *position, const struct table *t, struct canvas *canvas, int y, int end) {
+static int draw_table(const struct ui_position *position, const struct table *t, struct canvas *canvas, int y,
+                      int end) {
     struct listing list = listing_of(position, end - y - 1);
     for (size_t i = 0; i < list.n; i++) {
         size_t place;
@@ -100,7 +104,8 @@ static int draw_table(const struct ui_position *position, const struct table *t,
     char count[FORMAT_MAX], number[FORMAT_MAX];
     size_t rest = position->n_vocab > list.n ? position->n_vocab - list.n : 0;
     canvas_printf(canvas, y, t->token, t->raw - 1, STYLE_DIM, "rest (%s)", format_count((double)rest, count));
-    canvas_printf(canvas, y, t->raw, t->limit, STYLE_DIM, "%s", format_probability(1 - list.raw < 5e-7 ? 0 : 1 - list.raw, number));
+    canvas_printf(canvas, y, t->raw, t->limit, STYLE_DIM, "%s",
+                  format_probability(1 - list.raw < 5e-7 ? 0 : 1 - list.raw, number));
     canvas_printf(canvas, y, t->final, t->limit, STYLE_DIM, "%s",
                   format_probability(1 - list.final < 1e-4 ? 0 : 1 - list.final, number));
     return y + 1;
@@ -108,9 +113,9 @@ static int draw_table(const struct ui_position *position, const struct table *t,
 
 static int draw_facts(const struct ui_position *position, struct canvas *canvas, int y, int x, int limit) {
     x = canvas_printf(canvas, y, x, limit, STYLE_TEXT, "H %.2f bits", (double)position->entropy / M_LN2);
-    if (position->rank)
-        x = canvas_printf(canvas, y, x, limit, STYLE_TEXT, "  rank %u", position->rank);
-    if (position->ms > 0) x = canvas_printf(canvas, y, x, limit, STYLE_TEXT, "  %.1f ms", (double)position->ms);
+    if (position->rank) x = canvas_printf(canvas, y, x, limit, STYLE_TEXT, "  rank %u", position->rank);
+    if (position->ms > 0)
+        x = canvas_printf(canvas, y, x, limit, STYLE_TEXT, "  %.1f ms", (double)position->ms);
     return x;
 }
 
@@ -151,7 +156,8 @@ void panel_draw_below(const struct ui_position *position, struct canvas *canvas,
     canvas_fill(canvas, (struct rect){rect.row, rect.column, 1, rect.columns}, STYLE_DIM, 0x2500);
     x = canvas_printf(canvas, rect.row, x, limit, STYLE_STRONG, " NEXT ");
     if (!position) {
-        canvas_printf(canvas, rect.row + 1, rect.column + 1, limit, STYLE_DIM, "candidates appear with the first token");
+        canvas_printf(canvas, rect.row + 1, rect.column + 1, limit, STYLE_DIM,
+                      "candidates appear with the first token");
         return;
     }
     x = canvas_printf(canvas, rect.row, x, limit, STYLE_DIM, " position %u  ", position->position);

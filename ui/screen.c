@@ -7,10 +7,11 @@
 
 enum { BOX_ROWS_MAX = 8, PANEL_BELOW_ROWS = 6, PANEL_RIGHT_MIN = 50, PANEL_RIGHT_MAX = 76 };
 
-/* Header, conversation (with the panel beside or below), status, box, keys; the box grows at the conversation's cost. */
+/* Header, conversation (with the panel beside or below), status, box, keys; the box grows at the
+ * conversation's cost. */
 void layout_compute(struct layout *layout, int rows, int columns, int n_box, bool panel_off) {
     *layout = (struct layout){.too_small = rows < SCREEN_MIN_ROWS || columns < SCREEN_MIN_COLUMNS};
-    layout->place = panel_off                                                       ? PANEL_NONE
+    layout->place = panel_off                                              ? PANEL_NONE
                     : columns < PANEL_BELOW_FROM || rows < PANEL_ROWS_FROM ? PANEL_STRIP
                     : columns < PANEL_RIGHT_FROM                           ? PANEL_BELOW
                                                                            : PANEL_RIGHT;
@@ -49,12 +50,14 @@ void screen_draw(struct screen *screen, const struct ui_model *model, struct can
     canvas_clear(canvas);
     layout_compute(&layout, canvas->rows, canvas->columns, 1, screen->panel_off);
     if (layout.too_small) {
-        canvas_printf(canvas, 0, 0, canvas->columns, STYLE_NOTICE, "%dx%d is too small", canvas->columns, canvas->rows);
-        canvas_printf(canvas, 1, 0, canvas->columns, STYLE_DIM, "%dx%d will do", SCREEN_MIN_COLUMNS, SCREEN_MIN_ROWS);
+        canvas_printf(canvas, 0, 0, canvas->columns, STYLE_NOTICE, "%dx%d is too small", canvas->columns,
+                      canvas->rows);
+        canvas_printf(canvas, 1, 0, canvas->columns, STYLE_DIM, "%dx%d will do", SCREEN_MIN_COLUMNS,
+                      SCREEN_MIN_ROWS);
         return;
     }
-    layout_compute(&layout, canvas->rows, canvas->columns, box_rows(&screen->box, canvas->columns, most > 1 ? most : 1),
-                   screen->panel_off);
+    layout_compute(&layout, canvas->rows, canvas->columns,
+                   box_rows(&screen->box, canvas->columns, most > 1 ? most : 1), screen->panel_off);
     header_draw(&model->status, canvas, layout.header);
     if (screen->pager.on) {
         struct rect page = {1, 0, layout.status.row - 1, canvas->columns};

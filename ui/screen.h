@@ -7,11 +7,17 @@
 #include "ui/pager.h"
 #include "ui/ui.h"
 
-enum { SCREEN_MIN_ROWS = 8, SCREEN_MIN_COLUMNS = 30, PANEL_RIGHT_FROM = 110, PANEL_BELOW_FROM = 80, PANEL_ROWS_FROM = 20 };
+enum {
+    SCREEN_MIN_ROWS = 8,
+    SCREEN_MIN_COLUMNS = 30,
+    PANEL_RIGHT_FROM = 110,
+    PANEL_BELOW_FROM = 80,
+    PANEL_ROWS_FROM = 20
+};
 
 enum panel_place { PANEL_NONE, PANEL_RIGHT, PANEL_BELOW, PANEL_STRIP };
 
-struct box { /* the input line as the editor has it */
+struct box {          /* the input line as the editor has it */
     const char *text; /* [len] UTF-8 */
     size_t len, cursor;
     const char *search; /* Ctrl-R: the pattern typed so far; NULL: not searching */

@@ -1,28 +1,29 @@
-/* What a cell means, not how it looks: the terminal turns these into colours by what it can show (ui/term.c). */
+/* What a cell means, not how it looks: the terminal turns these into colours by what it can show (ui/term.c).
+ */
 #ifndef LOGITOP_UI_STYLE_H
 #define LOGITOP_UI_STYLE_H
 
 enum style {
     STYLE_TEXT,
-    STYLE_DIM,       /* notes, labels, rules */
+    STYLE_DIM, /* notes, labels, rules */
     STYLE_STRONG,
-    STYLE_BAR,       /* header line */
+    STYLE_BAR, /* header line */
     STYLE_BAR_DIM,
     STYLE_BAR_STRONG,
-    STYLE_YOU,       /* role names */
+    STYLE_YOU, /* role names */
     STYLE_BOT,
     STYLE_SYSTEM,
-    STYLE_STAND_IN,  /* something that must not be shown as it is */
-    STYLE_CHOSEN,    /* the candidate that was taken */
-    STYLE_CUT,       /* a candidate that a sampler removed */
-    STYLE_GAUGE,     /* candidate bars, progress */
+    STYLE_STAND_IN, /* something that must not be shown as it is */
+    STYLE_CHOSEN,   /* the candidate that was taken */
+    STYLE_CUT,      /* a candidate that a sampler removed */
+    STYLE_GAUGE,    /* candidate bars, progress */
     STYLE_GAUGE_REST,
     STYLE_KEY,       /* key bar: name of the key, */
     STYLE_KEY_LABEL, /* and what it does */
     STYLE_PROMPT,
     STYLE_ERROR,
     STYLE_NOTICE,
-    STYLE_PROB0,     /* probability below 0.1 ... */
+    STYLE_PROB0,                   /* probability below 0.1 ... */
     STYLE_PROB9 = STYLE_PROB0 + 9, /* ... 0.9 and above */
     STYLE_COUNT,
 };

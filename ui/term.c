@@ -16,8 +16,8 @@
 #include <unistd.h>
 #include <wchar.h>
 
-static const char modes_on[] = "\033[?2004h";               /* bracketed paste */
-static const char modes_off[] = "\033[?2026l\033[?2004l";   /* and an unfinished synchronized frame */
+static const char modes_on[] = "\033[?2004h";             /* bracketed paste */
+static const char modes_off[] = "\033[?2026l\033[?2004l"; /* and an unfinished synchronized frame */
 static const char sync_question[] = "\033[?2026$p";
 static const char sync_begin[] = "\033[?2026h", sync_end[] = "\033[?2026l";
 
@@ -49,24 +49,25 @@ struct look {
 };
 
 static const struct look looks_256[STYLE_COUNT] = {
-    [STYLE_TEXT] = {-1, -1, 0},           [STYLE_DIM] = {245, -1, 0},
-    [STYLE_STRONG] = {-1, -1, A_BOLD},    [STYLE_BAR] = {252, 237, 0},
-    [STYLE_BAR_DIM] = {245, 237, 0},      [STYLE_BAR_STRONG] = {117, 237, A_BOLD},
-    [STYLE_YOU] = {74, -1, A_BOLD},       [STYLE_BOT] = {71, -1, A_BOLD},
-    [STYLE_SYSTEM] = {139, -1, 0},        [STYLE_STAND_IN] = {173, -1, 0},
-    [STYLE_CHOSEN] = {71, -1, A_BOLD},    [STYLE_CUT] = {244, -1, 0},
-    [STYLE_GAUGE] = {74, -1, 0},          [STYLE_GAUGE_REST] = {240, -1, 0},
-    [STYLE_KEY] = {-1, -1, 0},            [STYLE_KEY_LABEL] = {252, 237, 0},
-    [STYLE_PROMPT] = {74, -1, A_BOLD},    [STYLE_ERROR] = {167, -1, A_BOLD},
-    [STYLE_NOTICE] = {172, -1, 0},        [STYLE_PROB0] = {197, -1, A_UNDERLINE},
-    [STYLE_PROB0 + 1] = {203, -1, 0},     [STYLE_PROB0 + 2] = {209, -1, 0},
-    [STYLE_PROB0 + 3] = {208, -1, 0},     [STYLE_PROB0 + 4] = {172, -1, 0},
-    [STYLE_PROB0 + 5] = {178, -1, 0},     [STYLE_PROB0 + 6] = {142, -1, 0},
-    [STYLE_PROB0 + 7] = {107, -1, 0},     [STYLE_PROB0 + 8] = {72, -1, 0},
+    [STYLE_TEXT] = {-1, -1, 0},        [STYLE_DIM] = {245, -1, 0},
+    [STYLE_STRONG] = {-1, -1, A_BOLD}, [STYLE_BAR] = {252, 237, 0},
+    [STYLE_BAR_DIM] = {245, 237, 0},   [STYLE_BAR_STRONG] = {117, 237, A_BOLD},
+    [STYLE_YOU] = {74, -1, A_BOLD},    [STYLE_BOT] = {71, -1, A_BOLD},
+    [STYLE_SYSTEM] = {139, -1, 0},     [STYLE_STAND_IN] = {173, -1, 0},
+    [STYLE_CHOSEN] = {71, -1, A_BOLD}, [STYLE_CUT] = {244, -1, 0},
+    [STYLE_GAUGE] = {74, -1, 0},       [STYLE_GAUGE_REST] = {240, -1, 0},
+    [STYLE_KEY] = {-1, -1, 0},         [STYLE_KEY_LABEL] = {252, 237, 0},
+    [STYLE_PROMPT] = {74, -1, A_BOLD}, [STYLE_ERROR] = {167, -1, A_BOLD},
+    [STYLE_NOTICE] = {172, -1, 0},     [STYLE_PROB0] = {197, -1, A_UNDERLINE},
+    [STYLE_PROB0 + 1] = {203, -1, 0},  [STYLE_PROB0 + 2] = {209, -1, 0},
+    [STYLE_PROB0 + 3] = {208, -1, 0},  [STYLE_PROB0 + 4] = {172, -1, 0},
+    [STYLE_PROB0 + 5] = {178, -1, 0},  [STYLE_PROB0 + 6] = {142, -1, 0},
+    [STYLE_PROB0 + 7] = {107, -1, 0},  [STYLE_PROB0 + 8] = {72, -1, 0},
     [STYLE_PROB9] = {-1, -1, 0},
 };
 
-static const struct look looks_8[STYLE_COUNT] = { /* with 16 colours the same; bold brightens there */
+static const struct look looks_8[STYLE_COUNT] = {
+    /* with 16 colours the same; bold brightens there */
     [STYLE_TEXT] = {-1, -1, 0},
     [STYLE_DIM] = {-1, -1, A_DIM},
     [STYLE_STRONG] = {-1, -1, A_BOLD},
@@ -99,19 +100,31 @@ static const struct look looks_8[STYLE_COUNT] = { /* with 16 colours the same; b
 };
 
 static const attr_t looks_mono[STYLE_COUNT] = {
-    [STYLE_DIM] = A_DIM,          [STYLE_STRONG] = A_BOLD,
-    [STYLE_BAR] = A_REVERSE,      [STYLE_BAR_DIM] = A_REVERSE,
+    [STYLE_DIM] = A_DIM,
+    [STYLE_STRONG] = A_BOLD,
+    [STYLE_BAR] = A_REVERSE,
+    [STYLE_BAR_DIM] = A_REVERSE,
     [STYLE_BAR_STRONG] = A_REVERSE | A_BOLD,
-    [STYLE_YOU] = A_BOLD,         [STYLE_BOT] = A_BOLD,
-    [STYLE_SYSTEM] = A_BOLD,      [STYLE_STAND_IN] = A_UNDERLINE,
-    [STYLE_CHOSEN] = A_BOLD,      [STYLE_CUT] = A_DIM,
-    [STYLE_GAUGE_REST] = A_DIM,   [STYLE_KEY_LABEL] = A_REVERSE,
-    [STYLE_PROMPT] = A_BOLD,      [STYLE_ERROR] = A_BOLD | A_REVERSE,
-    [STYLE_NOTICE] = A_BOLD,      [STYLE_PROB0] = A_REVERSE,
-    [STYLE_PROB0 + 1] = A_REVERSE, [STYLE_PROB0 + 2] = A_UNDERLINE | A_BOLD,
-    [STYLE_PROB0 + 3] = A_UNDERLINE | A_BOLD, [STYLE_PROB0 + 4] = A_UNDERLINE,
-    [STYLE_PROB0 + 5] = A_UNDERLINE, [STYLE_PROB0 + 6] = A_BOLD,
-    [STYLE_PROB0 + 7] = A_BOLD,   [STYLE_PROB0 + 8] = A_NORMAL,
+    [STYLE_YOU] = A_BOLD,
+    [STYLE_BOT] = A_BOLD,
+    [STYLE_SYSTEM] = A_BOLD,
+    [STYLE_STAND_IN] = A_UNDERLINE,
+    [STYLE_CHOSEN] = A_BOLD,
+    [STYLE_CUT] = A_DIM,
+    [STYLE_GAUGE_REST] = A_DIM,
+    [STYLE_KEY_LABEL] = A_REVERSE,
+    [STYLE_PROMPT] = A_BOLD,
+    [STYLE_ERROR] = A_BOLD | A_REVERSE,
+    [STYLE_NOTICE] = A_BOLD,
+    [STYLE_PROB0] = A_REVERSE,
+    [STYLE_PROB0 + 1] = A_REVERSE,
+    [STYLE_PROB0 + 2] = A_UNDERLINE | A_BOLD,
+    [STYLE_PROB0 + 3] = A_UNDERLINE | A_BOLD,
+    [STYLE_PROB0 + 4] = A_UNDERLINE,
+    [STYLE_PROB0 + 5] = A_UNDERLINE,
+    [STYLE_PROB0 + 6] = A_BOLD,
+    [STYLE_PROB0 + 7] = A_BOLD,
+    [STYLE_PROB0 + 8] = A_NORMAL,
 };
 
 static bool colour_wanted(enum ui_colour colour) {
@@ -121,12 +134,16 @@ static bool colour_wanted(enum ui_colour colour) {
 
 static void looks_set(struct term *term, enum ui_colour colour) {
     memcpy(term->attributes, looks_mono, sizeof looks_mono);
-    if (!colour_wanted(colour) || !has_colors() || start_color() == ERR || COLORS < 8 || COLOR_PAIRS <= STYLE_COUNT) return;
+    if (!colour_wanted(colour) || !has_colors() || start_color() == ERR || COLORS < 8 ||
+        COLOR_PAIRS <= STYLE_COUNT)
+        return;
     bool own = use_default_colors() == OK;
     const struct look *looks = COLORS >= 256 ? looks_256 : looks_8;
     for (int i = 0; i < STYLE_COUNT; i++) {
         struct look look = looks[i];
-        if (!own) look = (struct look){look.fg < 0 ? COLOR_WHITE : look.fg, look.bg < 0 ? COLOR_BLACK : look.bg, look.attributes};
+        if (!own)
+            look = (struct look){look.fg < 0 ? COLOR_WHITE : look.fg, look.bg < 0 ? COLOR_BLACK : look.bg,
+                                 look.attributes};
         if (init_pair((short)(i + 1), look.fg, look.bg) == OK)
             term->attributes[i] = look.attributes | (attr_t)COLOR_PAIR(i + 1);
     }
@@ -144,8 +161,9 @@ static bool utf8_locale(void) {
 
 /* Terminals that are xterm enough when their own description is missing. */
 static bool xterm_like(const char *name) {
-    static const char *const beginnings[] = {"xterm", "alacritty", "foot",  "kitty", "wezterm", "ghostty", "rio",
-                                             "contour", "tmux",    "screen", "st-",  "vte",     "konsole", "iterm"};
+    static const char *const beginnings[] = {"xterm",   "alacritty", "foot",    "kitty", "wezterm",
+                                             "ghostty", "rio",       "contour", "tmux",  "screen",
+                                             "st-",     "vte",       "konsole", "iterm"};
     for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++)
         if (strncasecmp(name, beginnings[i], strlen(beginnings[i])) == 0) return true;
     return false;
@@ -177,14 +195,16 @@ static SCREEN *screen_try(struct term *term, const char *name) {
 static int screen_open(struct term *term, char notice[256], struct err *err) {
     const char *name = getenv("TERM");
     notice[0] = 0;
-    if (!name || !name[0]) return err_set(err, STATUS_UNSUPPORTED, "TERM is not set: no screen without knowing the terminal");
+    if (!name || !name[0])
+        return err_set(err, STATUS_UNSUPPORTED, "TERM is not set: no screen without knowing the terminal");
     if (strcmp(name, "dumb") != 0) term->screen = screen_try(term, name);
     if (!term->screen && xterm_like(name)) {
         term->screen = screen_try(term, "xterm-256color");
         snprintf(notice, 256, "TERM=%s is not known here: taken as xterm-256color", name);
     }
     if (!term->screen)
-        return err_set(err, STATUS_UNSUPPORTED, "TERM=%s: this terminal is not known here or cannot move its cursor", name);
+        return err_set(err, STATUS_UNSUPPORTED,
+                       "TERM=%s: this terminal is not known here or cannot move its cursor", name);
     return STATUS_OK;
 }
 
@@ -226,7 +246,8 @@ void term_emergency(void) {
 
 static void write_out(struct term *term, const char *bytes) {
     fflush(term->out);
-    if (write(term->out_fd, bytes, strlen(bytes)) < 0) { /* a vanished terminal is noticed where keys are read */
+    if (write(term->out_fd, bytes, strlen(bytes)) <
+        0) { /* a vanished terminal is noticed where keys are read */
     }
 }
 
@@ -243,11 +264,13 @@ static void term_set_modes(struct term *term) {
 int term_check(int in_fd, int out_fd, struct err *err) {
     if (!isatty(in_fd) || !isatty(out_fd))
         return err_set(err, STATUS_UNSUPPORTED, "standard input and output are not both a terminal");
-    if (!utf8_locale()) return err_set(err, STATUS_UNSUPPORTED, "no UTF-8 locale on this system: no screen without one");
+    if (!utf8_locale())
+        return err_set(err, STATUS_UNSUPPORTED, "no UTF-8 locale on this system: no screen without one");
     return STATUS_OK;
 }
 
-int term_open(struct term **out, int in_fd, int out_fd, enum ui_colour colour, char notice[256], struct err *err) {
+int term_open(struct term **out, int in_fd, int out_fd, enum ui_colour colour, char notice[256],
+              struct err *err) {
     struct term *term = xcalloc(1, sizeof *term);
     term->in_fd = in_fd;
     term->out_fd = out_fd;
@@ -255,8 +278,10 @@ int term_open(struct term **out, int in_fd, int out_fd, enum ui_colour colour, c
     int in_copy = dup(in_fd), out_copy = dup(out_fd), status = STATUS_FAILED;
     if (in_copy >= 0) term->in = fdopen(in_copy, "r");
     if (out_copy >= 0) term->out = fdopen(out_copy, "w");
-    if (term->in && term->out) status = screen_open(term, notice, err);
-    else err_set(err, STATUS_FAILED, "the terminal cannot be opened twice: %s", strerror(errno));
+    if (term->in && term->out)
+        status = screen_open(term, notice, err);
+    else
+        err_set(err, STATUS_FAILED, "the terminal cannot be opened twice: %s", strerror(errno));
     if (status < 0) {
         if (term->in) fclose(term->in);
         if (term->out) fclose(term->out);
@@ -267,10 +292,11 @@ int term_open(struct term **out, int in_fd, int out_fd, enum ui_colour colour, c
     looks_set(term, colour);
     term_set_modes(term);
     emergency_arm(term);
-    doupdate(); /* enters the alternate screen and clears it, */
+    doupdate();             /* enters the alternate screen and clears it, */
     clearok(stdscr, FALSE); /* which a new window would ask for again */
     write_out(term, modes_on);
-    if (strncmp(getenv("TERM"), "linux", 5) != 0) write_out(term, sync_question); /* old consoles would print a letter of it */
+    if (strncmp(getenv("TERM"), "linux", 5) != 0)
+        write_out(term, sync_question); /* old consoles would print a letter of it */
     *out = term;
     return STATUS_OK;
 }
@@ -325,12 +351,16 @@ void term_resized(struct term *term) {
         resizeterm(size.ws_row, size.ws_col);
 }
 
-void term_redraw(struct term *term) { term->stale = true; }
+void term_redraw(struct term *term) {
+    term->stale = true;
+}
 
-void term_sync_known(struct term *term) { term->sync = true; }
+void term_sync_known(struct term *term) {
+    term->sync = true;
+}
 
-/* Fill one curses cell. Where the C library's width is another than ours curses would shift the rest of the row: such
- * characters become question marks of the right width. Returns cells written. */
+/* Fill one curses cell. Where the C library's width is another than ours curses would shift the rest of the
+ * row: such characters become question marks of the right width. Returns cells written. */
 static int make_cell(const struct term *term, const struct cell *cell, cchar_t *out) {
     wchar_t text[CCHARW_MAX + 1] = {(wchar_t)cell->c};
     attr_t attributes = term->attributes[cell->style] & ~(attr_t)A_COLOR;
@@ -379,16 +409,19 @@ int term_show(struct term *term, const struct canvas *canvas) {
             show_row(term, canvas, y);
             n++;
         }
-    bool cursor_moved = canvas->cursor_row != shown->cursor_row || canvas->cursor_column != shown->cursor_column;
+    bool cursor_moved =
+        canvas->cursor_row != shown->cursor_row || canvas->cursor_column != shown->cursor_column;
     if (n == 0 && !cursor_moved) return 0;
-    memcpy(shown->cells, canvas->cells, (size_t)canvas->rows * (size_t)canvas->columns * sizeof *canvas->cells);
+    memcpy(shown->cells, canvas->cells,
+           (size_t)canvas->rows * (size_t)canvas->columns * sizeof *canvas->cells);
     shown->cursor_row = canvas->cursor_row;
     shown->cursor_column = canvas->cursor_column;
     int visible = canvas->cursor_row >= 0;
     if (visible != term->cursor_visible) curs_set(visible);
     term->cursor_visible = visible;
     if (visible) move(canvas->cursor_row, canvas->cursor_column);
-    if (term->sync && n > 0) write_out(term, sync_begin); /* doupdate() leaves nothing unwritten, so the order holds */
+    if (term->sync && n > 0)
+        write_out(term, sync_begin); /* doupdate() leaves nothing unwritten, so the order holds */
     wnoutrefresh(stdscr);
     doupdate();
     if (term->sync && n > 0) write_out(term, sync_end);

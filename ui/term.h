@@ -11,16 +11,18 @@ struct term;
 /* Can there be a screen at all? Sets a UTF-8 locale for characters (LC_CTYPE). Call before term_open(). */
 int term_check(int in_fd, int out_fd, struct err *err);
 
-/* Take the terminal. `notice` receives a line worth telling the person, or "". On failure nothing has changed. */
-int term_open(struct term **out, int in_fd, int out_fd, enum ui_colour colour, char notice[256], struct err *err);
+/* Take the terminal. `notice` receives a line worth telling the person, or "". On failure nothing has
+ * changed. */
+int term_open(struct term **out, int in_fd, int out_fd, enum ui_colour colour, char notice[256],
+              struct err *err);
 void term_close(struct term *term); /* gives it back; NULL is fine */
 
 void term_leave(struct term *term); /* give it back for a while */
 void term_enter(struct term *term); /* take it again; the next term_show() paints everything */
 
 void term_size(struct term *term, int *rows, int *columns);
-void term_resized(struct term *term); /* ask the terminal for its size */
-void term_redraw(struct term *term);  /* the next term_show() paints everything */
+void term_resized(struct term *term);    /* ask the terminal for its size */
+void term_redraw(struct term *term);     /* the next term_show() paints everything */
 void term_sync_known(struct term *term); /* it said that it knows synchronized output */
 
 /* Bring the screen to this picture. Only rows that differ from the last one are touched. Returns how many. */

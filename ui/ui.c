@@ -39,7 +39,7 @@ struct ui {
     struct buf box_text, box_search;
     bool (*step)(void *context);
     void *step_context;
-    bool gone;        /* the terminal */
+    bool gone; /* the terminal */
     bool frame_wanted, busy;
     int64_t last_frame_ns, notice_until_ns, interrupt_ns;
 };
@@ -55,7 +55,8 @@ void ui_emergency_restore(void) {
     capture_emergency();
 }
 
-/* Restore, then let the earlier handler have it: a fault happens again on return, an abort is raised again. */
+/* Restore, then let the earlier handler have it: a fault happens again on return, an abort is raised again.
+ */
 static void crash(int number) {
     ui_emergency_restore();
     for (int i = 0; i < N_CRASH; i++) sigaction(crash_signals[i], &earlier[i], NULL);
@@ -93,7 +94,9 @@ bool ui_next_action(struct ui *ui, struct ui_action *out) {
     return true;
 }
 
-static bool actions_waiting(const struct ui *ui) { return ui->first_action < ui->n_actions; }
+static bool actions_waiting(const struct ui *ui) {
+    return ui->first_action < ui->n_actions;
+}
 
 static void show_help(struct ui *ui) {
     struct buf text = {0};
@@ -105,8 +108,10 @@ static void show_help(struct ui *ui) {
 static void show_log(struct ui *ui) {
     static const char nothing[] = "Nothing was written to standard error.";
     capture_take(&ui->capture);
-    if (ui->capture.text.len) pager_open(&ui->screen.pager, "Standard error", ui->capture.text.data, ui->capture.text.len);
-    else pager_open(&ui->screen.pager, "Standard error", nothing, strlen(nothing));
+    if (ui->capture.text.len)
+        pager_open(&ui->screen.pager, "Standard error", ui->capture.text.data, ui->capture.text.len);
+    else
+        pager_open(&ui->screen.pager, "Standard error", nothing, strlen(nothing));
 }
 
 static void own_action(struct ui *ui, int action) {
@@ -115,7 +120,9 @@ static void own_action(struct ui *ui, int action) {
     case UI_ACTION_HELP: show_help(ui); break;
     case UI_ACTION_LOG: show_log(ui); break;
     case UI_ACTION_PANEL: screen->panel_off = !screen->panel_off; break;
-    case UI_ACTION_COLOUR: screen->colour = (enum colour_mode)((screen->colour + 1) % COLOUR_MODE_COUNT); break;
+    case UI_ACTION_COLOUR:
+        screen->colour = (enum colour_mode)((screen->colour + 1) % COLOUR_MODE_COUNT);
+        break;
     case UI_ACTION_REDRAW: term_redraw(ui->term); break;
     case UI_ACTION_PAGE_UP: chat_scroll_page(&screen->chat, -1); break;
     case UI_ACTION_PAGE_DOWN: chat_scroll_page(&screen->chat, 1); break;
@@ -138,12 +145,18 @@ static bool pager_key(struct ui *ui, const struct key *key, int action) {
     if (key->code == KEY_CODE_ESCAPE || key->code == KEY_CODE_ENTER || (letter && key->c == 'q') ||
         action == UI_ACTION_INTERRUPT || action == UI_ACTION_HELP || action == UI_ACTION_LOG)
         pager_close(pager);
-    else if (key->code == KEY_CODE_PAGE_DOWN || (letter && key->c == ' ')) pager->top += page;
-    else if (key->code == KEY_CODE_PAGE_UP || (letter && key->c == 'b')) pager->top -= page;
-    else if (key->code == KEY_CODE_DOWN || (letter && key->c == 'j')) pager->top++;
-    else if (key->code == KEY_CODE_UP || (letter && key->c == 'k')) pager->top--;
-    else if (key->code == KEY_CODE_HOME || (letter && key->c == 'g')) pager->top = 0;
-    else if (key->code == KEY_CODE_END || (letter && key->c == 'G')) pager->top = 1L << 40;
+    else if (key->code == KEY_CODE_PAGE_DOWN || (letter && key->c == ' '))
+        pager->top += page;
+    else if (key->code == KEY_CODE_PAGE_UP || (letter && key->c == 'b'))
+        pager->top -= page;
+    else if (key->code == KEY_CODE_DOWN || (letter && key->c == 'j'))
+        pager->top++;
+    else if (key->code == KEY_CODE_UP || (letter && key->c == 'k'))
+        pager->top--;
+    else if (key->code == KEY_CODE_HOME || (letter && key->c == 'g'))
+        pager->top = 0;
+    else if (key->code == KEY_CODE_END || (letter && key->c == 'G'))
+        pager->top = 1L << 40;
     return true;
 }
 
@@ -151,9 +164,12 @@ static bool pager_key(struct ui *ui, const struct key *key, int action) {
 static bool search_key(struct ui *ui, const struct key *key, int action) {
     if (!editor_searching(ui->editor)) return false;
     struct key give_up = {.code = KEY_CODE_CHAR, .c = 'g', .mods = KEY_MOD_CTRL};
-    if (action == UI_ACTION_INTERRUPT) editor_key(ui->editor, &give_up);
-    else if (action == ACTION_EDITOR || action == UI_ACTION_ESCAPE) editor_key(ui->editor, key);
-    else return false;
+    if (action == UI_ACTION_INTERRUPT)
+        editor_key(ui->editor, &give_up);
+    else if (action == ACTION_EDITOR || action == UI_ACTION_ESCAPE)
+        editor_key(ui->editor, key);
+    else
+        return false;
     return true;
 }
 
@@ -173,18 +189,22 @@ static void take_key(struct ui *ui, const struct key *key) {
     }
     if (search_key(ui, key, action)) return;
     bool empty = editor_empty(ui->editor);
-    if (key->code == KEY_CODE_END && key->mods == 0 && empty && ui->screen.chat.stays) action = UI_ACTION_BOTTOM;
+    if (key->code == KEY_CODE_END && key->mods == 0 && empty && ui->screen.chat.stays)
+        action = UI_ACTION_BOTTOM;
     if (action == UI_ACTION_EOF && !empty) action = ACTION_EDITOR;
     if (action == UI_ACTION_ESCAPE && !ui->busy && editor_is_vi(ui->editor)) action = ACTION_EDITOR;
-    if (action == ACTION_EDITOR) editor_key(ui->editor, key);
-    else if (action >= UI_ACTION_COUNT_APP) own_action(ui, action);
-    else push_action(ui, (enum ui_action_type)action, NULL, 0);
+    if (action == ACTION_EDITOR)
+        editor_key(ui->editor, key);
+    else if (action >= UI_ACTION_COUNT_APP)
+        own_action(ui, action);
+    else
+        push_action(ui, (enum ui_action_type)action, NULL, 0);
 }
 
 /* ---- the editor's side of the loop ---- */
 
-/* The editor waits for a key: decode one, or let the app take its turn. Keys wait until the app has taken the actions of
- * those before them. */
+/* The editor waits for a key: decode one, or let the app take its turn. Keys wait until the app has taken the
+ * actions of those before them. */
 static bool host_wait(void *context) {
     struct ui *ui = context;
     struct key key;
@@ -218,9 +238,12 @@ int ui_input(struct ui *ui, const struct pollfd fds[UI_FDS], struct err *err) {
     if (now & POLLIN) {
         char bytes[16384];
         ssize_t n = read(ui->in_fd, bytes, sizeof bytes);
-        if (n > 0) keys_feed(&ui->keys, bytes, (size_t)n, clock_ns());
-        else if (n == 0 || (errno != EINTR && errno != EAGAIN)) ui->gone = true;
-    } else if (now & (POLLHUP | POLLERR | POLLNVAL)) ui->gone = true;
+        if (n > 0)
+            keys_feed(&ui->keys, bytes, (size_t)n, clock_ns());
+        else if (n == 0 || (errno != EINTR && errno != EAGAIN))
+            ui->gone = true;
+    } else if (now & (POLLHUP | POLLERR | POLLNVAL))
+        ui->gone = true;
     return ui->gone ? err_set(err, STATUS_FAILED, "the terminal is gone") : STATUS_OK;
 }
 
@@ -307,13 +330,21 @@ void ui_show_text(struct ui *ui, const char *title, const char *text, size_t len
     ui->frame_wanted = true;
 }
 
-bool ui_input_empty(struct ui *ui) { return editor_empty(ui->editor); }
+bool ui_input_empty(struct ui *ui) {
+    return editor_empty(ui->editor);
+}
 
-void ui_input_clear(struct ui *ui, bool keep) { editor_clear(ui->editor, keep); }
+void ui_input_clear(struct ui *ui, bool keep) {
+    editor_clear(ui->editor, keep);
+}
 
-void ui_input_set(struct ui *ui, const char *text, size_t len) { editor_set(ui->editor, text, len); }
+void ui_input_set(struct ui *ui, const char *text, size_t len) {
+    editor_set(ui->editor, text, len);
+}
 
-void ui_follow(struct ui *ui) { chat_follow(&ui->screen.chat); }
+void ui_follow(struct ui *ui) {
+    chat_follow(&ui->screen.chat);
+}
 
 /* ---- life ---- */
 
@@ -324,9 +355,11 @@ int ui_open(struct ui **out, const struct ui_options *options, struct err *err) 
     ui->capture = (struct capture){.saved_fd = -1, .read_fd = -1};
     struct editor_host host = {host_wait, host_submit, ui};
     int status = term_check(options->in_fd, options->out_fd, err);
-    /* The editor first: it looks the terminal up too, and the library's current terminal must be the screen's. */
+    /* The editor first: it looks the terminal up too, and the library's current terminal must be the
+     * screen's. */
     if (status == STATUS_OK) status = editor_open(&ui->editor, &host, options->history_path, err);
-    if (status == STATUS_OK) status = term_open(&ui->term, options->in_fd, options->out_fd, options->colour, notice, err);
+    if (status == STATUS_OK)
+        status = term_open(&ui->term, options->in_fd, options->out_fd, options->colour, notice, err);
     if (status == STATUS_OK && !options->keep_stderr) status = capture_open(&ui->capture, err);
     if (status < 0) {
         term_close(ui->term);

@@ -1,28 +1,29 @@
-/* The screen: terminal, line editor, views. It knows nothing of models or tokenizers: the app fills plain structs, and what a
- * person does comes back as actions.
+/* The screen: terminal, line editor, views. It knows nothing of models or tokenizers: the app fills plain
+ * structs, and what a person does comes back as actions.
  *
- * The loop belongs to the app. Because the line editor wants to fetch its own keys, it runs inside ui_run(), which calls the
- * app's step function whenever it has nothing to do:
+ * The loop belongs to the app. Because the line editor wants to fetch its own keys, it runs inside ui_run(),
+ * which calls the app's step function whenever it has nothing to do:
  *
  *     static bool step(void *context) {
- *         struct pollfd fds[UI_FDS + 2];                      // ours first, then the engine's wake fd, a signal pipe ...
+ *         struct pollfd fds[UI_FDS + 2];              // ours first, then the engine's, a signal pipe
  *         ui_poll_fds(ui, fds);
- *         poll(fds, n, ui_timeout_ms(ui));                    // -1: sleep until something happens
- *         if (ui_input(ui, fds, &err) < 0) ...                // the terminal is gone: save and leave
- *         while (ui_next_action(ui, &action)) ...             // what the person wants
- *         ...                                                 // engine events, signals
- *         ui_draw(ui, &model);                                // as often as you like: it paints at most 60 times a second
+ *         poll(fds, n, ui_timeout_ms(ui));            // -1: sleep until something happens
+ *         if (ui_input(ui, fds, &err) < 0) ...        // the terminal is gone: save and leave
+ *         while (ui_next_action(ui, &action)) ...     // what the person wants
+ *         ...                                         // engine events, signals
+ *         ui_draw(ui, &model);                        // as often as you like: at most 60 frames a second
  *         return !quit;
  *     }
  *     ui_open(&ui, &options, &err);  ui_run(ui, step, context);  ui_close(ui);
  *
- * Every text in these structs may hold any bytes: all of it passes the sanitiser (base/text.h) on its way to the screen.
- * Texts are borrowed for the call. NULL texts are empty ones.
+ * Every text in these structs may hold any bytes: all of it passes the sanitiser (base/text.h) on its way to
+ * the screen. Texts are borrowed for the call. NULL texts are empty ones.
  *
- * The ui handles alone: editing, history, scrolling, help, log and panel switches, colour modes, resize drawing.
- * The app owns the signals (handlers that set a flag and write a pipe); it calls ui_resized() on SIGWINCH, ui_suspend() on
- * SIGTSTP and UI_ACTION_SUSPEND, ui_resumed() on SIGCONT. The ui catches crash signals (SEGV, BUS, FPE, ILL, ABRT) to restore
- * the terminal, then lets the earlier handler have them; it does the same at exit().
+ * The ui handles alone: editing, history, scrolling, help, log and panel switches, colour modes, resize
+ * drawing. The app owns the signals (handlers that set a flag and write a pipe); it calls ui_resized() on
+ * SIGWINCH, ui_suspend() on SIGTSTP and UI_ACTION_SUSPEND, ui_resumed() on SIGCONT. The ui catches crash
+ * signals (SEGV, BUS, FPE, ILL, ABRT) to restore the terminal, then lets the earlier handler have them; it
+ * does the same at exit().
  *
  * All functions: UI thread only. One ui at a time in a process. */
 #ifndef LOGITOP_UI_UI_H
@@ -39,20 +40,20 @@
 /* ---- what is shown ---- */
 
 enum ui_state {
-    UI_STATE_LOADING,    /* progress_done of progress_total bytes */
+    UI_STATE_LOADING, /* progress_done of progress_total bytes */
     UI_STATE_IDLE,
-    UI_STATE_PREFILL,    /* progress_done of progress_total prompt tokens */
+    UI_STATE_PREFILL, /* progress_done of progress_total prompt tokens */
     UI_STATE_GENERATING,
-    UI_STATE_FAILED,     /* no model any more: `error` tells */
+    UI_STATE_FAILED, /* no model any more: `error` tells */
 };
 
 struct ui_status {
     enum ui_state state;
-    const char *model;  /* "SmolLM2 135M Instruct Q4_1"; while loading: the file's name */
-    const char *chat;   /* title */
-    const char *device; /* "cpu 2 threads", "H200" */
-    uint32_t context_used, context_size;   /* tokens; size 0: not known yet */
-    uint64_t memory_used, memory_total;    /* bytes; used 0: not shown */
+    const char *model;                   /* "SmolLM2 135M Instruct Q4_1"; while loading: the file's name */
+    const char *chat;                    /* title */
+    const char *device;                  /* "cpu 2 threads", "H200" */
+    uint32_t context_used, context_size; /* tokens; size 0: not known yet */
+    uint64_t memory_used, memory_total;  /* bytes; used 0: not shown */
     uint64_t progress_done, progress_total;
     double tps_now, tps_mean;              /* decode; 0: not shown */
     double prefill_tps;                    /* 0: not shown */
@@ -62,11 +63,11 @@ struct ui_status {
 
 enum ui_role { UI_ROLE_YOU, UI_ROLE_BOT, UI_ROLE_SYSTEM, UI_ROLE_NOTE /* the program's own words, dimmed */ };
 
-struct ui_token {      /* what is known about one token of a message */
-    uint32_t end;      /* offset in the message's text just after it; never decreases */
-    float prob;        /* raw probability when it was chosen, 0..1; negative: unknown (prompt tokens) */
-    float entropy;     /* nats */
-    uint32_t rank;     /* 1 is the best, 0 unknown */
+struct ui_token {  /* what is known about one token of a message */
+    uint32_t end;  /* offset in the message's text just after it; never decreases */
+    float prob;    /* raw probability when it was chosen, 0..1; negative: unknown (prompt tokens) */
+    float entropy; /* nats */
+    uint32_t rank; /* 1 is the best, 0 unknown */
 };
 
 struct ui_message {
@@ -85,7 +86,7 @@ struct ui_candidate {
     int32_t id;
     const char *text; /* [len] bytes of the token */
     size_t len;
-    bool control;    /* a control token: its text is a name, never spoken */
+    bool control; /* a control token: its text is a name, never spoken */
     bool chosen;
     uint32_t rank;   /* by raw probability, 1 is the best; 0: its place in the list */
     float raw;       /* probability over the real vocabulary, before anything */
@@ -93,28 +94,31 @@ struct ui_candidate {
     const char *cut; /* the stage that cut it ("top-p"); empty: it could be picked */
 };
 
-struct ui_position { /* the moment whose candidates are shown */
-    uint32_t position;   /* of the token they compete for, in the context */
-    const char *chain;   /* what "final" means: "T 0.8 top-k 40 top-p 0.95" */
+struct ui_position {                       /* the moment whose candidates are shown */
+    uint32_t position;                     /* of the token they compete for, in the context */
+    const char *chain;                     /* what "final" means: "T 0.8 top-k 40 top-p 0.95" */
     const struct ui_candidate *candidates; /* [n], best raw first; a chosen one outside the best comes last */
     size_t n;
-    uint32_t n_vocab;    /* real vocabulary: "rest (49132)" is what is not listed, so that each column sums to 1 */
-    float entropy;       /* nats (shown in bits) */
-    uint32_t rank;       /* of the chosen token; 0: none chosen */
+    uint32_t
+        n_vocab;   /* real vocabulary: "rest (49132)" is what is not listed, so that each column sums to 1 */
+    float entropy; /* nats (shown in bits) */
+    uint32_t rank; /* of the chosen token; 0: none chosen */
     float ms;
-    const float *strip;  /* [n_strip] raw probabilities of the last tokens, oldest first: a digit each */
+    const float *strip; /* [n_strip] raw probabilities of the last tokens, oldest first: a digit each */
     size_t n_strip;
 };
 
-/* What a person can ask for. The key table (ui/keymap.c) maps keys to these; the help page is printed from it. */
+/* What a person can ask for. The key table (ui/keymap.c) maps keys to these; the help page is printed from
+ * it. */
 enum ui_action_type {
     UI_ACTION_SUBMIT,    /* Enter: `text` */
-    UI_ACTION_INTERRUPT, /* Ctrl-C: stop; else clear the box (ui_input_clear); else "press again to quit" (ui_interrupt_again) */
+    UI_ACTION_INTERRUPT, /* Ctrl-C: stop; else clear the box (ui_input_clear); else "press again to quit"
+                            (ui_interrupt_again) */
     UI_ACTION_ESCAPE,    /* Esc that closed nothing of the ui's: stop */
     UI_ACTION_EOF,       /* Ctrl-D in an empty box: quit when idle */
     UI_ACTION_SUSPEND,   /* Ctrl-Z */
     UI_ACTION_QUIT,
-    UI_ACTION_NEW,       /* a new chat */
+    UI_ACTION_NEW, /* a new chat */
     UI_ACTION_REGENERATE,
     UI_ACTION_CONTINUE,  /* go on with the last answer where it stopped */
     UI_ACTION_COUNT_APP, /* below: the ui does these itself, the app never sees them */
@@ -134,7 +138,8 @@ enum ui_action_type {
 
 struct ui_action {
     enum ui_action_type type;
-    const char *text; /* UI_ACTION_SUBMIT: [len] UTF-8 as typed, lines joined by LF, not empty; lives until the next ui_next_action() */
+    const char *text; /* UI_ACTION_SUBMIT: [len] UTF-8 as typed, lines joined by LF, not empty; lives until
+                         the next ui_next_action() */
     size_t len;
 };
 
@@ -142,9 +147,10 @@ struct ui_model {
     struct ui_status status;
     const struct ui_message *messages; /* [n_messages], oldest first */
     size_t n_messages;
-    const struct ui_position *shown;   /* NULL: no candidates yet */
-    const char *hint;                  /* shown in an empty box: "ask something" */
-    uint32_t off;                      /* actions that can do nothing now, a bit each (1u << UI_ACTION_...): hidden from the key bar */
+    const struct ui_position *shown; /* NULL: no candidates yet */
+    const char *hint;                /* shown in an empty box: "ask something" */
+    uint32_t
+        off; /* actions that can do nothing now, a bit each (1u << UI_ACTION_...): hidden from the key bar */
 };
 
 /* ---- the screen ---- */
@@ -154,15 +160,15 @@ struct ui;
 enum ui_colour { UI_COLOUR_AUTO /* NO_COLOR and the terminal decide */, UI_COLOUR_ALWAYS, UI_COLOUR_NEVER };
 
 struct ui_options {
-    int in_fd, out_fd;        /* the terminal; 0 and 1 */
+    int in_fd, out_fd; /* the terminal; 0 and 1 */
     enum ui_colour colour;
     const char *history_path; /* NULL: kept in memory only. Made with mode 0600; its folder must exist */
-    bool keep_stderr;         /* leave standard error where it is (it is not a terminal, or a debugger wants it) */
+    bool keep_stderr; /* leave standard error where it is (it is not a terminal, or a debugger wants it) */
 };
 
-/* Take the terminal: alternate screen, raw keys, bracketed paste; standard error goes to the log from here on.
- * STATUS_UNSUPPORTED where a screen cannot be had (not a terminal, TERM=dumb or unknown): go plain. On failure the terminal
- * is as it was. */
+/* Take the terminal: alternate screen, raw keys, bracketed paste; standard error goes to the log from here
+ * on. STATUS_UNSUPPORTED where a screen cannot be had (not a terminal, TERM=dumb or unknown): go plain. On
+ * failure the terminal is as it was. */
 int ui_open(struct ui **out, const struct ui_options *options, struct err *err);
 
 /* Give the terminal back as it was, then write the log that came in on standard error there. NULL is fine. */
@@ -173,19 +179,22 @@ void ui_run(struct ui *ui, bool (*step)(void *context), void *context);
 
 enum { UI_FDS = 2 };
 void ui_poll_fds(struct ui *ui, struct pollfd fds[UI_FDS]); /* sets fd, events; revents = 0 */
-/* Take what came; revents as poll() left them. Reads only what is there. STATUS_FAILED: the terminal is gone (end of file,
- * error, hang-up) and will not come back. */
+/* Take what came; revents as poll() left them. Reads only what is there. STATUS_FAILED: the terminal is gone
+ * (end of file, error, hang-up) and will not come back. */
 int ui_input(struct ui *ui, const struct pollfd fds[UI_FDS], struct err *err);
-int ui_timeout_ms(struct ui *ui); /* until the ui wants a turn (ui_input, then ui_draw) though nothing came; -1: never */
+int ui_timeout_ms(
+    struct ui *ui); /* until the ui wants a turn (ui_input, then ui_draw) though nothing came; -1: never */
 bool ui_next_action(struct ui *ui, struct ui_action *out); /* false: none is waiting */
 
-/* Show this. Paints what changed, at most every 16 ms; an earlier call only notes that something may have changed, and
- * ui_timeout_ms() tells when to come back. */
+/* Show this. Paints what changed, at most every 16 ms; an earlier call only notes that something may have
+ * changed, and ui_timeout_ms() tells when to come back. */
 void ui_draw(struct ui *ui, const struct ui_model *model);
 
 void ui_resized(struct ui *ui);
-void ui_suspend(struct ui *ui); /* gives the terminal back, stops the process group's job like Ctrl-Z does, returns when continued */
-void ui_resumed(struct ui *ui); /* after SIGCONT that ui_suspend() did not wait for: take the terminal again, repaint */
+void ui_suspend(struct ui *ui); /* gives the terminal back, stops the process group's job like Ctrl-Z does,
+                                   returns when continued */
+void ui_resumed(
+    struct ui *ui); /* after SIGCONT that ui_suspend() did not wait for: take the terminal again, repaint */
 
 /* A line in place of the status line for `ms` milliseconds or until the next key. */
 __attribute__((format(printf, 3, 4))) void ui_notice(struct ui *ui, int ms, const char *fmt, ...);
@@ -196,7 +205,8 @@ bool ui_interrupt_again(struct ui *ui);
 /* A text over the conversation, to be scrolled and closed by the person (Esc, q). Copied. */
 void ui_show_text(struct ui *ui, const char *title, const char *text, size_t len);
 
-/* The box. Clearing with `keep` puts the text into the history (Up brings it back). Effects are seen after the current step. */
+/* The box. Clearing with `keep` puts the text into the history (Up brings it back). Effects are seen after
+ * the current step. */
 bool ui_input_empty(struct ui *ui);
 void ui_input_clear(struct ui *ui, bool keep);
 void ui_input_set(struct ui *ui, const char *text, size_t len);
@@ -206,8 +216,8 @@ void ui_follow(struct ui *ui); /* show the end of the conversation and stay ther
 /* The keys as text, a line each, from the same table as the help page (for --help-keys, man pages). */
 void ui_keys_text(struct buf *out);
 
-/* The terminal as it was, from any place, signal handlers included: async-signal-safe, may be called more than once. Does
- * nothing when no ui is open. For the app's last words (a panic, xmalloc_last_words). */
+/* The terminal as it was, from any place, signal handlers included: async-signal-safe, may be called more
+ * than once. Does nothing when no ui is open. For the app's last words (a panic, xmalloc_last_words). */
 void ui_emergency_restore(void);
 
 #endif

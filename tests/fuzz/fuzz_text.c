@@ -1,5 +1,6 @@
-/* Any bytes through the sanitiser: nothing harmful leaves it, any split of a stream gives the same, rows cover the text and
- * stay when it grows, keys end. The first three bytes choose splits and widths; the rest is the text. */
+/* Any bytes through the sanitiser: nothing harmful leaves it, any split of a stream gives the same, rows
+ * cover the text and stay when it grows, keys end. The first three bytes choose splits and widths; the rest
+ * is the text. */
 #include "base/text.h"
 #include "base/utf8.h"
 #include "ui/canvas.h"
@@ -19,7 +20,8 @@ static void check_harmless(const struct buf *out) {
         uint32_t c = 0;
         int n = utf8_decode(out->data + at, out->len - at, &c);
         require(n > 0 && (c >= 0x20 || c == '\n') && !(c >= 0x7F && c <= 0x9F));
-        require(!(c >= 0x2028 && c <= 0x202E) && !(c >= 0x2060 && c <= 0x206F) && !(c >= 0xE0000 && c <= 0xE0FFF));
+        require(!(c >= 0x2028 && c <= 0x202E) && !(c >= 0x2060 && c <= 0x206F) &&
+                !(c >= 0xE0000 && c <= 0xE0FFF));
         at += (size_t)n;
     }
 }

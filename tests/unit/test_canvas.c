@@ -23,7 +23,8 @@ static void check_row(struct canvas *canvas, const char *expected) {
     for (int y = 0; y < canvas->rows; y++)
         for (int x = 0; x < canvas->columns; x++) {
             const struct cell *cell = &canvas->cells[y * canvas->columns + x];
-            if (cell->width == 2) assert_true(x + 1 < canvas->columns && cell[1].c == 0 && cell[1].width == 0);
+            if (cell->width == 2)
+                assert_true(x + 1 < canvas->columns && cell[1].c == 0 && cell[1].width == 0);
             if (cell->c == 0) assert_true(x > 0 && cell[-1].width == 2);
         }
 }
@@ -86,7 +87,8 @@ static void no_cell_is_a_control(void **state) {
     for (int round = 0; round < 20000; round++) {
         char text[24];
         for (size_t i = 0; i < sizeof text; i++) {
-            static const char *const bits[] = {"\033", "\r", "\n", WIDE, "\xC2\x9B", "\xCC\x81", "a", "\t", "\xFF", "\xE2\x80\xAE", " "};
+            static const char *const bits[] = {"\033", "\r", "\n",   WIDE,           "\xC2\x9B", "\xCC\x81",
+                                               "a",    "\t", "\xFF", "\xE2\x80\xAE", " "};
             seed = seed * 1664525 + 1013904223;
             const char *bit = bits[(seed >> 16) % 11];
             text[i] = bit[(seed >> 8) % strlen(bit)];

@@ -24,14 +24,18 @@ static const char *names(const char *bytes, size_t len, size_t portion) {
     buf_clear(&out);
     for (size_t at = 0;; at += portion) {
         bool end = at >= len;
-        if (!end) keys_feed(&keys, bytes + at, portion < len - at ? portion : len - at, now);
-        else now += KEYS_ESCAPE_NS;
+        if (!end)
+            keys_feed(&keys, bytes + at, portion < len - at ? portion : len - at, now);
+        else
+            now += KEYS_ESCAPE_NS;
         while (keys_next(&keys, now, &key)) {
             char name[32];
             key_name(&key, name);
             if (out.len) buf_putc(&out, '|');
-            if (key.code == KEY_CODE_PASTE) buf_printf(&out, "paste(%.*s)", (int)keys.paste.len, keys.paste.len ? keys.paste.data : "");
-            else buf_puts(&out, key.code == KEY_CODE_SYNC ? "sync" : name);
+            if (key.code == KEY_CODE_PASTE)
+                buf_printf(&out, "paste(%.*s)", (int)keys.paste.len, keys.paste.len ? keys.paste.data : "");
+            else
+                buf_puts(&out, key.code == KEY_CODE_SYNC ? "sync" : name);
         }
         if (end) break;
         now += MS;
@@ -44,7 +48,8 @@ static const char *names(const char *bytes, size_t len, size_t portion) {
 
 static void check(const char *bytes, const char *expected) {
     size_t len = strlen(bytes);
-    for (size_t portion = 1; portion <= len; portion++) assert_string_equal(names(bytes, len, portion), expected);
+    for (size_t portion = 1; portion <= len; portion++)
+        assert_string_equal(names(bytes, len, portion), expected);
 }
 
 static void keys_are_decoded(void **state) {
@@ -64,8 +69,8 @@ static void keys_are_decoded(void **state) {
 static void other_reports_are_no_keys(void **state) {
     (void)state;
     check("a\033[<0;10;20Mb\033[<0;10;20mc", "a|b|c"); /* mouse */
-    check("a\033[M abb", "a|b");                        /* old mouse report: three bytes behind */
-    check("a\033[Ib\033[Oc", "a|b|c");                  /* focus */
+    check("a\033[M abb", "a|b");                       /* old mouse report: three bytes behind */
+    check("a\033[Ib\033[Oc", "a|b|c");                 /* focus */
     check("a\033[?2026;2$yb\033[?2026;0$yc", "a|sync|b|c");
     check("a\033[12;40Rb", "a|b");
     check("a\033]11;rgb:0000/0000/0000\033\\b\033P1$r0m\033\\c\033]52;c;QQ==\007d", "a|b|c|d");
@@ -137,7 +142,8 @@ static void table_is_sound(void **state) {
     }
     for (int action = UI_ACTION_INTERRUPT; action < UI_ACTION_COUNT; action++)
         if (action != UI_ACTION_COUNT_APP || action == UI_ACTION_HELP) assert_true(seen[action]);
-    struct key letter = {.code = KEY_CODE_CHAR, .c = 'x'}, alt = {.code = KEY_CODE_CHAR, .c = 'h', .mods = KEY_MOD_ALT};
+    struct key letter = {.code = KEY_CODE_CHAR, .c = 'x'},
+               alt = {.code = KEY_CODE_CHAR, .c = 'h', .mods = KEY_MOD_ALT};
     assert_int_equal(keymap_find(&letter), ACTION_EDITOR);
     assert_int_equal(keymap_find(&alt), UI_ACTION_HELP);
     struct buf text = {0};
@@ -148,9 +154,9 @@ static void table_is_sound(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keys_are_decoded),          cmocka_unit_test(other_reports_are_no_keys),
-        cmocka_unit_test(pastes_are_whole),          cmocka_unit_test(escape_alone_waits_a_little),
-        cmocka_unit_test(rubbish_is_survived),       cmocka_unit_test(table_is_sound),
+        cmocka_unit_test(keys_are_decoded),    cmocka_unit_test(other_reports_are_no_keys),
+        cmocka_unit_test(pastes_are_whole),    cmocka_unit_test(escape_alone_waits_a_little),
+        cmocka_unit_test(rubbish_is_survived), cmocka_unit_test(table_is_sound),
     };
     return cmocka_run_group_tests_name("keys", tests, NULL, NULL);
 }

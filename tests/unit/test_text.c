@@ -21,8 +21,9 @@ static const char *shown(const char *text) {
     return out.data ? out.data : "";
 }
 
-/* What may never reach a terminal: control characters but LF, C1, bidi controls, zero-width ones, tags, selectors,
- * surrogates, private use; bytes that are not UTF-8. Written apart from the sanitiser's own tables. */
+/* What may never reach a terminal: control characters but LF, C1, bidi controls, zero-width ones, tags,
+ * selectors, surrogates, private use; bytes that are not UTF-8. Written apart from the sanitiser's own
+ * tables. */
 static void check_harmless(const char *text, size_t len) {
     for (size_t at = 0; at < len;) {
         uint32_t c = 0;
@@ -63,7 +64,8 @@ static void every_code_point_is_harmless(void **state) {
         struct text_piece piece;
         size_t got = text_next(text, (size_t)n, false, 0, &piece);
         assert_int_equal(got, n);
-        assert_true(piece.kind == TEXT_KIND_NEWLINE ? piece.width == 0 : piece.width >= 1 && piece.n_out >= 1);
+        assert_true(piece.kind == TEXT_KIND_NEWLINE ? piece.width == 0
+                                                    : piece.width >= 1 && piece.n_out >= 1);
         assert_true(piece.n_out <= TEXT_OUT_MAX);
         /* behind a letter and behind an emoji, where joiners, tones, tags and marks have other meanings */
         const char *before[] = {"a", "\xF0\x9F\x91\xA9", "\xF0\x9F\x8F\xB4", "\xE0\xA4\x95"};
@@ -130,7 +132,8 @@ static void emoji_have_one_width(void **state) {
     assert_int_equal(text_width("\xE6\xBC\xA2", 3), 2);
     assert_int_equal(text_width("\xE0\xB8\xA0\xE0\xB8\xB2", 6), 2); /* Thai, no marks */
     assert_int_equal(text_width("e\xCC\x81", 3), 1);
-    assert_int_equal(text_width("\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB", 9), 2); /* one Hangul syllable of three parts */
+    assert_int_equal(text_width("\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB", 9),
+                     2); /* one Hangul syllable of three parts */
     /* ZWNJ in a Persian word stays */
     assert_string_equal(shown("\xD9\x85\xE2\x80\x8C\xDB\x8C"), "\xD9\x85\xE2\x80\x8C\xDB\x8C");
 }
@@ -161,8 +164,9 @@ static const char *const samples[] = {
     "e\xCC\x81\xCC\x82\xCC\x83 \xCC\x84\t|\n\tx\xEF\xB8\x8F\xE2\x80\x8D",
     "\xF0\x9F\x87\xA9\xF0\x9F\x87\xAA\xF0\x9F\x87\xAB\xF0\x9F\x87\xB7\xF0\x9F\x87\xAF",
     "\xE0\xA4\x95\xE0\xA5\x8D\xE2\x80\x8D\xE0\xA4\xB7 \xD9\x85\xE2\x80\x8C\xDB\x8C",
-    "\n\xE0\xA5\x8D\xE2\x80\x8D \xE0\xA4\x95", /* a joiner behind a mark without a base */
-    "x\xE1\x86\xAB \xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB", /* a part of Hangul alone, a whole syllable of parts */
+    "\n\xE0\xA5\x8D\xE2\x80\x8D \xE0\xA4\x95",            /* a joiner behind a mark without a base */
+    "x\xE1\x86\xAB \xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB", /* a part of Hangul alone, a whole syllable of parts
+                                                           */
     "\xE1\x80\x80\xE1\x81\xA7 \xE1\x81\xA7", /* a Myanmar vowel that is no extender to the cluster rules */
 };
 enum { N_SAMPLES = sizeof samples / sizeof *samples };
@@ -259,7 +263,8 @@ static void rows_break_where_they_should(void **state) {
     check_rows("a\n\nb\n", 5, (const char *[]){"a", "", "b", "", NULL});
     check_rows("", 5, (const char *[]){"", NULL});
     check_rows("  indented code here", 12, (const char *[]){"  indented", "code here", NULL});
-    check_rows("\xE6\xBC\xA2\xE5\xAD\x97\xE6\xBC\xA2", 5, (const char *[]){"\xE6\xBC\xA2\xE5\xAD\x97", "\xE6\xBC\xA2", NULL});
+    check_rows("\xE6\xBC\xA2\xE5\xAD\x97\xE6\xBC\xA2", 5,
+               (const char *[]){"\xE6\xBC\xA2\xE5\xAD\x97", "\xE6\xBC\xA2", NULL});
     check_rows("ab\xE6\xBC\xA2\xE5\xAD\x97", 5, (const char *[]){"ab\xE6\xBC\xA2", "\xE5\xAD\x97", NULL});
     check_rows("abcd" WOMAN ZWJ GIRL, 5, (const char *[]){"abcd", WOMAN ZWJ GIRL, NULL});
 }
@@ -280,14 +285,16 @@ static void rows_stay_when_text_grows(void **state) {
                 assert_int_equal(part.next, whole.next);
                 assert_int_equal(part.cells, whole.cells);
                 assert_true(part.next > at);
-                at = len > 400 ? len : part.next; /* the later ones from their first row only: this is quadratic */
+                at = len > 400 ? len
+                               : part.next; /* the later ones from their first row only: this is quadratic */
             }
     buf_free(&text);
 }
 
 static void clusters_are_whole_for_the_editor(void **state) {
     (void)state;
-    const uint32_t family[] = {'a', 0x1F469, 0x200D, 0x1F469, 0x200D, 0x1F467, 'e', 0x301, '\n', 0x1F1E9, 0x1F1EA};
+    const uint32_t family[] = {'a', 0x1F469, 0x200D, 0x1F469, 0x200D, 0x1F467,
+                               'e', 0x301,   '\n',   0x1F1E9, 0x1F1EA};
     size_t n = sizeof family / sizeof *family;
     const size_t edges[] = {0, 1, 6, 8, 9, 11};
     for (size_t i = 0; i + 1 < sizeof edges / sizeof *edges; i++) {

@@ -1,5 +1,5 @@
-/* The module on a pseudo-terminal: editing, actions, modes given back, what is written. The test plays the terminal: it types
- * on the master end and reads what was painted there. */
+/* The module on a pseudo-terminal: editing, actions, modes given back, what is written. The test plays the
+ * terminal: it types on the master end and reads what was painted there. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "ui/editor.h"
@@ -27,8 +27,9 @@ struct bench {
     int master, slave;
     struct termios modes;
     struct buf painted;
-    struct buf actions;         /* names and texts of what came, "|" between them */
-    const char *const *script;  /* typed one after another, each when the one before had its effect; NULL ends */
+    struct buf actions; /* names and texts of what came, "|" between them */
+    const char *const
+        *script; /* typed one after another, each when the one before had its effect; NULL ends */
     int64_t typed_ns;
     bool clear, hang_up, gone;
 };
@@ -40,10 +41,12 @@ static void drain(struct bench *bench) {
 }
 
 static void note(struct bench *bench, const struct ui_action *action) {
-    static const char *const names[] = {"submit", "interrupt", "escape", "eof", "suspend", "quit", "new", "again", "go on"};
+    static const char *const names[] = {"submit", "interrupt", "escape", "eof",  "suspend",
+                                        "quit",   "new",       "again",  "go on"};
     if (bench->actions.len) buf_putc(&bench->actions, '|');
     buf_puts(&bench->actions, names[action->type]);
-    if (action->type == UI_ACTION_SUBMIT) buf_printf(&bench->actions, "(%.*s)", (int)action->len, action->text);
+    if (action->type == UI_ACTION_SUBMIT)
+        buf_printf(&bench->actions, "(%.*s)", (int)action->len, action->text);
     if (action->type == UI_ACTION_INTERRUPT && bench->clear) ui_input_clear(bench->ui, true);
 }
 
@@ -56,7 +59,8 @@ static bool step(void *context) {
     int timeout = ui_timeout_ms(bench->ui);
     poll(fds, UI_FDS, timeout < 0 || timeout > 10 ? 10 : timeout);
     drain(bench);
-    if (fds[0].revents) bench->typed_ns = clock_ns(); /* so that a slow machine does not type into an Escape */
+    if (fds[0].revents)
+        bench->typed_ns = clock_ns(); /* so that a slow machine does not type into an Escape */
     if (ui_input(bench->ui, fds, NULL) < 0) {
         bench->gone = true;
         return false;
@@ -73,7 +77,8 @@ static bool step(void *context) {
         return true;
     }
     if (*bench->script == NULL) return false;
-    assert_int_equal(write(bench->master, *bench->script, strlen(*bench->script)), (ssize_t)strlen(*bench->script));
+    assert_int_equal(write(bench->master, *bench->script, strlen(*bench->script)),
+                     (ssize_t)strlen(*bench->script));
     bench->script++;
     return true;
 }
@@ -85,7 +90,8 @@ static void bench_open(struct bench *bench, const char *history) {
     assert_int_equal(openpty(&bench->master, &bench->slave, NULL, NULL, &size), 0);
     fcntl(bench->master, F_SETFL, O_NONBLOCK);
     tcgetattr(bench->slave, &bench->modes);
-    struct ui_options options = {.in_fd = bench->slave, .out_fd = bench->slave, .history_path = history, .keep_stderr = true};
+    struct ui_options options = {
+        .in_fd = bench->slave, .out_fd = bench->slave, .history_path = history, .keep_stderr = true};
     if (ui_open(&bench->ui, &options, &err) < 0) fail_msg("%s", err.text);
 }
 
@@ -111,7 +117,9 @@ static void type(struct bench *bench, const char *const *script) {
 
 static size_t count(const struct buf *text, const char *what) {
     size_t n = 0, len = strlen(what);
-    for (const char *p = text->data; p && (p = memmem(p, text->len - (size_t)(p - text->data), what, len)); p += len) n++;
+    for (const char *p = text->data; p && (p = memmem(p, text->len - (size_t)(p - text->data), what, len));
+         p += len)
+        n++;
     return n;
 }
 
@@ -122,18 +130,21 @@ static void lines_are_edited(void **state) {
     struct bench bench = {.clear = true};
     bench_open(&bench, NULL);
     type(&bench, (const char *const[]){
-                     "hello\r", "a\nb\033\rc\r",            /* Ctrl+J and Alt+Enter */
+                     "hello\r", "a\nb\033\rc\r",                             /* Ctrl+J and Alt+Enter */
                      "x" FAMILY "\x7f\r", "e\xCC\x81z\033[D\033[D\033[3~\r", /* whole clusters */
-                     "ab\033[D\033[H\033[C-\033[F!\r",      /* arrows, Home, End */
-                     "\033[A\033[A\r",                      /* history, two back */
-                     "one\ntwo\033[AX\r",                   /* up inside the box */
-                     "\022" "hel", "\033", "\r",            /* Ctrl+R; Esc keeps what was found */
+                     "ab\033[D\033[H\033[C-\033[F!\r",                       /* arrows, Home, End */
+                     "\033[A\033[A\r",                                       /* history, two back */
+                     "one\ntwo\033[AX\r",                                    /* up inside the box */
+                     "\022"
+                     "hel",
+                     "\033", "\r",                               /* Ctrl+R; Esc keeps what was found */
                      "\033[200~p1\r\np2\033[31m\033[201~", "\r", /* a paste never submits by itself */
-                     "kept\003", "\033[A\r",                /* cleared, and back from the history */
+                     "kept\003", "\033[A\r",                     /* cleared, and back from the history */
                      "a b\027c\r", "  \r", NULL});
-    assert_string_equal(bench.actions.data,
-                        "submit(hello)|submit(a\nb\nc)|submit(x)|submit(z)|submit(a-b!)|submit(z)|submit(oneX\ntwo)|"
-                        "submit(hello)|submit(p1\np2^[[31m)|interrupt|submit(kept)|submit(a c)");
+    assert_string_equal(
+        bench.actions.data,
+        "submit(hello)|submit(a\nb\nc)|submit(x)|submit(z)|submit(a-b!)|submit(z)|submit(oneX\ntwo)|"
+        "submit(hello)|submit(p1\np2^[[31m)|interrupt|submit(kept)|submit(a c)");
     bench_close(&bench);
 }
 
@@ -141,8 +152,8 @@ static void keys_become_actions(void **state) {
     (void)state;
     struct bench bench = {0};
     bench_open(&bench, NULL);
-    type(&bench, (const char *const[]){"\033", "\003", "\004", "\032", "\033[21~", "\033OQ", "\033[15~", "\033g",
-                                       "x\004\x7f",   /* not the end of a box that is not empty */
+    type(&bench, (const char *const[]){"\033", "\003", "\004", "\032", "\033[21~", "\033OQ", "\033[15~",
+                                       "\033g", "x\004\x7f", /* not the end of a box that is not empty */
                                        "\033OP", "q", /* help opens and closes without a word to the app */
                                        "\033[<0;1;1M\033[I\033]11;x\007", "ok\r", NULL});
     assert_string_equal(bench.actions.data, "escape|interrupt|eof|suspend|quit|new|again|go on|submit(ok)");
@@ -216,8 +227,10 @@ static void history_is_kept(void **state) {
     for (int round = 0; round < 2; round++) {
         struct bench bench = {0};
         bench_open(&bench, path);
-        if (round == 0) type(&bench, (const char *const[]){"w\xC3\xB6rd \xE6\xBC\xA2\nsecond\r", NULL});
-        else type(&bench, (const char *const[]){"\033[A\r", NULL});
+        if (round == 0)
+            type(&bench, (const char *const[]){"w\xC3\xB6rd \xE6\xBC\xA2\nsecond\r", NULL});
+        else
+            type(&bench, (const char *const[]){"\033[A\r", NULL});
         assert_string_equal(bench.actions.data, "submit(w\xC3\xB6rd \xE6\xBC\xA2\nsecond)");
         bench_close(&bench);
     }
@@ -252,14 +265,20 @@ static void no_screen_where_none_can_be(void **state) {
 
 /* The terminal library keeps the descriptions of terminals it looked up. */
 const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void) { return "leak:libtinfo"; }
+const char *__lsan_default_suppressions(void) {
+    return "leak:libtinfo";
+}
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines_are_edited),          cmocka_unit_test(keys_become_actions),
-        cmocka_unit_test(only_known_escapes_are_written), cmocka_unit_test(the_screen_is_given_back),
-        cmocka_unit_test(a_vanished_terminal_ends_it), cmocka_unit_test(a_crash_restores_the_terminal),
-        cmocka_unit_test(history_is_kept),           cmocka_unit_test(no_screen_where_none_can_be),
+        cmocka_unit_test(lines_are_edited),
+        cmocka_unit_test(keys_become_actions),
+        cmocka_unit_test(only_known_escapes_are_written),
+        cmocka_unit_test(the_screen_is_given_back),
+        cmocka_unit_test(a_vanished_terminal_ends_it),
+        cmocka_unit_test(a_crash_restores_the_terminal),
+        cmocka_unit_test(history_is_kept),
+        cmocka_unit_test(no_screen_where_none_can_be),
     };
     setenv("TERM", "xterm-256color", 1);
     setenv("EDITRC", "/dev/null", 1); /* not the bindings of whoever runs the tests */

@@ -1,5 +1,6 @@
-/* Whole screens, drawn without a terminal and compared with tests/data/screens. UPDATE_SCREENS=1 writes them anew: look at
- * the difference before committing it. Behind each picture its styles follow, a letter a cell (canvas_dump). */
+/* Whole screens, drawn without a terminal and compared with tests/data/screens. UPDATE_SCREENS=1 writes them
+ * anew: look at the difference before committing it. Behind each picture its styles follow, a letter a cell
+ * (canvas_dump). */
 #include "base/mem.h"
 #include "ui/screen.h"
 
@@ -17,17 +18,22 @@
 #define FAMILY "\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA7"
 
 static const char answer[] =
-    "Because air scatters short wavelengths more. The effect grows as 1/lambda^4, so blue light comes from everywhere.\n\n"
-    "    sky = scatter(sun)\n\n" WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE " end\n"
-    "Odd things: \033[31mred\r " FAMILY " e\xCC\x81 \xE2\x80\xAEtxt.exe a_very_long_word_that_no_row_of_a_small_screen_could_ever_hold_whole";
+    "Because air scatters short wavelengths more. The effect grows as 1/lambda^4, so blue light comes from "
+    "everywhere.\n\n"
+    "    sky = scatter(sun)\n\n" WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE
+        WIDE WIDE " end\n"
+    "Odd things: \033[31mred\r " FAMILY
+    " e\xCC\x81 \xE2\x80\xAEtxt.exe a_very_long_word_that_no_row_of_a_small_screen_could_ever_hold_whole";
 
 /* A token every five bytes, probability by its number. */
 static void tokenize(struct ui_token *tokens, size_t *n, const char *text) {
     size_t len = strlen(text);
     *n = 0;
     for (size_t end = 5; end < len + 5; end += 5)
-        tokens[(*n)++] = (struct ui_token){
-            .end = (uint32_t)(end < len ? end : len), .prob = (float)(*n % 10) / 10 + 0.05f, .entropy = 1, .rank = 1};
+        tokens[(*n)++] = (struct ui_token){.end = (uint32_t)(end < len ? end : len),
+                                           .prob = (float)(*n % 10) / 10 + 0.05f,
+                                           .entropy = 1,
+                                           .rank = 1};
 }
 
 struct scene {
@@ -56,21 +62,33 @@ static const struct ui_status idle = {
 };
 
 static void fill_position(struct scene *scene) {
-    static const char *const texts[] = {" blue", " violet", " short", "\n\n", "\"", "\xF0\x9F", " " WIDE, "<|im_end|>", "\033[2J", " long-winded-token"};
+    static const char *const texts[] = {" blue",    " violet", " short",     "\n\n",    "\"",
+                                        "\xF0\x9F", " " WIDE,  "<|im_end|>", "\033[2J", " long-winded-token"};
     double p = 0.5;
     for (size_t i = 0; i < 24; i++, p /= 2) {
         struct ui_candidate *c = &scene->candidates[i];
         const char *text = texts[i % 10];
-        *c = (struct ui_candidate){.id = (int32_t)i, .text = text, .len = strlen(text), .raw = (float)p, .cut = i > 4 ? "top-p" : ""};
+        *c = (struct ui_candidate){.id = (int32_t)i,
+                                   .text = text,
+                                   .len = strlen(text),
+                                   .raw = (float)p,
+                                   .cut = i > 4 ? "top-p" : ""};
         c->final = i > 4 ? 0 : (float)(p / 0.96875);
         c->control = i % 10 == 7;
     }
     scene->candidates[23].chosen = true;
     scene->candidates[23].rank = 1234;
     for (size_t i = 0; i < 40; i++) scene->strip[i] = (float)(i % 11) / 10;
-    scene->position = (struct ui_position){.position = 413, .chain = "T 0.8  top-k 40  top-p 0.95  min-p 0.05",
-                                           .candidates = scene->candidates, .n = 24, .n_vocab = 49152,
-                                           .entropy = 0.91f, .rank = 1234, .ms = 9.84f, .strip = scene->strip, .n_strip = 40};
+    scene->position = (struct ui_position){.position = 413,
+                                           .chain = "T 0.8  top-k 40  top-p 0.95  min-p 0.05",
+                                           .candidates = scene->candidates,
+                                           .n = 24,
+                                           .n_vocab = 49152,
+                                           .entropy = 0.91f,
+                                           .rank = 1234,
+                                           .ms = 9.84f,
+                                           .strip = scene->strip,
+                                           .n_strip = 40};
     scene->model.shown = &scene->position;
 }
 
@@ -78,11 +96,19 @@ static struct scene *scene_new(void) {
     struct scene *scene = xcalloc(1, sizeof *scene);
     size_t n;
     tokenize(scene->tokens, &n, answer);
-    scene->messages[0] = (struct ui_message){.id = 1, .role = UI_ROLE_SYSTEM, .text = "You are helpful.", .len = 16};
-    scene->messages[1] = (struct ui_message){.id = 2, .role = UI_ROLE_YOU, .text = "why is the sky blue?\nin short", .len = 29};
-    scene->messages[2] = (struct ui_message){.id = 3, .role = UI_ROLE_BOT, .text = answer, .len = strlen(answer),
-                                             .tokens = scene->tokens, .n_tokens = n, .note = "[stopped]  86 tokens  41.8 tok/s"};
-    scene->model = (struct ui_model){.status = idle, .messages = scene->messages, .n_messages = 3, .hint = "ask something"};
+    scene->messages[0] =
+        (struct ui_message){.id = 1, .role = UI_ROLE_SYSTEM, .text = "You are helpful.", .len = 16};
+    scene->messages[1] = (struct ui_message){
+        .id = 2, .role = UI_ROLE_YOU, .text = "why is the sky blue?\nin short", .len = 29};
+    scene->messages[2] = (struct ui_message){.id = 3,
+                                             .role = UI_ROLE_BOT,
+                                             .text = answer,
+                                             .len = strlen(answer),
+                                             .tokens = scene->tokens,
+                                             .n_tokens = n,
+                                             .note = "[stopped]  86 tokens  41.8 tok/s"};
+    scene->model = (struct ui_model){
+        .status = idle, .messages = scene->messages, .n_messages = 3, .hint = "ask something"};
     fill_position(scene);
     return scene;
 }
@@ -139,9 +165,11 @@ static void idle_screens(void **state) {
 static void empty_screens(void **state) {
     (void)state;
     struct scene *scene = scene_new();
-    scene->model = (struct ui_model){
-        .status = {.state = UI_STATE_LOADING, .model = "SmolLM2-135M-Instruct.Q4_1.gguf", .progress_done = 34u << 20, .progress_total = 94u << 20},
-        .hint = "the model is loading"};
+    scene->model = (struct ui_model){.status = {.state = UI_STATE_LOADING,
+                                                .model = "SmolLM2-135M-Instruct.Q4_1.gguf",
+                                                .progress_done = 34u << 20,
+                                                .progress_total = 94u << 20},
+                                     .hint = "the model is loading"};
     check_sizes(scene, "loading");
     scene_free(scene);
 }
@@ -168,7 +196,8 @@ static void busy_screens(void **state) {
 static void box_screens(void **state) {
     (void)state;
     struct scene *scene = scene_new();
-    const char *text = "first line\nsecond " WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE "\n\nlast";
+    const char *text = "first line\nsecond " WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE
+        WIDE WIDE WIDE WIDE "\n\nlast";
     scene->screen.box = (struct box){.text = text, .len = strlen(text), .cursor = strlen(text)};
     check_screen(scene, "box", 10, 40);
     check_screen(scene, "box", 24, 80);
@@ -213,8 +242,9 @@ static void every_size_is_survived(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(idle_screens), cmocka_unit_test(empty_screens), cmocka_unit_test(busy_screens),
-        cmocka_unit_test(box_screens),  cmocka_unit_test(page_screens),  cmocka_unit_test(every_size_is_survived),
+        cmocka_unit_test(idle_screens), cmocka_unit_test(empty_screens),
+        cmocka_unit_test(busy_screens), cmocka_unit_test(box_screens),
+        cmocka_unit_test(page_screens), cmocka_unit_test(every_size_is_survived),
     };
     return cmocka_run_group_tests_name("views", tests, NULL, NULL);
 }

@@ -38,7 +38,8 @@ static struct talk *talk_new(size_t n) {
     for (size_t i = 0; i < n; i++) {
         char *text = xmalloc(32);
         snprintf(text, 32, "message %zu", i);
-        talk->messages[i] = (struct ui_message){.id = i + 1, .role = UI_ROLE_YOU, .text = text, .len = strlen(text)};
+        talk->messages[i] =
+            (struct ui_message){.id = i + 1, .role = UI_ROLE_YOU, .text = text, .len = strlen(text)};
     }
     talk->model = (struct ui_model){.messages = talk->messages, .n_messages = n};
     canvas_resize(&talk->canvas, ROWS, COLUMNS);
@@ -66,8 +67,8 @@ static void say(struct talk *talk, const char *text) {
     message->len = talk->last.len;
 }
 
-/* 100,000 tokens in one answer, drawn after each of the last thousand: what a frame breaks into rows and writes does not
- * depend on how much was said before. */
+/* 100,000 tokens in one answer, drawn after each of the last thousand: what a frame breaks into rows and
+ * writes does not depend on how much was said before. */
 static void a_frame_costs_what_is_visible(void **state) {
     (void)state;
     struct talk *talk = talk_new(3);
@@ -102,7 +103,20 @@ static void only_visible_messages_are_broken(void **state) {
 /* Rows kept while an answer grows are the rows of the whole answer. */
 static void growing_equals_whole(void **state) {
     (void)state;
-    static const char *const bits[] = {" a", "word", "\n", "\xF0\x9F\x91", "\xA9", "\xE2\x80\x8D", " \xE6\xBC\xA2", "\r", "e\xCC", "\x81", "  ", "\xF0\x9F\x8F\xB4\xF3\xA0\x81\xA7", "\xF3\xA0\x81\xA2", "\xF3\xA0\x81\xBF"};
+    static const char *const bits[] = {" a",
+                                       "word",
+                                       "\n",
+                                       "\xF0\x9F\x91",
+                                       "\xA9",
+                                       "\xE2\x80\x8D",
+                                       " \xE6\xBC\xA2",
+                                       "\r",
+                                       "e\xCC",
+                                       "\x81",
+                                       "  ",
+                                       "\xF0\x9F\x8F\xB4\xF3\xA0\x81\xA7",
+                                       "\xF3\xA0\x81\xA2",
+                                       "\xF3\xA0\x81\xBF"};
     uint32_t seed = 3;
     struct talk *talk = talk_new(2), *fresh = talk_new(2);
     for (int i = 0; i < 3000; i++) {
