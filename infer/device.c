@@ -11,7 +11,8 @@ static const struct backend_ops *const cuda = &backend_cuda;
 static const struct backend_ops *const cuda = NULL;
 #endif
 
-static int use_cuda(const char *number, const struct backend_ops **ops, struct backend_options *options, struct err *err) {
+static int use_cuda(const char *number, const struct backend_ops **ops, struct backend_options *options,
+                    struct err *err) {
     options->device = 0;
     if (*number) {
         char *end;
@@ -20,13 +21,15 @@ static int use_cuda(const char *number, const struct backend_ops **ops, struct b
             return err_set(err, STATUS_USAGE, "--device cuda%s: expected cpu, cuda or cuda:N", number);
         options->device = (int)device;
     }
-    if (!cuda) return err_set(err, STATUS_DEVICE, "--device cuda%s: this program was built without CUDA", number);
+    if (!cuda)
+        return err_set(err, STATUS_DEVICE, "--device cuda%s: this program was built without CUDA", number);
     int status = cuda->probe(options, err);
     if (!status) *ops = cuda;
     return status;
 }
 
-int device_choose(const char *wanted, const struct backend_ops **ops, struct backend_options *options, struct err *err) {
+int device_choose(const char *wanted, const struct backend_ops **ops, struct backend_options *options,
+                  struct err *err) {
     if (wanted && strncmp(wanted, "cuda", 4) == 0) return use_cuda(wanted + 4, ops, options, err);
     bool automatic = !wanted || strcmp(wanted, "auto") == 0;
     if (!automatic && strcmp(wanted, "cpu") != 0)

@@ -5,8 +5,10 @@
 #include "base/err.h"
 #include "kernels/backend.h"
 
-/* wanted: "auto" or NULL (CUDA if there is a device, else the CPU), "cpu", "cuda", "cuda:N". Sets *ops and options->device.
- * STATUS_USAGE for other words; STATUS_DEVICE with the reason if the device asked for is not there. Any thread. */
-int device_choose(const char *wanted, const struct backend_ops **ops, struct backend_options *options, struct err *err);
+/* wanted: "auto" or NULL (CUDA if there is a device, else the CPU), "cpu", "cuda", "cuda:N". Sets *ops and
+ * options->device. STATUS_USAGE for other words; STATUS_DEVICE with the reason if the device asked for is not
+ * there. Any thread. */
+int device_choose(const char *wanted, const struct backend_ops **ops, struct backend_options *options,
+                  struct err *err);
 
 #endif

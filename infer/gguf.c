@@ -39,7 +39,8 @@ static int open_regular(struct gguf_file *file, struct err *err) {
         return err_set(err, STATUS_MODEL, "%s: cannot open: %s", file->shown,
                        dangling ? "a link to a file that is not there" : strerror(error));
     }
-    if (fstat(file->fd, &st) != 0) return err_set(err, STATUS_MODEL, "%s: cannot look at it: %s", file->shown, strerror(errno));
+    if (fstat(file->fd, &st) != 0)
+        return err_set(err, STATUS_MODEL, "%s: cannot look at it: %s", file->shown, strerror(errno));
     if (!S_ISREG(st.st_mode))
         return err_set(err, STATUS_MODEL, "%s: found %s, expected a file", file->shown, kind_of(st.st_mode));
     file->size = (uint64_t)st.st_size;
@@ -50,10 +51,12 @@ static int open_regular(struct gguf_file *file, struct err *err) {
 static int reserve_header(struct gguf_file *file, struct err *err) {
     file->reserved = file->size < METADATA_MAX ? (size_t)file->size : METADATA_MAX;
     if (!file->reserved) return STATUS_OK;
-    file->header = mmap(NULL, file->reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    file->header = mmap(NULL, file->reserved, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (file->header == MAP_FAILED) {
         file->header = NULL;
-        return err_set(err, STATUS_MEMORY, "%s: no %zu bytes of address space for its header", file->shown, file->reserved);
+        return err_set(err, STATUS_MEMORY, "%s: no %zu bytes of address space for its header", file->shown,
+                       file->reserved);
     }
     return STATUS_OK;
 }
@@ -78,7 +81,8 @@ static void drop_header(struct gguf_file *file) {
 static int add_file(struct gguf *gguf, char *path, struct err *err) {
     gguf->files = xrealloc(gguf->files, (gguf->n_files + 1) * sizeof *gguf->files);
     struct gguf_file *file = &gguf->files[gguf->n_files++];
-    *file = (struct gguf_file){.path = path, .shown = shown_path(path), .fd = -1, .alignment = GGUF_ALIGNMENT_DEFAULT};
+    *file = (struct gguf_file){
+        .path = path, .shown = shown_path(path), .fd = -1, .alignment = GGUF_ALIGNMENT_DEFAULT};
     int status = open_regular(file, err);
     return status ? status : reserve_header(file, err);
 }
@@ -90,7 +94,8 @@ static void table_free(struct gguf_table *table) {
 
 /* ---- split models: NAME-00001-of-00003.gguf ---- */
 
-/* The path of file `index` of `count`, named like `path`; NULL if that is not named as one of `count` files. */
+/* The path of file `index` of `count`, named like `path`; NULL if that is not named as one of `count` files.
+ */
 static char *sibling_path(const char *path, uint32_t index, uint32_t count) {
     char tail[32];
     size_t len = strlen(path), n_tail = (size_t)snprintf(tail, sizeof tail, "-of-%05u.gguf", count);
@@ -103,10 +108,12 @@ static char *sibling_path(const char *path, uint32_t index, uint32_t count) {
     return buf_take(&out);
 }
 
-static int parse_sibling(struct gguf *gguf, uint32_t index, uint16_t count, struct faults *faults, struct err *err) {
+static int parse_sibling(struct gguf *gguf, uint32_t index, uint16_t count, struct faults *faults,
+                         struct err *err) {
     char *path = sibling_path(gguf->files[0].path, index, count);
     if (!path)
-        return err_set(err, STATUS_MODEL, "%s: key split.count: found %u, expected a file named ...-00001-of-%05u.gguf",
+        return err_set(err, STATUS_MODEL,
+                       "%s: key split.count: found %u, expected a file named ...-00001-of-%05u.gguf",
                        gguf->files[0].shown, count, count);
     int status = add_file(gguf, path, err);
     if (status) return err_prefix(err, "%s: file %u of %u", gguf->files[0].shown, index + 1, count);
@@ -117,8 +124,8 @@ static int parse_sibling(struct gguf *gguf, uint32_t index, uint16_t count, stru
     if (!status) status = gguf_table_u16(file, &table, "split.no", &number, err);
     if (!status) status = gguf_table_u16(file, &table, "split.count", &total, err);
     if (!status && (number != index || total != count))
-        status = err_set(err, STATUS_MODEL, "%s: found split.no %u and split.count %u, expected %u and %u", file->shown, number,
-                         total, index, count);
+        status = err_set(err, STATUS_MODEL, "%s: found split.no %u and split.count %u, expected %u and %u",
+                         file->shown, number, total, index, count);
     table_free(&table);
     drop_header(file);
     return status;
@@ -132,14 +139,17 @@ static int open_siblings(struct gguf *gguf, struct faults *faults, struct err *e
     int32_t total = (int32_t)gguf->n_tensors;
     status = gguf_i32(gguf, "split.tensors.count", GGUF_OPTIONAL, &total, err);
     if (!status && total != (int32_t)gguf->n_tensors)
-        return err_set(err, STATUS_MODEL, "%s: key split.tensors.count: found %" PRId32 ", expected the %zu tensors of its files",
+        return err_set(err, STATUS_MODEL,
+                       "%s: key split.tensors.count: found %" PRId32
+                       ", expected the %zu tensors of its files",
                        gguf->files[0].shown, total, gguf->n_tensors);
     return status;
 }
 
 /* ---- open, close ---- */
 
-static int open_one(char *path, enum gguf_part part, struct faults *faults, struct gguf **out, struct err *err) {
+static int open_one(char *path, enum gguf_part part, struct faults *faults, struct gguf **out,
+                    struct err *err) {
     struct gguf *gguf = xcalloc(1, sizeof *gguf);
     gguf->guard = -1;
     *out = gguf;
@@ -163,11 +173,13 @@ static int find_first(const struct gguf *gguf, char **path, struct err *err) {
     if (*path && strcmp(*path, gguf->files[0].path) != 0) return STATUS_OK;
     free(*path);
     *path = NULL;
-    return err_set(err, STATUS_MODEL, "%s: key split.no: found %u: open the first file of the split model instead",
+    return err_set(err, STATUS_MODEL,
+                   "%s: key split.no: found %u: open the first file of the split model instead",
                    gguf->files[0].shown, number);
 }
 
-static int open_whole(const char *path, enum gguf_part part, struct faults *faults, struct gguf **out, struct err *err) {
+static int open_whole(const char *path, enum gguf_part part, struct faults *faults, struct gguf **out,
+                      struct err *err) {
     int status = open_one(xstrdup(path), part, faults, out, err);
     if (status) return status;
     char *first;
@@ -179,13 +191,15 @@ static int open_whole(const char *path, enum gguf_part part, struct faults *faul
         uint16_t number = 0;
         if (!status) status = gguf_u16(*out, "split.no", GGUF_OPTIONAL, &number, err);
         if (!status && number != 0)
-            status = err_set(err, STATUS_MODEL, "%s: key split.no: found %u, expected 0", gguf_path(*out), number);
+            status =
+                err_set(err, STATUS_MODEL, "%s: key split.no: found %u, expected 0", gguf_path(*out), number);
     }
     if (!status && part == GGUF_WHOLE) status = open_siblings(*out, faults, err);
     return status;
 }
 
-int gguf_open(const char *path, enum gguf_part part, struct faults *faults, struct gguf **out, struct err *err) {
+int gguf_open(const char *path, enum gguf_part part, struct faults *faults, struct gguf **out,
+              struct err *err) {
     struct err own;
     if (!err) err = &own;
     *out = NULL;
@@ -223,8 +237,10 @@ static int map_files(struct gguf *gguf, struct err *err) {
     for (uint32_t i = 0; i < gguf->n_files; i++, begin = next) {
         const struct gguf_file *file = &gguf->files[i];
         next = begin + page_round((size_t)file->size);
-        void *at = mmap(gguf->map + begin, (size_t)file->size, PROT_READ, MAP_SHARED | MAP_FIXED, file->fd, 0);
-        if (at == MAP_FAILED) return err_set(err, STATUS_MEMORY, "%s: cannot map: %s", file->shown, strerror(errno));
+        void *at =
+            mmap(gguf->map + begin, (size_t)file->size, PROT_READ, MAP_SHARED | MAP_FIXED, file->fd, 0);
+        if (at == MAP_FAILED)
+            return err_set(err, STATUS_MEMORY, "%s: cannot map: %s", file->shown, strerror(errno));
         for (; tensor < gguf->n_tensors && gguf->tensors[tensor].file == i; tensor++) {
             struct gguf_tensor *t = &gguf->tensors[tensor];
             t->data = gguf->map + begin + t->offset;
@@ -236,17 +252,20 @@ static int map_files(struct gguf *gguf, struct err *err) {
 int gguf_map(struct gguf *gguf, struct err *err) {
     size_t size = 0;
     for (uint32_t i = 0; i < gguf->n_files; i++)
-        if (gguf->files[i].size > SIZE_MAX / 2 || !size_add(size, page_round((size_t)gguf->files[i].size), &size))
+        if (gguf->files[i].size > SIZE_MAX / 2 ||
+            !size_add(size, page_round((size_t)gguf->files[i].size), &size))
             return err_set(err, STATUS_MODEL, "%s: too large to map", gguf->files[i].shown);
     void *map = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED)
-        return err_set(err, STATUS_MEMORY, "%s: no %zu bytes of address space to map it", gguf_path(gguf), size);
+        return err_set(err, STATUS_MEMORY, "%s: no %zu bytes of address space to map it", gguf_path(gguf),
+                       size);
     gguf->map = map;
     gguf->map_size = size;
     int status = map_files(gguf, err);
     if (status) return status;
     gguf->guard = guard_add(map, size);
-    if (gguf->guard < 0) return err_set(err, STATUS_FAILED, "%s: too many model files are open", gguf_path(gguf));
+    if (gguf->guard < 0)
+        return err_set(err, STATUS_FAILED, "%s: too many model files are open", gguf_path(gguf));
     return gguf_check(gguf, err); /* it may have shrunk since it was measured */
 }
 
@@ -255,7 +274,8 @@ int gguf_check(const struct gguf *gguf, struct err *err) {
         const struct gguf_file *file = &gguf->files[i];
         struct stat st;
         if (fstat(file->fd, &st) != 0 || (uint64_t)st.st_size < file->size)
-            return err_set(err, STATUS_MODEL, "%s: the file shrank while it was in use, expected %" PRIu64 " bytes", file->shown,
+            return err_set(err, STATUS_MODEL,
+                           "%s: the file shrank while it was in use, expected %" PRIu64 " bytes", file->shown,
                            file->size);
     }
     if (guard_hit(gguf->guard))
@@ -263,7 +283,8 @@ int gguf_check(const struct gguf *gguf, struct err *err) {
     return STATUS_OK;
 }
 
-int gguf_read(const struct gguf *gguf, const struct gguf_tensor *tensor, uint64_t at, void *to, size_t size, struct err *err) {
+int gguf_read(const struct gguf *gguf, const struct gguf_tensor *tensor, uint64_t at, void *to, size_t size,
+              struct err *err) {
     const struct gguf_file *file = &gguf->files[tensor->file];
     if (at > tensor->size || size > tensor->size - at)
         return err_set(err, STATUS_FAILED, "%s: tensor %s: read beyond its end", file->shown, tensor->name);
@@ -271,8 +292,9 @@ int gguf_read(const struct gguf *gguf, const struct gguf_tensor *tensor, uint64_
         ssize_t got = pread(file->fd, (char *)to + done, size - done, (off_t)(tensor->offset + at + done));
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0)
-            return err_set(err, STATUS_MODEL, "%s: tensor %s: byte %" PRIu64 ": %s", file->shown, tensor->name,
-                           tensor->offset + at + done, got < 0 ? strerror(errno) : "the file ends; it shrank while it was in use");
+            return err_set(err, STATUS_MODEL, "%s: tensor %s: byte %" PRIu64 ": %s", file->shown,
+                           tensor->name, tensor->offset + at + done,
+                           got < 0 ? strerror(errno) : "the file ends; it shrank while it was in use");
         done += (size_t)got;
     }
     return STATUS_OK;
@@ -280,13 +302,21 @@ int gguf_read(const struct gguf *gguf, const struct gguf_tensor *tensor, uint64_
 
 /* ---- facts ---- */
 
-const char *gguf_path(const struct gguf *gguf) { return gguf->files[0].shown; }
+const char *gguf_path(const struct gguf *gguf) {
+    return gguf->files[0].shown;
+}
 
-uint32_t gguf_version(const struct gguf *gguf) { return gguf->files[0].version; }
+uint32_t gguf_version(const struct gguf *gguf) {
+    return gguf->files[0].version;
+}
 
-uint32_t gguf_alignment(const struct gguf *gguf) { return gguf->files[0].alignment; }
+uint32_t gguf_alignment(const struct gguf *gguf) {
+    return gguf->files[0].alignment;
+}
 
-uint32_t gguf_n_files(const struct gguf *gguf) { return gguf->n_files; }
+uint32_t gguf_n_files(const struct gguf *gguf) {
+    return gguf->n_files;
+}
 
 uint64_t gguf_size(const struct gguf *gguf) {
     uint64_t size = 0;
@@ -294,17 +324,29 @@ uint64_t gguf_size(const struct gguf *gguf) {
     return size;
 }
 
-int gguf_fd(const struct gguf *gguf, uint32_t file) { return gguf->files[file].fd; }
+int gguf_fd(const struct gguf *gguf, uint32_t file) {
+    return gguf->files[file].fd;
+}
 
-size_t gguf_n_values(const struct gguf *gguf) { return gguf->table.n; }
+size_t gguf_n_values(const struct gguf *gguf) {
+    return gguf->table.n;
+}
 
-const struct gguf_value *gguf_value_at(const struct gguf *gguf, size_t i) { return &gguf->table.values[i]; }
+const struct gguf_value *gguf_value_at(const struct gguf *gguf, size_t i) {
+    return &gguf->table.values[i];
+}
 
-const struct gguf_value *gguf_find(const struct gguf *gguf, const char *key) { return gguf_table_find(&gguf->table, key); }
+const struct gguf_value *gguf_find(const struct gguf *gguf, const char *key) {
+    return gguf_table_find(&gguf->table, key);
+}
 
-size_t gguf_n_tensors(const struct gguf *gguf) { return gguf->n_tensors; }
+size_t gguf_n_tensors(const struct gguf *gguf) {
+    return gguf->n_tensors;
+}
 
-const struct gguf_tensor *gguf_tensor_at(const struct gguf *gguf, size_t i) { return &gguf->tensors[i]; }
+const struct gguf_tensor *gguf_tensor_at(const struct gguf *gguf, size_t i) {
+    return &gguf->tensors[i];
+}
 
 const struct gguf_tensor *gguf_tensor(const struct gguf *gguf, const char *name) {
     uint32_t at;

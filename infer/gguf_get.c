@@ -15,20 +15,25 @@ static const struct {
 #undef X
 };
 
-const char *gguf_type_name(uint32_t type) { return type < GGUF_TYPE_COUNT ? types[type].word : "?"; }
+const char *gguf_type_name(uint32_t type) {
+    return type < GGUF_TYPE_COUNT ? types[type].word : "?";
+}
 
-size_t gguf_type_size(enum gguf_type type) { return types[type].size; }
+size_t gguf_type_size(enum gguf_type type) {
+    return types[type].size;
+}
 
 const struct gguf_value *gguf_table_find(const struct gguf_table *table, const char *key) {
     uint32_t at;
     return strmap_get(&table->names, key, strlen(key), &at) ? &table->values[at] : NULL;
 }
 
-static int wrong_type(const struct gguf_file *file, const char *key, const struct gguf_value *value, const char *expected,
-                      struct err *err) {
-    if (!value) return err_set(err, STATUS_MODEL, "%s: key %s is missing, expected %s", file->shown, key, expected);
-    return err_set(err, STATUS_MODEL, "%s: key %s: found %s%s, expected %s", file->shown, key, gguf_type_name(value->type),
-                   value->is_array ? " array" : "", expected);
+static int wrong_type(const struct gguf_file *file, const char *key, const struct gguf_value *value,
+                      const char *expected, struct err *err) {
+    if (!value)
+        return err_set(err, STATUS_MODEL, "%s: key %s is missing, expected %s", file->shown, key, expected);
+    return err_set(err, STATUS_MODEL, "%s: key %s: found %s%s, expected %s", file->shown, key,
+                   gguf_type_name(value->type), value->is_array ? " array" : "", expected);
 }
 
 /* *out: the value, or NULL where it may be missing and is. */
@@ -42,8 +47,8 @@ static int find(const struct gguf *g, const char *key, enum gguf_need need, enum
     return wrong_type(&g->files[0], key, *out, expected, err);
 }
 
-static int get_scalar(const struct gguf *g, const char *key, enum gguf_need need, enum gguf_type type, void *out,
-                      struct err *err) {
+static int get_scalar(const struct gguf *g, const char *key, enum gguf_need need, enum gguf_type type,
+                      void *out, struct err *err) {
     const struct gguf_value *value;
     int status = find(g, key, need, type, false, &value, err);
     if (!status && value) memcpy(out, value->data, types[type].size);
@@ -79,7 +84,8 @@ static struct span string_at(const unsigned char *data, uint64_t *at) {
     return text;
 }
 
-int gguf_string(const struct gguf *g, const char *key, enum gguf_need need, struct span *out, struct err *err) {
+int gguf_string(const struct gguf *g, const char *key, enum gguf_need need, struct span *out,
+                struct err *err) {
     const struct gguf_value *value;
     int status = find(g, key, need, GGUF_TYPE_STRING, false, &value, err);
     uint64_t at = 0;
@@ -87,10 +93,11 @@ int gguf_string(const struct gguf *g, const char *key, enum gguf_need need, stru
     return status;
 }
 
-int gguf_table_u16(const struct gguf_file *file, const struct gguf_table *table, const char *key, uint16_t *out,
-                   struct err *err) {
+int gguf_table_u16(const struct gguf_file *file, const struct gguf_table *table, const char *key,
+                   uint16_t *out, struct err *err) {
     const struct gguf_value *value = gguf_table_find(table, key);
-    if (!value || value->type != GGUF_TYPE_U16 || value->is_array) return wrong_type(file, key, value, "u16", err);
+    if (!value || value->type != GGUF_TYPE_U16 || value->is_array)
+        return wrong_type(file, key, value, "u16", err);
     memcpy(out, value->data, sizeof *out);
     return STATUS_OK;
 }
@@ -102,7 +109,8 @@ static int copy_array(const struct gguf_value *value, size_t each, void **out, s
     return STATUS_OK;
 }
 
-int gguf_f32s(const struct gguf *g, const char *key, enum gguf_need need, float **out, size_t *n, struct err *err) {
+int gguf_f32s(const struct gguf *g, const char *key, enum gguf_need need, float **out, size_t *n,
+              struct err *err) {
     const struct gguf_value *value;
     *out = NULL;
     *n = 0;
@@ -111,7 +119,8 @@ int gguf_f32s(const struct gguf *g, const char *key, enum gguf_need need, float 
     return copy_array(value, sizeof **out, (void **)out, n);
 }
 
-int gguf_i32s(const struct gguf *g, const char *key, enum gguf_need need, int32_t **out, size_t *n, struct err *err) {
+int gguf_i32s(const struct gguf *g, const char *key, enum gguf_need need, int32_t **out, size_t *n,
+              struct err *err) {
     const struct gguf_value *value = gguf_table_find(&g->table, key);
     *out = NULL;
     *n = 0;
@@ -121,7 +130,8 @@ int gguf_i32s(const struct gguf *g, const char *key, enum gguf_need need, int32_
     copy_array(value, sizeof **out, (void **)out, n);
     for (size_t i = 0; naturals && i < *n; i++)
         if ((*out)[i] < 0) {
-            status = err_set(err, STATUS_MODEL, "%s: key %s: element %zu: found %" PRIu32 ", expected less than 2^31",
+            status = err_set(err, STATUS_MODEL,
+                             "%s: key %s: element %zu: found %" PRIu32 ", expected less than 2^31",
                              g->files[0].shown, key, i, (uint32_t)(*out)[i]);
             free(*out);
             *out = NULL;
@@ -131,7 +141,8 @@ int gguf_i32s(const struct gguf *g, const char *key, enum gguf_need need, int32_
     return STATUS_OK;
 }
 
-int gguf_strings(const struct gguf *g, const char *key, enum gguf_need need, struct span **out, size_t *n, struct err *err) {
+int gguf_strings(const struct gguf *g, const char *key, enum gguf_need need, struct span **out, size_t *n,
+                 struct err *err) {
     const struct gguf_value *value;
     *out = NULL;
     *n = 0;

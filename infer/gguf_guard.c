@@ -19,20 +19,22 @@ static struct sigaction before;
 static uintptr_t page_size;
 static _Thread_local volatile sig_atomic_t inside; /* the handler before ours may call ours in its turn */
 
-/* Everything from the page that is gone to the end of the mapping becomes zeros: one fault is enough, and the kernel gives
- * no memory for it. mmap and sigaction are plain system calls here. */
+/* Everything from the page that is gone to the end of the mapping becomes zeros: one fault is enough, and the
+ * kernel gives no memory for it. mmap and sigaction are plain system calls here. */
 static void on_bus_error(int signal_number, siginfo_t *info, void *context) {
     uintptr_t at = (uintptr_t)info->si_addr;
     for (int i = 0; i < GUARDS_MAX; i++) {
         uintptr_t begin = atomic_load(&guards[i].begin), end = atomic_load(&guards[i].end);
         if (at < begin || at >= end) continue;
         uintptr_t page = at & ~(page_size - 1);
-        void *zeros = mmap((void *)page, end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+        void *zeros = mmap((void *)page, end - page, PROT_READ,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
         if (zeros == MAP_FAILED) break;
         atomic_store(&guards[i].hit, true);
         return;
     }
-    bool other = (before.sa_flags & SA_SIGINFO) || (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN);
+    bool other =
+        (before.sa_flags & SA_SIGINFO) || (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN);
     if (other && !inside) {
         inside = 1;
         if (before.sa_flags & SA_SIGINFO)
@@ -72,7 +74,9 @@ int guard_add(void *begin, size_t size) {
     return handle;
 }
 
-bool guard_hit(int handle) { return handle >= 0 && atomic_load(&guards[handle].hit); }
+bool guard_hit(int handle) {
+    return handle >= 0 && atomic_load(&guards[handle].hit);
+}
 
 void guard_remove(int handle) {
     if (handle < 0) return;

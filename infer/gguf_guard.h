@@ -1,6 +1,7 @@
-/* A mapped file that another program cuts short ends the process with SIGBUS where it is read. A guard on the mapping turns
- * that into zeros and a flag: the reader goes on, and whoever owns the mapping asks the flag before believing the numbers.
- * The handler is installed with a guard, unless it is there; SIGBUS anywhere else goes to the handler that was there before. */
+/* A mapped file that another program cuts short ends the process with SIGBUS where it is read. A guard on the
+ * mapping turns that into zeros and a flag: the reader goes on, and whoever owns the mapping asks the flag
+ * before believing the numbers. The handler is installed with a guard, unless it is there; SIGBUS anywhere
+ * else goes to the handler that was there before. */
 #ifndef LOGITOP_INFER_GGUF_GUARD_H
 #define LOGITOP_INFER_GGUF_GUARD_H
 

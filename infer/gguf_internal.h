@@ -13,7 +13,8 @@ struct gguf_file {
     const char *shown; /* the path for messages: its end if it is long */
     int fd;
     uint64_t size;
-    unsigned char *header; /* our copy of the file's beginning: address space for all of it, `filled` bytes are there */
+    unsigned char
+        *header; /* our copy of the file's beginning: address space for all of it, `filled` bytes are there */
     size_t reserved, filled;
     uint32_t version, alignment;
     uint64_t n_tensors;  /* as the header says */
@@ -39,13 +40,14 @@ struct gguf {
     int guard; /* of gguf_guard.h; -1: not mapped */
 };
 
-/* Read the header of file number `index`: its values into `table`, and for GGUF_WHOLE its tensors into `gguf`. */
-int gguf_parse(struct gguf *gguf, uint32_t index, enum gguf_part part, struct gguf_table *table, struct faults *faults,
-               struct err *err);
+/* Read the header of file number `index`: its values into `table`, and for GGUF_WHOLE its tensors into
+ * `gguf`. */
+int gguf_parse(struct gguf *gguf, uint32_t index, enum gguf_part part, struct gguf_table *table,
+               struct faults *faults, struct err *err);
 
 /* Getters on a table that is not the first file's. */
-int gguf_table_u16(const struct gguf_file *file, const struct gguf_table *table, const char *key, uint16_t *out,
-                   struct err *err);
+int gguf_table_u16(const struct gguf_file *file, const struct gguf_table *table, const char *key,
+                   uint16_t *out, struct err *err);
 const struct gguf_value *gguf_table_find(const struct gguf_table *table, const char *key);
 
 static inline uint32_t load_u32(const unsigned char *from) {

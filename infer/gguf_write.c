@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 struct gguf_writer {
-    char *path, *temporary; /* it is written to the second and renamed at the end; the same for a device or a pipe */
+    char *path,
+        *temporary; /* it is written to the second and renamed at the end; the same for a device or a pipe */
     FILE *file;
     struct buf keys, tensors;
     uint64_t n_keys, n_tensors, data_size;
@@ -23,9 +24,13 @@ struct gguf_writer {
     int error; /* errno of the first failure */
 };
 
-static void put_u32(struct buf *buf, uint32_t value) { buf_append(buf, &value, sizeof value); }
+static void put_u32(struct buf *buf, uint32_t value) {
+    buf_append(buf, &value, sizeof value);
+}
 
-static void put_u64(struct buf *buf, uint64_t value) { buf_append(buf, &value, sizeof value); }
+static void put_u64(struct buf *buf, uint64_t value) {
+    buf_append(buf, &value, sizeof value);
+}
 
 static void put_string(struct buf *buf, const char *text) {
     put_u64(buf, strlen(text));
@@ -147,7 +152,8 @@ int writer_end(struct gguf_writer *w, struct err *err) {
     if (fclose(w->file) != 0 && !w->error) w->error = errno;
     w->file = NULL;
     if (!w->error && !w->in_place && rename(w->temporary, w->path) != 0) w->error = errno;
-    int status = w->error ? err_set(err, STATUS_FAILED, "%s: cannot write: %s", w->path, strerror(w->error)) : STATUS_OK;
+    int status = w->error ? err_set(err, STATUS_FAILED, "%s: cannot write: %s", w->path, strerror(w->error))
+                          : STATUS_OK;
     if (status && !w->in_place) unlink(w->temporary);
     writer_free(w);
     return status;

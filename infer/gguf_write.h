@@ -1,7 +1,9 @@
-/* Writing a GGUF container (version 3): keys and F32 tensors, streamed, for what `logits` and `trace` give out.
+/* Writing a GGUF container (version 3): keys and F32 tensors, streamed, for what `logits` and `trace` give
+ * out.
  *
- * Keys and tensors are declared first, then the tensors' values are written in the order of declaration, in any portions. One
- * thread. The file appears under its name when writer_end() succeeds; before that it is a temporary file beside it. */
+ * Keys and tensors are declared first, then the tensors' values are written in the order of declaration, in
+ * any portions. One thread. The file appears under its name when writer_end() succeeds; before that it is a
+ * temporary file beside it. */
 #ifndef LOGITOP_INFER_GGUF_WRITE_H
 #define LOGITOP_INFER_GGUF_WRITE_H
 

@@ -26,10 +26,10 @@ void json_write_close(struct json_writer *w, char bracket) {
 static bool unsafe(uint32_t c) {
     static const struct {
         uint32_t first, last;
-    } ranges[] = {{0, 0x1F},         {0x7F, 0x9F},     {0xAD, 0xAD},     {0x34F, 0x34F},   {0x61C, 0x61C},
-                  {0x115F, 0x1160},  {0x180E, 0x180E}, {0x200B, 0x200F}, {0x2028, 0x202E}, {0x2060, 0x206F},
-                  {0x3164, 0x3164},  {0xFE00, 0xFE0F}, {0xFEFF, 0xFEFF}, {0xFFA0, 0xFFA0}, {0xFFF0, 0xFFFB},
-                  {0xE000, 0xF8FF},  {0xE0000, 0x10FFFF}};
+    } ranges[] = {{0, 0x1F},        {0x7F, 0x9F},       {0xAD, 0xAD},     {0x34F, 0x34F},   {0x61C, 0x61C},
+                  {0x115F, 0x1160}, {0x180E, 0x180E},   {0x200B, 0x200F}, {0x2028, 0x202E}, {0x2060, 0x206F},
+                  {0x3164, 0x3164}, {0xFE00, 0xFE0F},   {0xFEFF, 0xFEFF}, {0xFFA0, 0xFFA0}, {0xFFF0, 0xFFFB},
+                  {0xE000, 0xF8FF}, {0xE0000, 0x10FFFF}};
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (c >= ranges[i].first && c <= ranges[i].last) return true;
     return false;
@@ -87,7 +87,9 @@ void json_write_bytes(struct json_writer *w, const char *text, size_t len) {
     put_string(w->out, text, len);
 }
 
-void json_write_text(struct json_writer *w, const char *text) { json_write_bytes(w, text, strlen(text)); }
+void json_write_text(struct json_writer *w, const char *text) {
+    json_write_bytes(w, text, strlen(text));
+}
 
 void json_write_natural(struct json_writer *w, uint64_t value) {
     separate(w);

@@ -1,5 +1,6 @@
-/* Writing JSON (RFC 8259) into a buffer, value by value; commas and colons come by themselves. Strings may hold any bytes:
- * what is no UTF-8 becomes U+FFFD, and characters that a terminal would obey or hide are written as \u escapes. */
+/* Writing JSON (RFC 8259) into a buffer, value by value; commas and colons come by themselves. Strings may
+ * hold any bytes: what is no UTF-8 becomes U+FFFD, and characters that a terminal would obey or hide are
+ * written as \u escapes. */
 #ifndef LOGITOP_INFER_JSON_WRITE_H
 #define LOGITOP_INFER_JSON_WRITE_H
 

@@ -15,11 +15,12 @@ enum { TEMPLATE_MAX = 1 << 20 };
 
 /* general.file_type, as llama.cpp's converters number it (enum llama_ftype in include/llama.h). */
 static const char *const file_types[] = {
-    [0] = "F32",      [1] = "F16",      [2] = "Q4_0",    [3] = "Q4_1",    [7] = "Q8_0",    [8] = "Q5_0",   [9] = "Q5_1",
-    [10] = "Q2_K",    [11] = "Q3_K_S",  [12] = "Q3_K_M", [13] = "Q3_K_L", [14] = "Q4_K_S", [15] = "Q4_K_M", [16] = "Q5_K_S",
-    [17] = "Q5_K_M",  [18] = "Q6_K",    [19] = "IQ2_XXS", [20] = "IQ2_XS", [21] = "Q2_K_S", [22] = "IQ3_XS", [23] = "IQ3_XXS",
-    [24] = "IQ1_S",   [25] = "IQ4_NL",  [26] = "IQ3_S",  [27] = "IQ3_M",  [28] = "IQ2_S",  [29] = "IQ2_M", [30] = "IQ4_XS",
-    [31] = "IQ1_M",   [32] = "BF16",    [36] = "TQ1_0",  [37] = "TQ2_0",  [38] = "MXFP4",
+    [0] = "F32",     [1] = "F16",     [2] = "Q4_0",     [3] = "Q4_1",    [7] = "Q8_0",     [8] = "Q5_0",
+    [9] = "Q5_1",    [10] = "Q2_K",   [11] = "Q3_K_S",  [12] = "Q3_K_M", [13] = "Q3_K_L",  [14] = "Q4_K_S",
+    [15] = "Q4_K_M", [16] = "Q5_K_S", [17] = "Q5_K_M",  [18] = "Q6_K",   [19] = "IQ2_XXS", [20] = "IQ2_XS",
+    [21] = "Q2_K_S", [22] = "IQ3_XS", [23] = "IQ3_XXS", [24] = "IQ1_S",  [25] = "IQ4_NL",  [26] = "IQ3_S",
+    [27] = "IQ3_M",  [28] = "IQ2_S",  [29] = "IQ2_M",   [30] = "IQ4_XS", [31] = "IQ1_M",   [32] = "BF16",
+    [36] = "TQ1_0",  [37] = "TQ2_0",  [38] = "MXFP4",
 };
 
 /* The type that most bytes of the tensors have. */
@@ -40,7 +41,8 @@ static void read_names(struct model *m) {
     struct span name = {0};
     uint32_t file_type = UINT32_MAX;
     const char *path = gguf_path(m->gguf), *slash = strrchr(path, '/');
-    gguf_string(m->gguf, "general.name", GGUF_OPTIONAL, &name, NULL); /* of a wrong type: not shown, nothing depends on it */
+    gguf_string(m->gguf, "general.name", GGUF_OPTIONAL, &name,
+                NULL); /* of a wrong type: not shown, nothing depends on it */
     gguf_u32(m->gguf, "general.file_type", GGUF_OPTIONAL, &file_type, NULL);
     m->name = name.len ? xmemdup(name.bytes, name.len) : xstrdup(slash ? slash + 1 : path);
     const char *known = file_type < sizeof file_types / sizeof *file_types ? file_types[file_type] : NULL;
@@ -50,7 +52,8 @@ static void read_names(struct model *m) {
 static int read_template(struct model *m, struct err *err) {
     int status = gguf_string(m->gguf, "tokenizer.chat_template", GGUF_OPTIONAL, &m->chat_template, err);
     if (!status && m->chat_template.len > TEMPLATE_MAX)
-        status = err_set(err, STATUS_MODEL, "%s: key tokenizer.chat_template: found %zu bytes, expected at most %d",
+        status = err_set(err, STATUS_MODEL,
+                         "%s: key tokenizer.chat_template: found %zu bytes, expected at most %d",
                          gguf_path(m->gguf), m->chat_template.len, TEMPLATE_MAX);
     return status;
 }
@@ -73,8 +76,10 @@ static int read_view(struct model *m, struct faults *faults, struct err *err) {
 static int check_vocabulary(const struct model *m, struct err *err) {
     uint32_t n_tokens = tokenizer_n_tokens(m->tokenizer);
     if (n_tokens <= m->view.n_rows) return STATUS_OK;
-    return err_set(err, STATUS_MODEL, "%s: tensor token_embd.weight: found %" PRIu32 " rows, expected one for each of %" PRIu32
-                   " tokens", gguf_path(m->gguf), m->view.n_rows, n_tokens);
+    return err_set(err, STATUS_MODEL,
+                   "%s: tensor token_embd.weight: found %" PRIu32 " rows, expected one for each of %" PRIu32
+                   " tokens",
+                   gguf_path(m->gguf), m->view.n_rows, n_tokens);
 }
 
 static int read_model(struct model *m, enum model_part part, struct faults *faults, struct err *err) {
@@ -93,7 +98,8 @@ static int read_model(struct model *m, enum model_part part, struct faults *faul
     return status;
 }
 
-int model_open_noting(const char *path, enum model_part part, struct faults *faults, struct model **out, struct err *err) {
+int model_open_noting(const char *path, enum model_part part, struct faults *faults, struct model **out,
+                      struct err *err) {
     struct err own;
     if (!err) err = &own;
     *out = NULL;
@@ -129,16 +135,30 @@ void model_close(struct model *m) {
     free(m);
 }
 
-const struct model_view *model_view(const struct model *m) { return m->whole ? &m->view : NULL; }
+const struct model_view *model_view(const struct model *m) {
+    return m->whole ? &m->view : NULL;
+}
 
-const struct tokenizer *model_tokenizer(const struct model *m) { return m->tokenizer; }
+const struct tokenizer *model_tokenizer(const struct model *m) {
+    return m->tokenizer;
+}
 
-const struct gguf *model_gguf(const struct model *m) { return m->gguf; }
+const struct gguf *model_gguf(const struct model *m) {
+    return m->gguf;
+}
 
-int model_check(const struct model *m, struct err *err) { return gguf_check(m->gguf, err); }
+int model_check(const struct model *m, struct err *err) {
+    return gguf_check(m->gguf, err);
+}
 
-const char *model_name(const struct model *m) { return m->name; }
+const char *model_name(const struct model *m) {
+    return m->name;
+}
 
-const char *model_quantisation(const struct model *m) { return m->quantisation; }
+const char *model_quantisation(const struct model *m) {
+    return m->quantisation;
+}
 
-struct span model_chat_template(const struct model *m) { return m->chat_template; }
+struct span model_chat_template(const struct model *m) {
+    return m->chat_template;
+}

@@ -33,13 +33,15 @@ struct model {
 };
 
 /* As model_open(). With a list the faults are noted and *out is what could be opened (NULL if nothing). */
-int model_open_noting(const char *path, enum model_part part, struct faults *faults, struct model **out, struct err *err);
+int model_open_noting(const char *path, enum model_part part, struct faults *faults, struct model **out,
+                      struct err *err);
 
 /* The parts of model_open(), in this order; each fills in its fields of the model and its view. */
 int model_read_tokenizer(struct model *m, struct err *err);
-int model_read_params(struct model *m, struct err *err);                         /* hyperparameters */
-int model_read_weights(struct model *m, struct faults *faults, struct err *err); /* every tensor has its place and shape */
-int model_read_rope(struct model *m, struct err *err);                           /* frequencies, from keys and rope_freqs.weight */
+int model_read_params(struct model *m, struct err *err); /* hyperparameters */
+int model_read_weights(struct model *m, struct faults *faults,
+                       struct err *err);               /* every tensor has its place and shape */
+int model_read_rope(struct model *m, struct err *err); /* frequencies, from keys and rope_freqs.weight */
 
 /* "qwen2.block_count": the architecture's own keys. The caller's buffer. */
 enum { MODEL_KEY_MAX = 128 };

@@ -35,18 +35,20 @@ static int read_ids(const struct gguf *g, struct tokenizer_source *s, struct err
         (status = read_flag(g, "tokenizer.ggml.add_space_prefix", &s->add_space_prefix, err)))
         return status;
     if (padding >= (int64_t)s->n_tokens)
-        return err_set(err, STATUS_MODEL, "%s: key tokenizer.ggml.padding_token_id: found %" PRId64 ", expected less than %zu",
+        return err_set(err, STATUS_MODEL,
+                       "%s: key tokenizer.ggml.padding_token_id: found %" PRId64 ", expected less than %zu",
                        s->file, padding, s->n_tokens);
     return STATUS_OK;
 }
 
 static int check_tokens(const struct tokenizer_source *s, struct err *err) {
     if (s->n_tokens == 0 || s->n_tokens > TOKENS_MAX)
-        return err_set(err, STATUS_MODEL, "%s: key tokenizer.ggml.tokens: found %zu tokens, expected 1 to %d", s->file,
-                       s->n_tokens, TOKENS_MAX);
+        return err_set(err, STATUS_MODEL, "%s: key tokenizer.ggml.tokens: found %zu tokens, expected 1 to %d",
+                       s->file, s->n_tokens, TOKENS_MAX);
     for (size_t i = 0; i < s->n_tokens; i++)
         if (s->tokens[i].len > TOKEN_LEN_MAX)
-            return err_set(err, STATUS_MODEL, "%s: key tokenizer.ggml.tokens: token %zu: found %zu bytes, expected at most %d",
+            return err_set(err, STATUS_MODEL,
+                           "%s: key tokenizer.ggml.tokens: token %zu: found %zu bytes, expected at most %d",
                            s->file, i, s->tokens[i].len, TOKEN_LEN_MAX);
     return STATUS_OK;
 }

@@ -1,5 +1,5 @@
-/* `inspect`: what is in a model file, and everything that is wrong with it, as text or as JSON. Strings of the file are shown
- * so that a terminal cannot be made to obey them. */
+/* `inspect`: what is in a model file, and everything that is wrong with it, as text or as JSON. Strings of
+ * the file are shown so that a terminal cannot be made to obey them. */
 #include "base/mem.h"
 #include "base/text.h"
 #include "infer/json_write.h"
@@ -12,10 +12,10 @@
 #include <string.h>
 
 enum {
-    ITEMS_TEXT = 6,   /* elements of an array that are shown */
+    ITEMS_TEXT = 6, /* elements of an array that are shown */
     ITEMS_JSON = 32,
     STRING_CELLS = 64,
-    CHUNK = 1 << 14, /* elements converted at a time, a multiple of every block */
+    CHUNK = 1 << 14,     /* elements converted at a time, a multiple of every block */
     BLOCK_BYTES_MAX = 8, /* bytes an element at most */
 };
 
@@ -53,8 +53,8 @@ static void add_values(struct range *range, const float *values, size_t n, doubl
 }
 
 /* One pass over a tensor, a piece at a time. */
-static int read_range(const struct gguf *gguf, const struct gguf_tensor *tensor, struct range *range, unsigned char *bytes,
-                      float *values, struct err *err) {
+static int read_range(const struct gguf *gguf, const struct gguf_tensor *tensor, struct range *range,
+                      unsigned char *bytes, float *values, struct err *err) {
     const struct dtype_info *type = dtype_info(tensor->type);
     *range = (struct range){.min = INFINITY, .max = -INFINITY};
     if (!type || !type->computable || tensor->size == 0) return STATUS_OK;
@@ -63,7 +63,8 @@ static int read_range(const struct gguf *gguf, const struct gguf_tensor *tensor,
     for (uint64_t at = 0; at < tensor->n_elements; at += CHUNK) {
         uint64_t left = tensor->n_elements - at;
         size_t n = left < CHUNK ? (size_t)left : CHUNK;
-        int status = gguf_read(gguf, tensor, at / type->block * type->block_size, bytes, n / type->block * type->block_size, err);
+        int status = gguf_read(gguf, tensor, at / type->block * type->block_size, bytes,
+                               n / type->block * type->block_size, err);
         if (status) return status;
         dtype_to_f32((enum dtype)tensor->type, bytes, values, n);
         add_values(range, values, n, &sum, &finite);
@@ -71,7 +72,8 @@ static int read_range(const struct gguf *gguf, const struct gguf_tensor *tensor,
     range->mean = finite ? sum / (double)finite : NAN;
     range->read = true;
     if (range->nans + range->infs == 0) return STATUS_OK;
-    return err_set(err, STATUS_MODEL, "%s: tensor %s: found %" PRIu64 " NaN and %" PRIu64 " Inf, expected finite numbers",
+    return err_set(err, STATUS_MODEL,
+                   "%s: tensor %s: found %" PRIu64 " NaN and %" PRIu64 " Inf, expected finite numbers",
                    gguf_path(gguf), tensor->name, range->nans, range->infs);
 }
 
@@ -136,15 +138,16 @@ static void put_tensor(struct buf *out, const struct inspection *in, size_t i) {
     const struct gguf_tensor *tensor = gguf_tensor_at(in->gguf, i);
     char unknown[16];
     struct buf shape = {0}, name = {0};
-    for (uint32_t d = 0; d < tensor->n_dims; d++) buf_printf(&shape, d ? " x %" PRIu64 : "%" PRIu64, tensor->dims[d]);
+    for (uint32_t d = 0; d < tensor->n_dims; d++)
+        buf_printf(&shape, d ? " x %" PRIu64 : "%" PRIu64, tensor->dims[d]);
     text_sanitize_line(&name, tensor->name, strlen(tensor->name));
-    buf_printf(out, "  %-28s %-7s %16s %12" PRIu64 " B", name.data ? name.data : "", type_name(tensor->type, unknown),
-               shape.data ? shape.data : "", tensor->size);
+    buf_printf(out, "  %-28s %-7s %16s %12" PRIu64 " B", name.data ? name.data : "",
+               type_name(tensor->type, unknown), shape.data ? shape.data : "", tensor->size);
     if (in->ranges) {
         const struct range *r = &in->ranges[i];
         if (r->read)
-            buf_printf(out, "  min %-12.5g max %-12.5g mean %-12.5g NaN %" PRIu64 " Inf %" PRIu64, r->min, r->max, r->mean,
-                       r->nans, r->infs);
+            buf_printf(out, "  min %-12.5g max %-12.5g mean %-12.5g NaN %" PRIu64 " Inf %" PRIu64, r->min,
+                       r->max, r->mean, r->nans, r->infs);
         else
             buf_puts(out, "  values not read");
     }
@@ -182,25 +185,30 @@ static void put_summary(struct buf *out, const struct inspection *in) {
     sum_types(g, &sums);
     gguf_string(g, "general.architecture", GGUF_OPTIONAL, &architecture, NULL);
     put_text_line(out, "file", in->path);
-    buf_printf(out, "%-14sGGUF version %" PRIu32 ", %" PRIu64 " bytes in %" PRIu32 " file%s, alignment %" PRIu32 "\n", "format",
-               gguf_version(g), gguf_size(g), gguf_n_files(g), gguf_n_files(g) == 1 ? "" : "s", gguf_alignment(g));
+    buf_printf(out,
+               "%-14sGGUF version %" PRIu32 ", %" PRIu64 " bytes in %" PRIu32 " file%s, alignment %" PRIu32
+               "\n",
+               "format", gguf_version(g), gguf_size(g), gguf_n_files(g), gguf_n_files(g) == 1 ? "" : "s",
+               gguf_alignment(g));
     put_text_line(out, "name", model_name(in->model));
     buf_printf(out, "%-14s", "architecture");
     text_sanitize_line(out, architecture.bytes, architecture.len);
     buf_putc(out, '\n');
     const struct model_view *v = model_view(in->model);
     if (v)
-        buf_printf(out, "%-14s%" PRIu32 " layers of %" PRIu32 ", feed-forward %" PRIu32 ", heads %" PRIu32 " on %" PRIu32 " of %"
-                   PRIu32 ", context %" PRIu32 ", %" PRIu32 " tokens in %" PRIu32 " rows%s\n", "shape", v->n_layers, v->n_embd,
-                   v->n_ff, v->n_heads, v->n_kv_heads, v->head_dim, v->n_ctx_train, v->n_vocab, v->n_rows,
-                   v->output == v->token_embd ? ", tied" : "");
+        buf_printf(out,
+                   "%-14s%" PRIu32 " layers of %" PRIu32 ", feed-forward %" PRIu32 ", heads %" PRIu32
+                   " on %" PRIu32 " of %" PRIu32 ", context %" PRIu32 ", %" PRIu32 " tokens in %" PRIu32
+                   " rows%s\n",
+                   "shape", v->n_layers, v->n_embd, v->n_ff, v->n_heads, v->n_kv_heads, v->head_dim,
+                   v->n_ctx_train, v->n_vocab, v->n_rows, v->output == v->token_embd ? ", tied" : "");
     put_text_line(out, "quantisation", model_quantisation(in->model));
     buf_printf(out, "%-14s%" PRIu64 " in %zu tensors", "parameters", sums.elements, gguf_n_tensors(g));
     for (uint32_t type = 0; type < 64; type++)
         if (sums.tensors[type]) {
             char unknown[16];
-            buf_printf(out, "; %" PRIu64 " %s of %" PRIu64 " bytes", sums.tensors[type], type_name(type, unknown),
-                       sums.bytes[type]);
+            buf_printf(out, "; %" PRIu64 " %s of %" PRIu64 " bytes", sums.tensors[type],
+                       type_name(type, unknown), sums.bytes[type]);
         }
     buf_putc(out, '\n');
 }
@@ -214,7 +222,8 @@ static void report_text(const struct inspection *in, struct buf *out) {
         for (size_t i = 0; i < gguf_n_tensors(in->gguf); i++) put_tensor(out, in, i);
     }
     if (!in->faults.n) return;
-    buf_printf(out, "\n%zu fault%s\n", in->faults.n + in->faults.more, in->faults.n + in->faults.more == 1 ? "" : "s");
+    buf_printf(out, "\n%zu fault%s\n", in->faults.n + in->faults.more,
+               in->faults.n + in->faults.more == 1 ? "" : "s");
     for (size_t i = 0; i < in->faults.n; i++) {
         buf_puts(out, "  ");
         text_sanitize_line(out, in->faults.lines[i], strlen(in->faults.lines[i]));
@@ -316,8 +325,9 @@ static void json_summary(struct json_writer *w, const struct inspection *in) {
     const struct {
         const char *key;
         uint64_t value;
-    } numbers[] = {{"version", gguf_version(g)},    {"alignment", gguf_alignment(g)}, {"files", gguf_n_files(g)},
-                   {"bytes", gguf_size(g)},         {"n_keys", gguf_n_values(g)},     {"n_tensors", gguf_n_tensors(g)},
+    } numbers[] = {{"version", gguf_version(g)}, {"alignment", gguf_alignment(g)},
+                   {"files", gguf_n_files(g)},   {"bytes", gguf_size(g)},
+                   {"n_keys", gguf_n_values(g)}, {"n_tensors", gguf_n_tensors(g)},
                    {"parameters", sums.elements}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         json_write_key(w, numbers[i].key);
@@ -355,10 +365,12 @@ static int open_model(struct inspection *in, struct err *err) {
     bool vocabulary = !in->faults.n && gguf_n_tensors(gguf) == 0;
     gguf_close(gguf);
     faults_free(&in->faults);
-    return model_open_noting(in->path, vocabulary ? MODEL_VOCABULARY : MODEL_WHOLE, &in->faults, &in->model, err);
+    return model_open_noting(in->path, vocabulary ? MODEL_VOCABULARY : MODEL_WHOLE, &in->faults, &in->model,
+                             err);
 }
 
-int tool_inspect(const char *path, const struct inspect_options *options, struct buf *report, struct err *err) {
+int tool_inspect(const char *path, const struct inspect_options *options, struct buf *report,
+                 struct err *err) {
     struct inspection in = {.path = path, .options = options};
     struct err own;
     if (!err) err = &own;

@@ -1,4 +1,5 @@
-/* `logits` and `trace`: what the model answers at each position, and every named tensor on the way, in a GGUF container. */
+/* `logits` and `trace`: what the model answers at each position, and every named tensor on the way, in a GGUF
+ * container. */
 #include "base/mem.h"
 #include "infer/gguf_write.h"
 #include "infer/runner.h"
@@ -41,7 +42,8 @@ static int parse_list(const char *text, size_t n_ids, int32_t **out, size_t *n, 
         errno = 0;
         long long position = strtoll(at, &end, 10);
         if (end == at || errno || (*end && *end != ',') || position < 0 || position >= (long long)n_ids)
-            return err_set(err, STATUS_USAGE, "--positions %.60s: expected all, last or numbers below %zu with commas", text,
+            return err_set(err, STATUS_USAGE,
+                           "--positions %.60s: expected all, last or numbers below %zu with commas", text,
                            n_ids);
         grow_array(out, &cap, *n + 1, sizeof **out);
         (*out)[(*n)++] = (int32_t)position;
@@ -118,8 +120,10 @@ static int feed(struct runner *runner, struct collector *c, const struct logits_
         if (n == n_ids) break; /* at + chunk may wrap */
     }
     if (!status && c->next != c->n_positions)
-        status = err_set(err, STATUS_FAILED, "found logits of %zu positions, expected %zu", c->next, c->n_positions);
-    if (!status && c->too_many_dims) status = err_set(err, STATUS_FAILED, "a traced tensor has more than 4 dimensions");
+        status = err_set(err, STATUS_FAILED, "found logits of %zu positions, expected %zu", c->next,
+                         c->n_positions);
+    if (!status && c->too_many_dims)
+        status = err_set(err, STATUS_FAILED, "a traced tensor has more than 4 dimensions");
     return status;
 }
 
@@ -131,11 +135,12 @@ static void declare(struct gguf_writer *w, const struct collector *c, const stru
     writer_i32s(w, "golden.positions", c->positions, c->n_positions);
     writer_u32(w, "golden.n_vocab", c->n_vocab);
     writer_tensor(w, "logits", (uint64_t[]){c->n_vocab, c->n_positions}, 2);
-    for (size_t i = 0; i < c->n_traces; i++) writer_tensor(w, c->traces[i].name, c->traces[i].dims, c->traces[i].n_dims);
+    for (size_t i = 0; i < c->n_traces; i++)
+        writer_tensor(w, c->traces[i].name, c->traces[i].dims, c->traces[i].n_dims);
 }
 
-static int write_logits(struct runner *runner, struct collector *c, const struct logits_options *o, const char *path,
-                        struct err *err) {
+static int write_logits(struct runner *runner, struct collector *c, const struct logits_options *o,
+                        const char *path, struct err *err) {
     int status = writer_begin(path, &c->writer, err);
     if (status) return status;
     declare(c->writer, c, o);
@@ -145,8 +150,8 @@ static int write_logits(struct runner *runner, struct collector *c, const struct
     return status;
 }
 
-static int write_trace(struct runner *runner, struct collector *c, const struct logits_options *o, const char *path,
-                       struct err *err) {
+static int write_trace(struct runner *runner, struct collector *c, const struct logits_options *o,
+                       const char *path, struct err *err) {
     struct gguf_writer *writer;
     c->logits = xcalloc(c->n_positions, c->n_vocab * sizeof *c->logits);
     int status = feed(runner, c, o, err);
@@ -162,7 +167,8 @@ static int check_ids(const struct logits_options *o, uint32_t n_vocab, struct er
     if (!o->n_ids) return err_set(err, STATUS_USAGE, "found no ids, expected at least one");
     for (size_t i = 0; i < o->n_ids; i++)
         if (o->ids[i] < 0 || (uint32_t)o->ids[i] >= n_vocab)
-            return err_set(err, STATUS_USAGE, "id number %zu: found %d, expected 0 to %u", i, o->ids[i], n_vocab - 1);
+            return err_set(err, STATUS_USAGE, "id number %zu: found %d, expected 0 to %u", i, o->ids[i],
+                           n_vocab - 1);
     return STATUS_OK;
 }
 

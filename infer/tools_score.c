@@ -21,7 +21,8 @@ static int keep_score(void *ctx, const struct step_result *result, const float *
 }
 
 /* The ids of the text, with BOS before them where the model wants one. */
-static int read_text(const struct tokenizer *tokenizer, const char *text, size_t len, struct ids *ids, struct err *err) {
+static int read_text(const struct tokenizer *tokenizer, const char *text, size_t len, struct ids *ids,
+                     struct err *err) {
     if (tokenizer_add_bos(tokenizer)) ids_add(ids, tokenizer_bos(tokenizer));
     struct segment segment = {text, len, false};
     return tokenizer_encode(tokenizer, &segment, 1, ADDED_ALL, ids, err);
@@ -31,8 +32,12 @@ static int score_ids(struct runner *runner, const struct ids *ids, struct scores
     struct scoring scoring = {scores, 1};
     int32_t *targets = xmalloc(ids->n * sizeof *targets);
     for (size_t i = 0; i < ids->n; i++) targets[i] = i + 1 < ids->n ? ids->at[i + 1] : -1;
-    struct step_request request = {.ids = ids->at, .n = (uint32_t)ids->n, .wanted = WANT_ALL, .targets = targets,
-                                   .on_result = keep_score, .ctx = &scoring};
+    struct step_request request = {.ids = ids->at,
+                                   .n = (uint32_t)ids->n,
+                                   .wanted = WANT_ALL,
+                                   .targets = targets,
+                                   .on_result = keep_score,
+                                   .ctx = &scoring};
     int status = runner_step(runner, &request, err);
     free(targets);
     return status;
@@ -44,7 +49,8 @@ static void sum_up(struct scores *scores) {
     scores->perplexity = scores->n > 1 ? exp(scores->nats / (double)(scores->n - 1)) : NAN;
 }
 
-int tool_score(const struct engine_options *engine, const char *text, size_t len, struct scores *out, struct err *err) {
+int tool_score(const struct engine_options *engine, const char *text, size_t len, struct scores *out,
+               struct err *err) {
     struct runner runner = {0};
     struct ids ids = {0};
     *out = (struct scores){0};
@@ -57,7 +63,8 @@ int tool_score(const struct engine_options *engine, const char *text, size_t len
         out->tokens = xcalloc(ids.n, sizeof *out->tokens);
         for (size_t i = 0; i < ids.n; i++) {
             struct span bytes = tokenizer_bytes(tokenizer, ids.at[i]);
-            out->tokens[i] = (struct scored_token){.id = ids.at[i], .text = bytes.bytes, .len = bytes.len, .logprob = NAN};
+            out->tokens[i] =
+                (struct scored_token){.id = ids.at[i], .text = bytes.bytes, .len = bytes.len, .logprob = NAN};
         }
         status = score_ids(&runner, &ids, out, err);
     }

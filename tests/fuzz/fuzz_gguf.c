@@ -1,5 +1,5 @@
-/* Any bytes as a model file: opened whole, as a vocabulary and by inspect. Each opens or is refused with one line that names
- * the file, and what opened can be read to its end. */
+/* Any bytes as a model file: opened whole, as a vocabulary and by inspect. Each opens or is refused with one
+ * line that names the file, and what opened can be read to its end. */
 #include "infer/gguf.h"
 #include "infer/model.h"
 #include "infer/tools.h"
@@ -30,7 +30,8 @@ static void use_model(const char *path, enum model_part part) {
         const struct gguf *g = model_gguf(model);
         for (size_t i = 0; i < gguf_n_tensors(g); i++) {
             const struct gguf_tensor *t = gguf_tensor_at(g, i);
-            sum = (unsigned char)(sum + ((const unsigned char *)t->data)[0] + ((const unsigned char *)t->data)[t->size - 1]);
+            sum = (unsigned char)(sum + ((const unsigned char *)t->data)[0] +
+                                  ((const unsigned char *)t->data)[t->size - 1]);
         }
         for (uint32_t i = 0; i < v->rope_dim / 2; i++)
             if (!(v->rope_freq[i] < 1e38f)) abort();

@@ -33,7 +33,8 @@ static void compare(const struct gguf *golden, const struct gguf *ours) {
             difference += (x - y) * (x - y);
             norm += x * x;
         }
-        if (!(difference <= 1e-8 * norm)) fail_msg("%s: off by %g of its norm", a->name, sqrt(difference / norm));
+        if (!(difference <= 1e-8 * norm))
+            fail_msg("%s: off by %g of its norm", a->name, sqrt(difference / norm));
     }
 }
 
@@ -42,8 +43,12 @@ static void check_output(const char *name, bool trace, uint32_t chunk) {
     struct golden golden = golden_open(name);
     for (size_t i = 0, at = 0; i < golden.n_positions; i++)
         at += (size_t)snprintf(list + at, sizeof list - at, i ? ",%d" : "%d", golden.positions[i]);
-    struct logits_options options = {.engine = engine_for(name, file), .ids = golden.prompt, .n_ids = golden.n_prompt,
-                                     .positions = list, .trace = trace, .chunk = chunk};
+    struct logits_options options = {.engine = engine_for(name, file),
+                                     .ids = golden.prompt,
+                                     .n_ids = golden.n_prompt,
+                                     .positions = list,
+                                     .trace = trace,
+                                     .chunk = chunk};
     struct err err;
     must(tool_logits(&options, path, &err), &err, name);
     struct gguf *ours = open_output();
@@ -85,7 +90,8 @@ static void positions_and_ids_are_checked(void **state) {
     static const struct {
         const char *positions;
         size_t n; /* 0: refused */
-    } cases[] = {{"all", 4}, {NULL, 4}, {"last", 1}, {"3", 1}, {"2,0,2", 2}, {"4", 0}, {"-1", 0}, {"", 0}, {"1,", 0}, {"1 2", 0}};
+    } cases[] = {{"all", 4}, {NULL, 4}, {"last", 1}, {"3", 1},  {"2,0,2", 2},
+                 {"4", 0},   {"-1", 0}, {"", 0},     {"1,", 0}, {"1 2", 0}};
     char file[512];
     int32_t ids[4] = {1, 2, 3, 4};
     struct logits_options options = {.engine = engine_for("qwen2-f16", file), .ids = ids, .n_ids = 4};
@@ -183,7 +189,7 @@ static void scores_are_log_probabilities(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(logits_as_the_goldens), cmocka_unit_test(traces_as_the_goldens),
+        cmocka_unit_test(logits_as_the_goldens),         cmocka_unit_test(traces_as_the_goldens),
         cmocka_unit_test(positions_and_ids_are_checked), cmocka_unit_test(ids_of_texts),
         cmocka_unit_test(scores_are_log_probabilities),
     };

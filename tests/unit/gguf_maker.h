@@ -44,7 +44,10 @@ struct maker {
 };
 
 static inline void maker_begin(struct maker *m) {
-    *m = (struct maker){.magic = "GGUF", .version = 3, .alignment = 32, .claimed_keys = UINT64_MAX,
+    *m = (struct maker){.magic = "GGUF",
+                        .version = 3,
+                        .alignment = 32,
+                        .claimed_keys = UINT64_MAX,
                         .claimed_tensors = UINT64_MAX};
 }
 
@@ -63,7 +66,8 @@ static inline struct made_key *maker_add_key(struct maker *m, const char *name) 
 }
 
 /* Set or replace a key: any type, any bytes. */
-static inline void maker_set(struct maker *m, const char *name, uint32_t type, const void *bytes, size_t size) {
+static inline void maker_set(struct maker *m, const char *name, uint32_t type, const void *bytes,
+                             size_t size) {
     struct made_key *key = maker_key(m, name);
     if (!key) key = maker_add_key(m, name);
     buf_clear(&key->value);
@@ -71,9 +75,15 @@ static inline void maker_set(struct maker *m, const char *name, uint32_t type, c
     buf_append(&key->value, bytes, size);
 }
 
-static inline void maker_u32(struct maker *m, const char *name, uint32_t value) { maker_set(m, name, 4, &value, 4); }
-static inline void maker_f32(struct maker *m, const char *name, float value) { maker_set(m, name, 6, &value, 4); }
-static inline void maker_u64(struct maker *m, const char *name, uint64_t value) { maker_set(m, name, 10, &value, 8); }
+static inline void maker_u32(struct maker *m, const char *name, uint32_t value) {
+    maker_set(m, name, 4, &value, 4);
+}
+static inline void maker_f32(struct maker *m, const char *name, float value) {
+    maker_set(m, name, 6, &value, 4);
+}
+static inline void maker_u64(struct maker *m, const char *name, uint64_t value) {
+    maker_set(m, name, 10, &value, 8);
+}
 
 static inline void maker_string(struct maker *m, const char *name, const char *text) {
     struct buf value = {0};
@@ -85,7 +95,8 @@ static inline void maker_string(struct maker *m, const char *name, const char *t
 }
 
 /* An array: element type, the length that is claimed, and bytes. */
-static inline void maker_array(struct maker *m, const char *name, uint32_t type, uint64_t n, const void *bytes, size_t size) {
+static inline void maker_array(struct maker *m, const char *name, uint32_t type, uint64_t n,
+                               const void *bytes, size_t size) {
     struct buf value = {0};
     buf_append(&value, &type, 4);
     buf_append(&value, &n, 8);
@@ -110,11 +121,12 @@ static inline struct made_tensor *maker_tensor(struct maker *m, const char *name
     return NULL;
 }
 
-static inline struct made_tensor *maker_add_tensor(struct maker *m, const char *name, uint32_t type, uint64_t cols, uint64_t rows,
-                                                   size_t size) {
+static inline struct made_tensor *maker_add_tensor(struct maker *m, const char *name, uint32_t type,
+                                                   uint64_t cols, uint64_t rows, size_t size) {
     grow_array(&m->tensors, &m->cap_tensors, m->n_tensors + 1, sizeof *m->tensors);
     struct made_tensor *t = &m->tensors[m->n_tensors++];
-    *t = (struct made_tensor){.type = type, .n_dims = rows ? 2 : 1, .dims = {cols, rows}, .offset = UINT64_MAX};
+    *t = (struct made_tensor){
+        .type = type, .n_dims = rows ? 2 : 1, .dims = {cols, rows}, .offset = UINT64_MAX};
     buf_puts(&t->name, name);
     memset(buf_reserve(&t->data, size), 0, size);
     t->data.len = size;
@@ -150,14 +162,16 @@ static inline void maker_load(struct maker *m, const char *path) {
     }
     for (size_t i = 0; i < gguf_n_tensors(g); i++) {
         const struct gguf_tensor *from = gguf_tensor_at(g, i);
-        struct made_tensor *t = maker_add_tensor(m, from->name, from->type, from->dims[0], from->n_dims > 1 ? from->dims[1] : 0,
-                                                 (size_t)from->size);
+        struct made_tensor *t = maker_add_tensor(m, from->name, from->type, from->dims[0],
+                                                 from->n_dims > 1 ? from->dims[1] : 0, (size_t)from->size);
         if (gguf_read(g, from, 0, t->data.data, (size_t)from->size, &err)) fail_msg("%s", err.text);
     }
     gguf_close(g);
 }
 
-static inline void maker_put(struct buf *out, uint64_t value, size_t size) { buf_append(out, &value, size); }
+static inline void maker_put(struct buf *out, uint64_t value, size_t size) {
+    buf_append(out, &value, size);
+}
 
 static inline void maker_pad(struct buf *out, size_t from, uint32_t alignment) {
     while ((out->len - from) % alignment) buf_putc(out, 0);

@@ -1,4 +1,5 @@
-/* GGUF containers that are right: reading, splitting, writing, looking into them; and a file that shrinks while it is open. */
+/* GGUF containers that are right: reading, splitting, writing, looking into them; and a file that shrinks
+ * while it is open. */
 #include "infer/gguf_guard.h"
 #include "infer/gguf_write.h"
 #include "infer/json_write.h"
@@ -7,7 +8,9 @@
 
 static char path[64];
 
-static void nano(char out[static 512], const char *name) { snprintf(out, 512, "%s/nano/%s.gguf", TEST_DATA, name); }
+static void nano(char out[static 512], const char *name) {
+    snprintf(out, 512, "%s/nano/%s.gguf", TEST_DATA, name);
+}
 
 static struct gguf *open_right(const char *file) {
     struct gguf *g;
@@ -92,7 +95,8 @@ static void version_2_and_other_alignments(void **state) {
         maker_u32(&m, "general.alignment", alignment);
         maker_write(&m, path);
         struct gguf *g = open_right(path), *good = open_right(base);
-        const struct gguf_tensor *a = gguf_tensor(g, "output.weight"), *b = gguf_tensor(good, "output.weight");
+        const struct gguf_tensor *a = gguf_tensor(g, "output.weight"),
+                                 *b = gguf_tensor(good, "output.weight");
         char *left = xmalloc(a->size), *right = xmalloc(b->size);
         struct err err;
         assert_int_equal(gguf_version(g), 2);
@@ -285,14 +289,22 @@ static void inspect_shows_a_model(void **state) {
     struct inspect_options options = {.tensors = true, .ranges = true};
     nano(file, "qwen2-oldpads");
     assert_int_equal(tool_inspect(file, &options, &report, &err), 0);
-    const char *expected[] = {"qwen2.block_count (u32) = 2", "nano qwen2-oldpads", "(string[340])", "306 tokens in 340 rows",
-                              "blk.0.attn_k.bias", "min -34 ", "max 21.5 ", "NaN 0 Inf 0", "27 tensors"};
+    const char *expected[] = {"qwen2.block_count (u32) = 2",
+                              "nano qwen2-oldpads",
+                              "(string[340])",
+                              "306 tokens in 340 rows",
+                              "blk.0.attn_k.bias",
+                              "min -34 ",
+                              "max 21.5 ",
+                              "NaN 0 Inf 0",
+                              "27 tensors"};
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
         if (!strstr(report.data, expected[i])) fail_msg("not in the report: %s", expected[i]);
     buf_clear(&report);
     options.json = true;
     assert_int_equal(tool_inspect(file, &options, &report, &err), 0);
-    assert_non_null(strstr(report.data, "\"name\":\"blk.0.attn_k.bias\",\"type\":\"F32\",\"shape\":[64],\"bytes\":256"));
+    assert_non_null(
+        strstr(report.data, "\"name\":\"blk.0.attn_k.bias\",\"type\":\"F32\",\"shape\":[64],\"bytes\":256"));
     assert_non_null(strstr(report.data, "\"min\":-34,\"max\":21.5,"));
     assert_non_null(strstr(report.data, "\"faults\":[]}\n"));
     buf_free(&report);
@@ -307,14 +319,16 @@ static void inspect_shows_what_is_wrong(void **state) {
     struct inspect_options options = {.ranges = true};
     nano(file, "qwen2-f16");
     maker_load(&m, file);
-    memcpy(maker_tensor(&m, "blk.0.ffn_up.weight")->data.data + 20, "\0\x7E\0\x7C\0\xFC", 6); /* NaN, Inf, -Inf */
+    memcpy(maker_tensor(&m, "blk.0.ffn_up.weight")->data.data + 20, "\0\x7E\0\x7C\0\xFC",
+           6); /* NaN, Inf, -Inf */
     maker_string(&m, "general.name", "\x1B]0;title\7 \x9B \xC3");
     maker_remove_tensor(&m, "blk.0.attn_q.bias");
     maker_write(&m, path);
     assert_int_equal(tool_inspect(path, &options, &report, &err), STATUS_MODEL);
     assert_non_null(strstr(err.text, "tensor blk.0.attn_q.bias is missing"));
     assert_non_null(strstr(report.data, "NaN 1 Inf 2"));
-    assert_non_null(strstr(report.data, "tensor blk.0.ffn_up.weight: found 1 NaN and 2 Inf, expected finite numbers"));
+    assert_non_null(
+        strstr(report.data, "tensor blk.0.ffn_up.weight: found 1 NaN and 2 Inf, expected finite numbers"));
     assert_non_null(strstr(report.data, "tensor blk.0.attn_q.bias is missing"));
     for (size_t i = 0; i < report.len; i++) {
         unsigned char c = (unsigned char)report.data[i];
@@ -360,11 +374,16 @@ static void json_is_json(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_by_type),          cmocka_unit_test(version_2_and_other_alignments),
-        cmocka_unit_test(data_in_any_order),       cmocka_unit_test(split_files_open_as_one),
-        cmocka_unit_test(a_file_that_shrinks),     cmocka_unit_test(guards_are_given_back),
-        cmocka_unit_test(what_is_written_can_be_read), cmocka_unit_test(inspect_shows_a_model),
-        cmocka_unit_test(inspect_shows_what_is_wrong), cmocka_unit_test(json_is_json),
+        cmocka_unit_test(values_by_type),
+        cmocka_unit_test(version_2_and_other_alignments),
+        cmocka_unit_test(data_in_any_order),
+        cmocka_unit_test(split_files_open_as_one),
+        cmocka_unit_test(a_file_that_shrinks),
+        cmocka_unit_test(guards_are_given_back),
+        cmocka_unit_test(what_is_written_can_be_read),
+        cmocka_unit_test(inspect_shows_a_model),
+        cmocka_unit_test(inspect_shows_what_is_wrong),
+        cmocka_unit_test(json_is_json),
     };
     snprintf(path, sizeof path, "/tmp/logitop-gguf-%ld.gguf", (long)getpid());
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

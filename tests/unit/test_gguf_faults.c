@@ -25,8 +25,10 @@ static void swap(struct made_tensor *t) {
     t->dims[1] = dim;
 }
 
-#define EDIT(name, ...)                                                                                                          \
-    static void name(struct maker *m) { __VA_ARGS__; }
+#define EDIT(name, ...)                                                                                      \
+    static void name(struct maker *m) {                                                                      \
+        __VA_ARGS__;                                                                                         \
+    }
 
 /* container */
 EDIT(one_byte, m->keep = 1)
@@ -55,7 +57,8 @@ EDIT(array_of_arrays, maker_array(m, "general.name", 9, 1, "\4\0\0\0\1\0\0\0\0\0
 EDIT(array_2_63, maker_array(m, "general.name", 4, (uint64_t)1 << 63, "1234", 4))
 EDIT(array_too_long, maker_array(m, "general.name", 4, 1 << 28, "1234", 4))
 EDIT(strings_too_many, maker_array(m, "general.name", 8, (uint64_t)1 << 61, "1234", 4))
-EDIT(strings_past_end, maker_array(m, "general.name", 8, 2, "\1\0\0\0\0\0\0\0a\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x0F", 17))
+EDIT(strings_past_end,
+     maker_array(m, "general.name", 8, 2, "\1\0\0\0\0\0\0\0a\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x0F", 17))
 EDIT(string_2_64, maker_set(m, "general.name", 8, "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 8))
 EDIT(string_2_32, maker_set(m, "general.name", 8, "\0\0\0\0\1\0\0\0", 8))
 EDIT(bool_2, maker_set(m, "tokenizer.ggml.add_bos_token", 7, "\2", 1))
@@ -67,8 +70,8 @@ EDIT(alignment_0, maker_u32(m, "general.alignment", 0))
 EDIT(alignment_3, maker_u32(m, "general.alignment", 3))
 EDIT(alignment_2_31, maker_u32(m, "general.alignment", 1u << 31))
 EDIT(tensor_name_empty, maker_rename(maker_tensor(m, "output_norm.weight"), ""))
-EDIT(tensor_name_64,
-     maker_rename(maker_tensor(m, "output_norm.weight"), "1234567890123456789012345678901234567890123456789012345678901234"))
+EDIT(tensor_name_64, maker_rename(maker_tensor(m, "output_norm.weight"),
+                                  "1234567890123456789012345678901234567890123456789012345678901234"))
 EDIT(tensor_name_escape, maker_rename(maker_tensor(m, "output_norm.weight"), "output\x1B]0;norm"))
 EDIT(tensor_twice, maker_rename(maker_tensor(m, "blk.1.attn_norm.weight"), "blk.0.attn_norm.weight"))
 EDIT(dims_0, maker_tensor(m, "output_norm.weight")->n_dims = 0)
@@ -78,10 +81,10 @@ EDIT(dim_negative, maker_tensor(m, "output_norm.weight")->dims[0] = (uint64_t)-1
 EDIT(dim_2_41, maker_tensor(m, "output_norm.weight")->dims[0] = (uint64_t)1 << 41)
 EDIT(product_wraps, struct made_tensor *t = maker_tensor(m, "output_norm.weight"); t->n_dims = 4;
      for (int i = 0; i < 4; i++) t->dims[i] = (uint64_t)1 << 40)
-EDIT(bytes_wrap, struct made_tensor *t = maker_tensor(m, "output_norm.weight"); t->n_dims = 3; t->type = DTYPE_I64;
-     t->dims[0] = (uint64_t)1 << 30; t->dims[1] = (uint64_t)1 << 30; t->dims[2] = 4)
-EDIT(padding_wraps, struct made_tensor *t = maker_tensor(m, "output_norm.weight"); t->n_dims = 4; t->type = DTYPE_I32;
-     t->dims[0] = 3; t->dims[1] = 715827883; t->dims[2] = 2147483647; t->dims[3] = 1)
+EDIT(bytes_wrap, struct made_tensor *t = maker_tensor(m, "output_norm.weight"); t->n_dims = 3;
+     t->type = DTYPE_I64; t->dims[0] = (uint64_t)1 << 30; t->dims[1] = (uint64_t)1 << 30; t->dims[2] = 4)
+EDIT(padding_wraps, struct made_tensor *t = maker_tensor(m, "output_norm.weight"); t->n_dims = 4;
+     t->type = DTYPE_I32; t->dims[0] = 3; t->dims[1] = 715827883; t->dims[2] = 2147483647; t->dims[3] = 1)
 EDIT(sum_wraps, maker_tensor(m, "output_norm.weight")->offset = UINT64_MAX - 31)
 EDIT(type_43, maker_tensor(m, "output_norm.weight")->type = 43)
 EDIT(type_4, maker_tensor(m, "output_norm.weight")->type = 4)
@@ -91,10 +94,11 @@ EDIT(rows_no_blocks, maker_tensor(m, "output_norm.weight")->type = DTYPE_Q4_K)
 EDIT(offset_unaligned, maker_tensor(m, "blk.0.attn_norm.weight")->offset = 17)
 EDIT(offset_beyond, maker_tensor(m, "output_norm.weight")->offset = (uint64_t)1 << 40)
 EDIT(tensors_overlap, maker_tensor(m, "blk.0.attn_norm.weight")->offset = 32)
-EDIT(tensors_gap, for (size_t i = 0, at = 0; i < m->n_tensors; i++) {
-    m->tensors[i].offset = at + (i ? 32 : 0);
-    at += (m->tensors[i].data.len + 31) / 32 * 32;
-} m->tail = 32)
+EDIT(
+    tensors_gap, for (size_t i = 0, at = 0; i < m->n_tensors; i++) {
+        m->tensors[i].offset = at + (i ? 32 : 0);
+        at += (m->tensors[i].data.len + 31) / 32 * 32;
+    } m->tail = 32)
 EDIT(cut_by_one, m->cut = 1)
 EDIT(sparse_tail, m->tail = (uint64_t)1 << 40)
 EDIT(split_alone, maker_set(m, "split.count", 2, "\3\0", 2); maker_set(m, "split.no", 2, "\0\0", 2))
@@ -125,7 +129,8 @@ EDIT(layers_1, maker_u32(m, "qwen2.block_count", 1))
 EDIT(layers_3, maker_u32(m, "qwen2.block_count", 3))
 EDIT(layers_100, maker_u32(m, "qwen2.block_count", 100))
 EDIT(heads_0, maker_u32(m, "qwen2.attention.head_count", 0))
-EDIT(heads_3, maker_u32(m, "qwen2.attention.head_count", 3); maker_remove_key(m, "qwen2.attention.key_length"))
+EDIT(heads_3, maker_u32(m, "qwen2.attention.head_count", 3);
+     maker_remove_key(m, "qwen2.attention.key_length"))
 EDIT(kv_heads_3, maker_u32(m, "qwen2.attention.head_count_kv", 3))
 EDIT(kv_heads_0, maker_u32(m, "qwen2.attention.head_count_kv", 0))
 EDIT(kv_array_short, set_i32s(m, "qwen2.attention.head_count_kv", 1, 1, 1))
@@ -146,27 +151,35 @@ EDIT(context_0, maker_u32(m, "qwen2.context_length", 0))
 EDIT(context_2_32, maker_u32(m, "qwen2.context_length", UINT32_MAX))
 EDIT(scaling_longrope, maker_string(m, "qwen2.rope.scaling.type", "longrope"))
 EDIT(scaling_no_factor, maker_string(m, "qwen2.rope.scaling.type", "yarn"))
-EDIT(scaling_factor_0, maker_string(m, "qwen2.rope.scaling.type", "linear"); maker_f32(m, "qwen2.rope.scaling.factor", 0))
+EDIT(scaling_factor_0, maker_string(m, "qwen2.rope.scaling.type", "linear");
+     maker_f32(m, "qwen2.rope.scaling.factor", 0))
 EDIT(experts, maker_u32(m, "qwen2.expert_count", 8))
 
 /* tensors */
-EDIT(rows_fewer, struct made_tensor *t = maker_tensor(m, "token_embd.weight"); t->dims[1] = 320; t->data.len = 320 * 88;
-     t = maker_tensor(m, "output.weight"); t->dims[1] = 320; t->data.len = 320 * 88)
-EDIT(embd_cols, struct made_tensor *t = maker_tensor(m, "token_embd.weight"); t->dims[0] = 64; t->dims[1] = 680)
+EDIT(rows_fewer, struct made_tensor *t = maker_tensor(m, "token_embd.weight"); t->dims[1] = 320;
+     t->data.len = 320 * 88; t = maker_tensor(m, "output.weight"); t->dims[1] = 320; t->data.len = 320 * 88)
+EDIT(embd_cols, struct made_tensor *t = maker_tensor(m, "token_embd.weight"); t->dims[0] = 64;
+     t->dims[1] = 680)
 EDIT(q_transposed, swap(maker_tensor(m, "blk.0.ffn_gate.weight")))
-EDIT(q_1d, struct made_tensor *t = maker_tensor(m, "blk.0.attn_q.weight"); t->n_dims = 1; t->dims[0] = 128 * 128)
-EDIT(q_3d, struct made_tensor *t = maker_tensor(m, "blk.0.attn_q.weight"); t->n_dims = 3; t->dims[1] = 64; t->dims[2] = 2)
-EDIT(norm_length, struct made_tensor *t = maker_tensor(m, "output_norm.weight"); t->dims[0] = 64; t->data.len = 256)
-EDIT(norm_quantised, struct made_tensor *t = maker_tensor(m, "output_norm.weight"); t->type = DTYPE_Q8_0; t->data.len = 136)
+EDIT(q_1d, struct made_tensor *t = maker_tensor(m, "blk.0.attn_q.weight"); t->n_dims = 1;
+     t->dims[0] = 128 * 128)
+EDIT(q_3d, struct made_tensor *t = maker_tensor(m, "blk.0.attn_q.weight"); t->n_dims = 3; t->dims[1] = 64;
+     t->dims[2] = 2)
+EDIT(norm_length, struct made_tensor *t = maker_tensor(m, "output_norm.weight"); t->dims[0] = 64;
+     t->data.len = 256)
+EDIT(norm_quantised, struct made_tensor *t = maker_tensor(m, "output_norm.weight"); t->type = DTYPE_Q8_0;
+     t->data.len = 136)
 EDIT(no_bias, maker_remove_tensor(m, "blk.1.attn_k.bias"))
 EDIT(no_head_norm, maker_remove_tensor(m, "blk.0.attn_q_norm.weight"))
 EDIT(extra_tensor, maker_add_tensor(m, "blk.0.attn_sinks.weight", DTYPE_F32, 32, 0, 128))
 EDIT(no_down, maker_remove_tensor(m, "blk.1.ffn_down.weight"))
-EDIT(rope_length, struct made_tensor *t = maker_tensor(m, "rope_freqs.weight"); t->dims[0] = 16; t->data.len = 64)
+EDIT(rope_length, struct made_tensor *t = maker_tensor(m, "rope_freqs.weight"); t->dims[0] = 16;
+     t->data.len = 64)
 EDIT(rope_zero, set_float(m, "rope_freqs.weight", 3, 0))
 EDIT(rope_negative, set_float(m, "rope_freqs.weight", 3, -1))
 EDIT(rope_nan, set_float(m, "rope_freqs.weight", 3, NAN))
-EDIT(type_not_ours, struct made_tensor *t = maker_tensor(m, "blk.0.attn_q.weight"); t->type = DTYPE_MXFP4; t->data.len = 512 * 17)
+EDIT(type_not_ours, struct made_tensor *t = maker_tensor(m, "blk.0.attn_q.weight"); t->type = DTYPE_MXFP4;
+     t->data.len = 512 * 17)
 EDIT(norm_inf, set_float(m, "blk.1.ffn_norm.weight", 127, INFINITY))
 EDIT(bias_nan, set_float(m, "blk.1.attn_k.bias", 5, NAN))
 
@@ -237,20 +250,25 @@ static const struct {
     {QWEN2, dims_5, "tensor output_norm.weight: found 5 dimensions, expected 1 to 4"},
     {QWEN2, dim_zero, "tensor output_norm.weight: dimension 0: found 0, expected 1 to"},
     {QWEN2, dim_negative, "tensor output_norm.weight: dimension 0: found -128, expected 1 to"},
-    {QWEN2, dim_2_41, "tensor output_norm.weight: dimension 0: found 2199023255552, expected 1 to 1099511627776"},
+    {QWEN2, dim_2_41,
+     "tensor output_norm.weight: dimension 0: found 2199023255552, expected 1 to 1099511627776"},
     {QWEN2, product_wraps, "tensor output_norm.weight: its dimensions multiply beyond 64 bits"},
     {QWEN2, bytes_wrap, "tensor output_norm.weight: its size in bytes is beyond 64 bits"},
     {QWEN2, padding_wraps, "tensor output_norm.weight: its size in bytes is beyond 64 bits"},
-    {QWEN2, sum_wraps, "tensor output_norm.weight: found 512 bytes at offset 18446744073709551584, expected them within"},
+    {QWEN2, sum_wraps,
+     "tensor output_norm.weight: found 512 bytes at offset 18446744073709551584, expected them within"},
     {QWEN2, type_43, "tensor output_norm.weight: found type 43"},
     {QWEN2, type_4, "tensor output_norm.weight: found type 4"},
     {QWEN2, type_31, "tensor output_norm.weight: found type 31"},
     {QWEN2, type_36, "tensor output_norm.weight: found type 36"},
-    {QWEN2, rows_no_blocks, "tensor output_norm.weight: found rows of 128 elements, expected a multiple of 256 for Q4_K"},
+    {QWEN2, rows_no_blocks,
+     "tensor output_norm.weight: found rows of 128 elements, expected a multiple of 256 for Q4_K"},
     {QWEN2, offset_unaligned, "tensor blk.0.attn_norm.weight: found offset 17, expected a multiple of 32"},
-    {QWEN2, offset_beyond, "tensor output_norm.weight: found 512 bytes at offset 1099511627776, expected them within"},
+    {QWEN2, offset_beyond,
+     "tensor output_norm.weight: found 512 bytes at offset 1099511627776, expected them within"},
     {QWEN2, tensors_overlap, "an overlap after token_embd.weight, expected"},
-    {QWEN2, tensors_gap, "tensor blk.0.attn_norm.weight: found offset 29952, a gap after token_embd.weight, expected 29920"},
+    {QWEN2, tensors_gap,
+     "tensor blk.0.attn_norm.weight: found offset 29952, a gap after token_embd.weight, expected 29920"},
     {QWEN2, cut_by_one, "tensor output.weight: found 29920 bytes at offset"},
     {QWEN2, sparse_tail, "found 1099511627776 bytes after the last tensor, expected the file to end"},
     {QWEN2, split_alone, "key split.count: found 3, expected a file named ...-00001-of-00003.gguf"},
@@ -259,7 +277,8 @@ static const struct {
 
     {QWEN2, no_architecture, "key general.architecture is missing, expected string"},
     {QWEN2, architecture_u32, "key general.architecture: found u32, expected string"},
-    {QWEN2, architecture_mamba, "key general.architecture: found 'mamba', expected one of llama, qwen2, qwen3"},
+    {QWEN2, architecture_mamba,
+     "key general.architecture: found 'mamba', expected one of llama, qwen2, qwen3"},
     {QWEN2, architecture_other, "key qwen3.block_count is missing, expected u32"},
     {QWEN2, no_layers, "key qwen2.block_count is missing, expected u32"},
     {QWEN2, no_embd, "key qwen2.embedding_length is missing, expected u32"},
@@ -283,9 +302,12 @@ static const struct {
     {QWEN2, heads_3, "key qwen2.embedding_length: found 128, expected a multiple of head_count 3"},
     {QWEN2, kv_heads_3, "key qwen2.attention.head_count_kv: found 3, expected a divisor of head_count 2"},
     {QWEN2, kv_heads_0, "key qwen2.attention.head_count_kv: found 0, expected 1 to"},
-    {QWEN2, kv_array_short, "key qwen2.attention.head_count_kv: found 1 elements, expected one for each of 2 layers"},
-    {QWEN2, kv_array_mixed, "key qwen2.attention.head_count_kv: found 2 for layer 1, expected the same positive number"},
-    {QWEN2, kv_array_negative, "key qwen2.attention.head_count_kv: found -1 for layer 0, expected the same positive number"},
+    {QWEN2, kv_array_short,
+     "key qwen2.attention.head_count_kv: found 1 elements, expected one for each of 2 layers"},
+    {QWEN2, kv_array_mixed,
+     "key qwen2.attention.head_count_kv: found 2 for layer 1, expected the same positive number"},
+    {QWEN2, kv_array_negative,
+     "key qwen2.attention.head_count_kv: found -1 for layer 0, expected the same positive number"},
     {QWEN2, head_dim_odd, "key qwen2.attention.key_length: found 63, expected an even number up to 256"},
     {QWEN2, head_dim_258, "key qwen2.attention.key_length: found 258, expected an even number up to 256"},
     {QWEN2, value_length_other, "key qwen2.attention.value_length: found 32, expected key_length 64"},
@@ -294,7 +316,8 @@ static const struct {
     {QWEN2, base_0, "key qwen2.rope.freq_base: found 0, expected more than 0"},
     {QWEN2, base_nan, "key qwen2.rope.freq_base: found nan, expected more than 0"},
     {QWEN2, base_inf, "key qwen2.rope.freq_base: found inf, expected more than 0"},
-    {QWEN2, eps_0, "key qwen2.attention.layer_norm_rms_epsilon: found 0, expected more than 0 and at most 0.01"},
+    {QWEN2, eps_0,
+     "key qwen2.attention.layer_norm_rms_epsilon: found 0, expected more than 0 and at most 0.01"},
     {QWEN2, eps_nan, "key qwen2.attention.layer_norm_rms_epsilon: found nan, expected"},
     {QWEN2, eps_1, "key qwen2.attention.layer_norm_rms_epsilon: found 0.5, expected"},
     {QWEN2, context_0, "key qwen2.context_length: found 0, expected 1 to"},
@@ -341,11 +364,14 @@ static const struct {
 
 static char path[64];
 
-/* Refused as a model, with one line that begins with the file and holds what is expected. Otherwise it is said, and 1. */
+/* Refused as a model, with one line that begins with the file and holds what is expected. Otherwise it is
+ * said, and 1. */
 static int refused(const char *what, int status, const struct err *err, const char *expected) {
     bool right = (status == STATUS_MODEL || status == STATUS_UNSUPPORTED) && strstr(err->text, expected) &&
                  strncmp(err->text, path, strlen(path)) == 0 && !strchr(err->text, '\n');
-    if (!right) print_error("%s: status %d\n    found    %s\n    expected %s\n", what, status, status ? err->text : "", expected);
+    if (!right)
+        print_error("%s: status %d\n    found    %s\n    expected %s\n", what, status,
+                    status ? err->text : "", expected);
     return !right;
 }
 
@@ -360,7 +386,8 @@ static void every_fault_is_named(void **state) {
         snprintf(base, sizeof base, "%s/nano/%s.gguf", TEST_DATA, faults[i].base);
         maker_load(&m, base);
         maker_write(&m, path);
-        if (model_open(path, MODEL_WHOLE, &model, &err)) fail_msg("taken apart and put together: %s", err.text);
+        if (model_open(path, MODEL_WHOLE, &model, &err))
+            fail_msg("taken apart and put together: %s", err.text);
         model_close(model);
         faults[i].edit(&m);
         maker_write(&m, path);
@@ -377,24 +404,34 @@ static void things_that_are_no_files(void **state) {
     struct model *model;
     struct err err = {0};
     unlink(path);
-    assert_int_equal(refused("missing", model_open(path, MODEL_WHOLE, &model, &err), &err, "cannot open: No such file"), 0);
+    assert_int_equal(
+        refused("missing", model_open(path, MODEL_WHOLE, &model, &err), &err, "cannot open: No such file"),
+        0);
     assert_int_equal(symlink("/nowhere/at/all", path), 0);
-    assert_int_equal(refused("link", model_open(path, MODEL_WHOLE, &model, &err), &err, "a link to a file that is not there"), 0);
+    assert_int_equal(refused("link", model_open(path, MODEL_WHOLE, &model, &err), &err,
+                             "a link to a file that is not there"),
+                     0);
     unlink(path);
     assert_int_equal(mkfifo(path, 0600), 0);
-    assert_int_equal(refused("fifo", model_open(path, MODEL_WHOLE, &model, &err), &err, "found a FIFO, expected a file"), 0);
+    assert_int_equal(
+        refused("fifo", model_open(path, MODEL_WHOLE, &model, &err), &err, "found a FIFO, expected a file"),
+        0);
     unlink(path);
     assert_int_equal(mkdir(path, 0700), 0);
-    assert_int_equal(refused("directory", model_open(path, MODEL_WHOLE, &model, &err), &err, "found a directory, expected a file"), 0);
+    assert_int_equal(refused("directory", model_open(path, MODEL_WHOLE, &model, &err), &err,
+                             "found a directory, expected a file"),
+                     0);
     rmdir(path);
     fclose(fopen(path, "wb"));
-    assert_int_equal(refused("empty", model_open(path, MODEL_WHOLE, &model, &err), &err, "empty file, expected GGUF"), 0);
+    assert_int_equal(
+        refused("empty", model_open(path, MODEL_WHOLE, &model, &err), &err, "empty file, expected GGUF"), 0);
     assert_int_equal(model_open("/dev/null", MODEL_WHOLE, &model, &err), STATUS_MODEL);
     assert_non_null(strstr(err.text, "found a device, expected a file"));
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_fault_is_named), cmocka_unit_test(things_that_are_no_files)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_fault_is_named),
+                                       cmocka_unit_test(things_that_are_no_files)};
     snprintf(path, sizeof path, "/tmp/logitop-faults-%ld.gguf", (long)getpid());
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(path);

@@ -34,7 +34,8 @@ static int try(enum model_part part, size_t at) {
         return status;
     }
     bool named = strstr(err.text, path) && !strchr(err.text, '\n') && err.text[strlen(path)];
-    if (!named || (status != STATUS_MODEL && status != STATUS_UNSUPPORTED)) fail_msg("byte %zu: %d: %s", at, status, err.text);
+    if (!named || (status != STATUS_MODEL && status != STATUS_UNSUPPORTED))
+        fail_msg("byte %zu: %d: %s", at, status, err.text);
     return status;
 }
 
@@ -120,7 +121,8 @@ static void large_headers_are_linear(void **state) {
     maker_free(&m);
 }
 
-/* What is allocated follows what the file holds, not what it says: a process with little address space refuses just so. */
+/* What is allocated follows what the file holds, not what it says: a process with little address space
+ * refuses just so. */
 static void claims_cost_nothing(void **state) {
     (void)state;
     static const uint64_t claims[] = {1 << 20, (uint64_t)1 << 32, (uint64_t)1 << 60, UINT64_MAX};

@@ -1,4 +1,5 @@
-/* Models that are right: the view of every nano model, rotary frequencies, the default model, vocabularies of other kinds. */
+/* Models that are right: the view of every nano model, rotary frequencies, the default model, vocabularies of
+ * other kinds. */
 #include "infer/model.h"
 #include "tests/unit/gguf_maker.h"
 
@@ -81,7 +82,8 @@ static void facts_of_one_model(void **state) {
 }
 
 static void near(float found, double expected) {
-    if (!(fabs(found - expected) <= 2e-6 * fabs(expected))) fail_msg("found %.9g, expected %.9g", (double)found, expected);
+    if (!(fabs(found - expected) <= 2e-6 * fabs(expected)))
+        fail_msg("found %.9g, expected %.9g", (double)found, expected);
 }
 
 static void load(struct maker *m, const char *name) {
@@ -125,7 +127,8 @@ static void rotary_frequencies(void **state) {
                 {20, 4.445698525097307e-05},
                 {24, 7.905694150420949e-06},
                 {31, 3.84981631514873e-07}};
-    for (size_t i = 0; i < sizeof yarn / sizeof *yarn; i++) near(model_view(model)->rope_freq[yarn[i].at], yarn[i].freq);
+    for (size_t i = 0; i < sizeof yarn / sizeof *yarn; i++)
+        near(model_view(model)->rope_freq[yarn[i].at], yarn[i].freq);
     near(model_view(model)->rope_magnitude, 1.138629436111989);
     model_close(model);
 
@@ -141,12 +144,14 @@ static void rotary_frequencies(void **state) {
     memcpy(factors, maker_tensor(&m, "rope_freqs.weight")->data.data, sizeof factors);
     model = open_nano("llama3-scaled-q8_0");
     assert_true(factors[0] == 1 && factors[31] == 32);
-    for (int i = 0; i < 32; i++) near(model_view(model)->rope_freq[i], pow(5e5, -2.0 * i / 64) / (double)factors[i]);
+    for (int i = 0; i < 32; i++)
+        near(model_view(model)->rope_freq[i], pow(5e5, -2.0 * i / 64) / (double)factors[i]);
     model_close(model);
     maker_free(&m);
 }
 
-/* Heads per layer may come as an array; older llama files name no frequency base; biases of llama are all or none. */
+/* Heads per layer may come as an array; older llama files name no frequency base; biases of llama are all or
+ * none. */
 static void forms_that_occur(void **state) {
     (void)state;
     struct maker m;
@@ -174,7 +179,8 @@ static void forms_that_occur(void **state) {
     maker_add_tensor(&m, "blk.0.attn_q.bias", DTYPE_F32, 128, 0, 512);
     maker_write(&m, path);
     assert_int_equal(model_open(path, MODEL_WHOLE, &model, &err), STATUS_MODEL);
-    assert_non_null(strstr(err.text, "tensor blk.0.attn_k.bias is missing, expected beside the other biases"));
+    assert_non_null(
+        strstr(err.text, "tensor blk.0.attn_k.bias is missing, expected beside the other biases"));
     maker_free(&m);
 }
 
@@ -199,8 +205,8 @@ static void third_parties(void **state) {
     static const struct {
         const char *name;
         uint32_t n_tokens;
-    } vocabularies[] = {{"qwen2", 151936}, {"llama-bpe", 128256}, {"llama-spm", 32000}, {"gpt-2", 50257}, {"gemma-4", 262144},
-                        {"phi-3", 32064}};
+    } vocabularies[] = {{"qwen2", 151936}, {"llama-bpe", 128256}, {"llama-spm", 32000},
+                        {"gpt-2", 50257},  {"gemma-4", 262144},   {"phi-3", 32064}};
     char file[512];
     snprintf(file, sizeof file, "%s/SmolLM2-135M-Instruct.Q4_1.gguf", THIRD_PARTY);
     if (access(file, R_OK)) {
@@ -224,8 +230,9 @@ static void third_parties(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_nano_model), cmocka_unit_test(facts_of_one_model), cmocka_unit_test(rotary_frequencies),
-        cmocka_unit_test(forms_that_occur), cmocka_unit_test(vocabulary_alone),   cmocka_unit_test(third_parties),
+        cmocka_unit_test(every_nano_model),   cmocka_unit_test(facts_of_one_model),
+        cmocka_unit_test(rotary_frequencies), cmocka_unit_test(forms_that_occur),
+        cmocka_unit_test(vocabulary_alone),   cmocka_unit_test(third_parties),
     };
     snprintf(path, sizeof path, "/tmp/logitop-model-%ld.gguf", (long)getpid());
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
