@@ -79,6 +79,20 @@ static int run_tokenize(struct options *options, struct err *err) {
     return status;
 }
 
+/* ---- render ---- */
+
+static int run_render(struct options *options, struct err *err) {
+    struct buf prompt = {0};
+    struct render_options render = {.template_file = options->template_file, .context = options->context, .now = options->now,
+                                    .segments = options->segments};
+    if (!render.context) return err_set(err, STATUS_USAGE, "render: found no --context, expected a JSON file with the messages");
+    int status = render.template_file ? STATUS_OK : options_model(options, &render.model, err);
+    if (status == STATUS_OK) status = tool_render(&render, &prompt, err);
+    if (status == STATUS_OK) status = write_report(&prompt, err);
+    buf_free(&prompt);
+    return status;
+}
+
 /* ---- logits, trace ---- */
 
 /* "1,2,3" or "[1, 2, 3]", in the argument or in a file: numbers with commas or blanks between them. */
@@ -220,6 +234,8 @@ const struct command command_table[COMMAND_COUNT] = {
     [COMMAND_CHAT] = {"", "[options] [TEXT]", "Chat on a terminal; without one, answer once and leave.", chat_command},
     [COMMAND_TOKENIZE] = {"tokenize", "-m FILE [--plain] [--json-strings] [INPUT]", "text in, a JSON array of token ids out",
                           run_tokenize},
+    [COMMAND_RENDER] = {"render", "(-m FILE | --template FILE) --context FILE.json [--now TIME] [--segments]",
+                        "the prompt that a chat template makes of messages", run_render},
     [COMMAND_LOGITS] = {"logits", "-m FILE --ids 1,2,3|@FILE [--positions all|last|0,5] [--exact] -o OUT.gguf",
                         "the logits of a list of tokens, into a GGUF container", run_logits},
     [COMMAND_TRACE] = {"trace", "-m FILE --ids 1,2,3|@FILE [--positions all|last|0,5] [--exact] -o OUT.gguf",

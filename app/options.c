@@ -34,6 +34,10 @@ static const struct option_row rows[] = {
     {"plain", 0, NULL, "control tokens in the text are text", BIT(TOKENIZE), {FIELD_FLAG, AT(plain), 0, 0}},
     {"json-strings", 0, NULL, "the input is a JSON array of strings; a line of ids for each", BIT(TOKENIZE),
      {FIELD_FLAG, AT(json_strings), 0, 0}},
+    {"template", 0, "FILE", "a template instead of the model's", BIT(RENDER), {FIELD_TEXT, AT(template_file), 0, 0}},
+    {"context", 0, "FILE", "the messages and all else for the template, a JSON object", BIT(RENDER), {FIELD_TEXT, AT(context), 0, 0}},
+    {"now", 0, "TIME", "the clock for the template, 'YYYY-MM-DD HH:MM:SS'", BIT(RENDER), {FIELD_TEXT, AT(now), 0, 0}},
+    {"segments", 0, NULL, "JSON that tells the template's text from a person's", BIT(RENDER), {FIELD_FLAG, AT(segments), 0, 0}},
     {"ids", 0, "1,2,3|@FILE", "the tokens, or a file with them", BIT(LOGITS) | BIT(TRACE), {FIELD_TEXT, AT(ids), 0, 0}},
     {"positions", 0, "LIST", "all (default), last, or some: 0,5", BIT(LOGITS) | BIT(TRACE), {FIELD_TEXT, AT(positions), 0, 0}},
     {"output", 'o', "FILE", "the GGUF container to write", BIT(LOGITS) | BIT(TRACE), {FIELD_TEXT, AT(output), 0, 0}},
@@ -77,10 +81,7 @@ static bool row_matches(const char *name, char letter, const char *wanted, char 
     return wanted ? strcmp(name, wanted) == 0 : letter == wanted_letter;
 }
 
-/* By name, or by letter where name is NULL. */
-static bool option_find(enum command_id command, const char *name, char letter, struct found *found) {
-    for (size_t i = 0; name && i < sizeof aliases / sizeof *aliases; i++)
-        if (strcmp(name, aliases[i].name) == 0) name = aliases[i].means;
+static bool own_name_find(enum command_id command, const char *name, char letter, struct found *found) {
     for (size_t i = 0; i < N_ROWS; i++) {
         const struct option_row *row = &rows[i];
         if (!(row->commands & 1u << command) || !row_matches(row->name, row->letter, name, letter)) continue;
@@ -92,6 +93,14 @@ static bool option_find(enum command_id command, const char *name, char letter, 
         *found = (struct found){s->name, s->argument, s->letter, s->field, true};
         return true;
     }
+    return false;
+}
+
+/* By name, or by letter where name is NULL. A command's own name goes before what the word means elsewhere. */
+static bool option_find(enum command_id command, const char *name, char letter, struct found *found) {
+    if (own_name_find(command, name, letter, found)) return true;
+    for (size_t i = 0; name && i < sizeof aliases / sizeof *aliases; i++)
+        if (strcmp(name, aliases[i].name) == 0) return own_name_find(command, aliases[i].means, letter, found);
     return false;
 }
 
@@ -197,7 +206,8 @@ static int read_operand(struct options *options, const char *argument, struct er
     }
     if (options->input)
         return err_set(err, STATUS_USAGE, "found \"%s\" after \"%s\", expected one input only", argument, options->input);
-    if (options->command == COMMAND_LOGITS || options->command == COMMAND_TRACE || options->command == COMMAND_BENCH)
+    if (options->command == COMMAND_LOGITS || options->command == COMMAND_TRACE || options->command == COMMAND_BENCH ||
+        options->command == COMMAND_RENDER)
         return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected options only", command_words(options->command), argument);
     options->input = argument;
     return STATUS_OK;

@@ -24,6 +24,7 @@ struct command {
 enum command_id { /* the order of command_table */
     COMMAND_CHAT,
     COMMAND_TOKENIZE,
+    COMMAND_RENDER,
     COMMAND_LOGITS,
     COMMAND_TRACE,
     COMMAND_SCORE,
@@ -44,6 +45,8 @@ struct options {
     uint32_t n_ctx, n_threads;
     bool exact, raw, json, jsonl, no_history;
     bool plain, json_strings;        /* tokenize */
+    const char *template_file, *context, *now; /* render */
+    bool segments;
     bool tensors, ranges;            /* inspect */
     const char *ids, *positions, *output; /* logits, trace */
     uint32_t chunk;

@@ -130,9 +130,6 @@ static int add_messages(struct jinja_context *context, const struct message *mes
         status = jinja_add_message(context, role, messages[i].text, messages[i].len, err);
     }
     if (n == 0) status = jinja_set_variables(context, "{\"messages\": []}", err);
-    /* what Hugging Face passes where there are none */
-    if (!status && !jinja_has(context, "tools")) status = jinja_set_none(context, "tools", err);
-    if (!status && !jinja_has(context, "documents")) status = jinja_set_none(context, "documents", err);
     return status;
 }
 

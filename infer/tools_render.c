@@ -101,7 +101,7 @@ int tool_render(const struct render_options *options, struct buf *out, struct er
     if (!status) status = jinja_parse(source.data, source.len, &template, err);
     if (!status) status = jinja_render(template, context, &now, &result, err);
     if (!status && options->segments) write_segments(&result, out);
-    else if (!status) buf_append(out, result.text, result.len);
+    else if (!status) buf_append(out, result.text, result.len); /* all of it, NUL bytes too */
     jinja_result_free(&result);
     jinja_free(template);
     jinja_context_free(context);

@@ -69,13 +69,6 @@ int jinja_set_bool(struct jinja_context *context, const char *name, bool value, 
     return STATUS_OK;
 }
 
-int jinja_set_none(struct jinja_context *context, const char *name, struct err *err) {
-    struct jrun run = {.arena = &context->arena};
-    if (setjmp(run.failed)) return fail(&run, err);
-    set(&run, context, name, JNONE);
-    return STATUS_OK;
-}
-
 int jinja_set_variables(struct jinja_context *context, const char *json, struct err *err) {
     struct jrun run = {.arena = &context->arena};
     if (setjmp(run.failed)) return fail(&run, err);

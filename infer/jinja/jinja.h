@@ -32,7 +32,6 @@ int jinja_context_read(struct jinja_context *context, const char *json, size_t l
 
 /* Variables. The bytes are copied. STATUS_FAILED when the context's memory is spent. */
 int jinja_set_bool(struct jinja_context *context, const char *name, bool value, struct err *err);
-int jinja_set_none(struct jinja_context *context, const char *name, struct err *err);
 int jinja_set_text(struct jinja_context *context, const char *name, const char *text, size_t len, bool person,
                    struct err *err);
 /* A person's "NAME=VALUE" value: true, false, none, a number or any other JSON; what is none of these is text. */
