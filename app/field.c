@@ -5,6 +5,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -120,6 +121,32 @@ static int set_when(void *to, const char *label, const char *text, struct err *e
     return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected auto, always or never", label, text);
 }
 
+/* A value is JSON (true, 3, ["a"]) where it can be read as that, Python's True, False and None too; otherwise it is text. */
+static json_t *pair_value(const char *text) {
+    if (strcasecmp(text, "true") == 0) return json_true();
+    if (strcasecmp(text, "false") == 0) return json_false();
+    if (strcasecmp(text, "none") == 0) return json_null();
+    json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
+    return value ? value : json_string(text);
+}
+
+static int add_pair(void *to, const char *label, const char *text, struct err *err) {
+    struct buf *pairs = to;
+    const char *equals = strchr(text, '=');
+    if (!equals || equals == text) return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected NAME=VALUE", label, text);
+    json_t *all = pairs->len ? json_loads(pairs->data, 0, NULL) : json_object();
+    char *name = xmemdup(text, (size_t)(equals - text));
+    bool set = json_object_set_new(all, name, pair_value(equals + 1)) == 0;
+    char *json = set ? json_dumps(all, JSON_COMPACT) : NULL;
+    free(name);
+    json_decref(all);
+    if (!json) return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected NAME=VALUE in UTF-8", label, text);
+    buf_clear(pairs);
+    buf_puts(pairs, json);
+    free(json);
+    return STATUS_OK;
+}
+
 int field_set(const struct field *field, void *base, const char *label, const char *text, struct err *err) {
     void *to = (char *)base + field->offset;
     switch (field->kind) {
@@ -131,6 +158,7 @@ int field_set(const struct field *field, void *base, const char *label, const ch
     case FIELD_SEED: return set_seed(to, label, text, err);
     case FIELD_COUNTS: return set_counts(field, to, label, text, err);
     case FIELD_ORDER: return set_order(to, label, text, err);
+    case FIELD_PAIRS: return add_pair(to, label, text, err);
     case FIELD_WHEN: return set_when(to, label, text, err);
     case FIELD_DEVICE:
         if (!is_device(text))
@@ -145,6 +173,7 @@ void field_print(const struct field *field, const void *base, struct buf *out) {
     const void *from = (const char *)base + field->offset;
     switch (field->kind) {
     case FIELD_FLAG: buf_puts(out, *(const bool *)from ? "on" : "off"); break;
+    case FIELD_PAIRS: buf_append(out, ((const struct buf *)from)->data, ((const struct buf *)from)->len); break;
     case FIELD_DEVICE:
     case FIELD_TEXT: buf_puts(out, *(const char *const *)from ? *(const char *const *)from : ""); break;
     case FIELD_FLOAT: buf_printf(out, "%g", (double)*(const float *)from); break;

@@ -19,6 +19,7 @@ enum field_kind {
     FIELD_COUNTS, /* uint32_t *, owned: "128,512" ended by 0 */
     FIELD_ORDER,  /* uint8_t [STAGE_COUNT]: names of sampler stages */
     FIELD_DEVICE, /* const char *, borrowed: auto, cpu, cuda, cuda:N */
+    FIELD_PAIRS,  /* struct buf, owned: each NAME=VALUE adds a member to the JSON object in it */
     FIELD_WHEN,   /* enum when: auto, always, never */
 };
 

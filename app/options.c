@@ -28,6 +28,9 @@ static const struct option_row rows[] = {
     {"prompt", 'p', "TEXT", "what to say first", BIT(CHAT), {FIELD_TEXT, AT(prompt), 0, 0}},
     {"system", 0, "TEXT", "the system message", BIT(CHAT), {FIELD_TEXT, AT(system), 0, 0}},
     {"raw", 0, NULL, "no template: the text is continued as it is", BIT(CHAT), {FIELD_FLAG, AT(raw), 0, 0}},
+    {"chat-template", 0, "FILE", "a Jinja template instead of the model's", BIT(CHAT), {FIELD_TEXT, AT(chat_template), 0, 0}},
+    {"template-var", 0, "NAME=VALUE", "a variable for the template (enable_thinking=false); again for more", BIT(CHAT),
+     {FIELD_PAIRS, AT(template_variables), 0, 0}},
     {"json", 0, NULL, "one JSON object at the end", BIT(CHAT) | BIT(SCORE) | BIT(BENCH) | BIT(INSPECT),
      {FIELD_FLAG, AT(json), 0, 0}},
     {"jsonl", 0, NULL, "one JSON object a token, and one at the end", BIT(CHAT), {FIELD_FLAG, AT(jsonl), 0, 0}},
@@ -65,8 +68,8 @@ enum { N_ROWS = sizeof rows / sizeof *rows };
 /* Other names that llama-cli knows for the same. */
 static const struct {
     const char *name, *means;
-} aliases[] = {{"n-predict", "predict"}, {"system-prompt", "system"}, {"context", "ctx-size"}, {"colour", "color"},
-               {"temperature", "temp"}};
+} aliases[] = {{"n-predict", "predict"}, {"system-prompt", "system"}, {"context", "ctx-size"}, {"no-template", "raw"},
+               {"colour", "color"}, {"temperature", "temp"}};
 
 /* ---- finding ---- */
 
@@ -274,6 +277,7 @@ int options_parse(struct options *options, int argc, char **argv, struct err *er
 
 void options_free(struct options *options) {
     buf_free(&options->text);
+    buf_free(&options->template_variables);
     free(options->prompts);
     free(options->predicts);
     free(options->default_model);
@@ -303,7 +307,9 @@ struct engine_options options_engine(const struct options *options, const char *
                                    .device = options->device,
                                    .n_threads = options->n_threads,
                                    .n_ctx = options->n_ctx,
-                                   .exact = options->exact};
+                                   .exact = options->exact,
+                                   .chat_template = options->chat_template,
+                                   .template_variables = options->template_variables.data};
 }
 
 /* ---- help ---- */

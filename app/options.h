@@ -43,6 +43,8 @@ struct options {
     const char *input;                                     /* the commands' one operand */
     struct buf text;                                       /* the chat's operands with blanks between them; data NULL: none */
     uint32_t n_ctx, n_threads;
+    const char *chat_template;
+    struct buf template_variables; /* a JSON object; data NULL: none */
     bool exact, raw, json, jsonl, no_history;
     bool plain, json_strings;        /* tokenize */
     const char *template_file, *context, *now; /* render */

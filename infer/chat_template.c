@@ -3,6 +3,8 @@
 #include "base/mem.h"
 #include "infer/jinja/jinja.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +33,24 @@ void prompt_free(struct prompt *prompt) {
     buf_free(&prompt->text);
     free(prompt->pieces);
     *prompt = (struct prompt){0};
+}
+
+enum { FILE_MAX = 8 << 20 };
+
+int chat_template_read(const char *path, struct buf *out, struct err *err) {
+    FILE *file = fopen(path, "rb");
+    if (!file) return err_set(err, STATUS_USAGE, "%s: %s", path, strerror(errno));
+    size_t n;
+    do {
+        n = fread(buf_reserve(out, 65536), 1, 65536, file);
+        out->len += n;
+    } while (n > 0 && out->len <= FILE_MAX);
+    int broken = ferror(file);
+    fclose(file);
+    buf_append(out, "", 0); /* the NUL behind */
+    if (broken) return err_set(err, STATUS_USAGE, "%s: cannot be read", path);
+    if (out->len > FILE_MAX) return err_set(err, STATUS_USAGE, "%s: found more than %d bytes", path, FILE_MAX);
+    return STATUS_OK;
 }
 
 static bool has_control(const struct tokenizer *tokenizer, const char *text) {

@@ -46,6 +46,9 @@ struct chat_template_source {
 
 struct chat_template;
 
+/* A template's text from a file of at most 8 MiB, as --chat-template names it. STATUS_USAGE. */
+int chat_template_read(const char *path, struct buf *out, struct err *err);
+
 /* Fills in text, bos, eos and has_chatml from a tokenizer and the file's template text; the rest is left as
  * it is. */
 void chat_template_source_fill(struct chat_template_source *source, const struct tokenizer *tokenizer,

@@ -35,6 +35,7 @@ struct engine_request {
     const struct message *messages; /* [n_messages]; copied by submit() */
     size_t n_messages;
     bool continue_last; /* the last message is the model's: go on in the middle of it instead of starting a new one */
+    bool fold_system;   /* the system text goes in front of the user's first message (templates without a system role) */
     const char *raw;    /* instead of messages: no template, continue these bytes (control tokens in them count) */
     size_t raw_len;
     struct sampling sampling;
@@ -90,6 +91,7 @@ struct engine_event {
         struct {
             enum engine_reason reason;
             struct engine_stats stats;
+            bool wants_fold; /* with ENGINE_ERROR: the template has no system role; fold_system would do */
         } done;
     };
     struct err error; /* ENGINE_FAILED, and ENGINE_DONE with ENGINE_ERROR or ENGINE_CONTEXT_FULL */
@@ -148,6 +150,8 @@ struct engine_options {
     uint32_t n_threads;    /* 0: one a core */
     uint32_t n_ctx;        /* 0: the smaller of the model's and 8192, and what fits */
     bool exact;
+    const char *chat_template;      /* path of a Jinja file to use instead of the model's own template; NULL: the model's */
+    const char *template_variables; /* a JSON object of more variables for it: {"enable_thinking": false}; NULL: none */
 };
 
 /* Never fails to return an engine: what is wrong comes as ENGINE_FAILED. Strings are copied. */

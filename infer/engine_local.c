@@ -75,9 +75,19 @@ static int choose_context(const struct local *engine, struct backend_options *op
 static int load_template(struct local *engine, struct err *err) {
     struct chat_template_source source = {.file = gguf_path(model_gguf(engine->model))};
     chat_template_source_fill(&source, engine->tokenizer, model_chat_template(engine->model));
+    source.variables = engine->options.template_variables;
     time_t now = time(NULL);
     localtime_r(&now, &source.now);
-    return chat_template_new(&source, &engine->chat_template, err);
+    struct buf text = {0};
+    int status = STATUS_OK;
+    if (engine->options.chat_template) {
+        source.file = engine->options.chat_template;
+        status = chat_template_read(source.file, &text, err);
+        source.text = (struct span){text.data, text.len};
+    }
+    if (status == STATUS_OK) status = chat_template_new(&source, &engine->chat_template, err);
+    buf_free(&text);
+    return status;
 }
 
 /* The strings that end a repetition for DRY, where the vocabulary has a token that is just that. */
@@ -150,16 +160,20 @@ struct answer {
 static int build_ids(const struct local *engine, const struct engine_request *request, struct ids *ids,
                      struct err *err) {
     struct prompt prompt = {0};
+    struct folded folded = {0};
     int status = STATUS_OK;
+    if (request->fold_system && !request->raw) messages_fold(request->messages, request->n_messages, &folded);
     if (request->raw)
         prompt_add(&prompt, request->raw, request->raw_len, true);
     else
-        status = chat_template_render(engine->chat_template, request->messages, request->n_messages,
-                                      request->continue_last, &prompt, err);
+        status = chat_template_render(engine->chat_template, folded.messages ? folded.messages : request->messages,
+                                      folded.messages ? folded.n : request->n_messages, request->continue_last, &prompt,
+                                      err);
     if (status == STATUS_OK)
         status = prompt_to_ids(engine->tokenizer, &prompt, request->messages,
                                request->raw ? 0 : request->n_messages, ids, err);
     prompt_free(&prompt);
+    folded_free(&folded);
     if (status == STATUS_OK && ids->n == 0)
         return err_set(err, STATUS_USAGE, "the prompt is empty, expected some text");
     if (status == STATUS_OK && ids->n > UINT32_MAX)
@@ -227,9 +241,13 @@ static enum engine_reason reason_of(const struct answer *answer, int status) {
 
 static int answer_run(struct answer *answer, struct ids *ids, struct err *err) {
     struct local *engine = answer->engine;
+    const struct engine_request *request = answer->request;
     struct engine_stats *stats = &answer->done->done.stats;
     int status = gguf_check(model_gguf(engine->model), err);
-    if (status == STATUS_OK) status = build_ids(engine, answer->request, ids, err);
+    if (status == STATUS_OK) status = build_ids(engine, request, ids, err);
+    if (status == STATUS_USAGE && !request->raw)
+        answer->done->done.wants_fold = chat_template_wants_fold(engine->chat_template, request->messages,
+                                                                 request->n_messages, request->continue_last);
     if (status < 0) return status;
     stats->prompt_tokens = (uint32_t)ids->n;
     int64_t begin = clock_ns();
@@ -304,6 +322,8 @@ static void local_close(struct engine *base) {
     worker_free(&engine->worker);
     free((char *)engine->options.model);
     free((char *)engine->options.device);
+    free((char *)engine->options.chat_template);
+    free((char *)engine->options.template_variables);
     free(engine);
 }
 
@@ -317,6 +337,8 @@ struct engine *engine_local(const struct engine_options *options) {
     engine->options = *options;
     engine->options.model = xstrdup(options->model);
     engine->options.device = options->device ? xstrdup(options->device) : NULL;
+    engine->options.chat_template = options->chat_template ? xstrdup(options->chat_template) : NULL;
+    engine->options.template_variables = options->template_variables ? xstrdup(options->template_variables) : NULL;
     worker_start(&engine->worker, &ops, &job);
     return &engine->worker.engine;
 }

@@ -5,26 +5,7 @@
 #include "infer/jinja/json.h"
 #include "infer/model.h"
 
-#include <errno.h>
 #include <string.h>
-
-enum { FILE_MAX = 8 << 20 };
-
-static int read_file(const char *path, struct buf *out, struct err *err) {
-    FILE *file = fopen(path, "rb");
-    if (!file) return err_set(err, STATUS_USAGE, "%s: %s", path, strerror(errno));
-    size_t n;
-    do {
-        n = fread(buf_reserve(out, 65536), 1, 65536, file);
-        out->len += n;
-    } while (n > 0 && out->len <= FILE_MAX);
-    int broken = ferror(file);
-    fclose(file);
-    buf_append(out, "", 0); /* the NUL behind */
-    if (broken) return err_set(err, STATUS_USAGE, "%s: cannot be read", path);
-    if (out->len > FILE_MAX) return err_set(err, STATUS_USAGE, "%s: found more than %d bytes", path, FILE_MAX);
-    return STATUS_OK;
-}
 
 static int read_now(const char *text, struct tm *out, struct err *err) {
     if (!text) {
@@ -71,7 +52,7 @@ static int add_tokens(struct jinja_context *context, const struct model *model, 
 
 /* The template's text: from a file, from a model, or ChatML for a model that has none but knows its tokens. */
 static int find_template(const struct render_options *options, struct jinja_context *context, struct buf *out, struct err *err) {
-    if (options->template_file) return read_file(options->template_file, out, err);
+    if (options->template_file) return chat_template_read(options->template_file, out, err);
     struct model *model;
     int status = model_open(options->model, MODEL_VOCABULARY, &model, err);
     if (status) return status;
@@ -95,7 +76,7 @@ int tool_render(const struct render_options *options, struct buf *out, struct er
     struct jinja_context *context = jinja_context_new();
     if (!context) return err_set(err, STATUS_MEMORY, "no memory for a chat template");
     int status = read_now(options->now, &now, err);
-    if (!status) status = read_file(options->context, &json, err);
+    if (!status) status = chat_template_read(options->context, &json, err);
     if (!status && (status = jinja_context_read(context, json.data, json.len, err))) err_prefix(err, "%s", options->context);
     if (!status) status = find_template(options, context, &source, err);
     if (!status) status = jinja_parse(source.data, source.len, &template, err);
