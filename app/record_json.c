@@ -109,7 +109,11 @@ char *json_line(const json_t *value, bool ascii) {
     size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(9) | (ascii ? JSON_ENSURE_ASCII : 0);
     char *text = json_dumps(value, flags);
     struct buf line = {0};
-    buf_puts(&line, text ? text : "null");
+    for (const char *c = text ? text : "null"; *c; c++)
+        if (*c == 0x7f && ascii)
+            buf_puts(&line, "\\u007f"); /* the one control character that jansson writes as it is */
+        else
+            buf_putc(&line, *c);
     buf_putc(&line, '\n');
     free(text);
     return buf_take(&line);

@@ -97,6 +97,15 @@ class Tmux:
             return shown if all(t in shown for t in texts) and not any(t in shown for t in absent) else None
         return wait(f"{texts}" + (f" without {absent}" if absent else ""), there, seconds, self.screen)
 
+    def settled(self):
+        """What is shown once nothing changes any more."""
+        seen = [None]
+
+        def same():
+            seen.append(self.screen())
+            return seen[-1] if len(seen) > 8 and len(set(seen[-8:])) == 1 else None
+        return wait("a screen that stays", same)
+
     def type(self, text):
         self.tmux("send-keys", "-l", "--", text)
 
