@@ -21,7 +21,8 @@ void *arena_alloc(struct arena *arena, size_t size) {
     struct arena_block *block = arena->blocks;
     if (!block || block->size - block->used < rounded) {
         size_t room = rounded > BLOCK_SIZE / 4 ? rounded : BLOCK_SIZE;
-        block = xmalloc(sizeof *block + room);
+        block = arena->limit ? malloc(sizeof *block + room) : xmalloc(sizeof *block + room);
+        if (!block) return NULL;
         block->used = 0;
         block->size = room;
         if (arena->blocks && room == rounded) { /* a big object must not hide the half-full block */

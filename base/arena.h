@@ -1,5 +1,6 @@
 /* Many small objects with one lifetime, freed at once. With a limit it is also the memory budget of a piece of
- * untrusted work: arena_alloc() then returns NULL when the budget is spent, and the caller reports that. */
+ * untrusted work: arena_alloc() then returns NULL when the budget is spent or the machine has no more, and the caller
+ * reports that. */
 #ifndef LOGITOP_BASE_ARENA_H
 #define LOGITOP_BASE_ARENA_H
 

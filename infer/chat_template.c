@@ -49,7 +49,8 @@ int chat_template_read(const char *path, struct buf *out, struct err *err) {
     fclose(file);
     buf_append(out, "", 0); /* the NUL behind */
     if (broken) return err_set(err, STATUS_USAGE, "%s: cannot be read", path);
-    if (out->len > FILE_MAX) return err_set(err, STATUS_USAGE, "%s: found more than %d bytes", path, FILE_MAX);
+    if (out->len > FILE_MAX)
+        return err_set(err, STATUS_USAGE, "%s: found more than %d bytes", path, FILE_MAX);
     return STATUS_OK;
 }
 

@@ -24,7 +24,8 @@ struct prompt_piece {
 /* Zero it to begin. */
 struct prompt {
     struct buf text;
-    struct prompt_piece *pieces; /* one behind the other, none empty; pieces of one origin may be neighbours */
+    struct prompt_piece
+        *pieces; /* one behind the other, none empty; pieces of one origin may be neighbours */
     size_t n, cap;
 };
 
@@ -41,7 +42,8 @@ struct chat_template_source {
     struct span bos, eos;  /* texts of these tokens; empty if missing */
     bool has_chatml;       /* the vocabulary has <|im_start|> and <|im_end|> as control tokens */
     const char *variables; /* a JSON object of further variables ({"enable_thinking":false}), or NULL */
-    struct tm now; /* the date it sees. Frozen, so that the beginning of a prompt does not change at midnight */
+    struct tm
+        now; /* the date it sees. Frozen, so that the beginning of a prompt does not change at midnight */
 };
 
 struct chat_template;

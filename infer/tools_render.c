@@ -15,14 +15,16 @@ static int read_now(const char *text, struct tm *out, struct err *err) {
     }
     struct tm t = {.tm_isdst = -1};
     char rest;
-    int n = sscanf(text, "%4d-%2d-%2d %2d:%2d:%2d%c", &t.tm_year, &t.tm_mon, &t.tm_mday, &t.tm_hour, &t.tm_min, &t.tm_sec, &rest);
+    int n = sscanf(text, "%4d-%2d-%2d %2d:%2d:%2d%c", &t.tm_year, &t.tm_mon, &t.tm_mday, &t.tm_hour,
+                   &t.tm_min, &t.tm_sec, &rest);
     struct tm wanted = t;
     t.tm_year -= 1900;
     t.tm_mon -= 1;
     *out = t;
-    bool real = n == 6 && timegm(out) != (time_t)-1; /* which also finds the day of the week and of the year */
-    real = real && out->tm_mday == wanted.tm_mday && out->tm_mon + 1 == wanted.tm_mon && out->tm_hour == wanted.tm_hour &&
-           out->tm_min == wanted.tm_min && out->tm_sec == wanted.tm_sec;
+    bool real =
+        n == 6 && timegm(out) != (time_t)-1; /* which also finds the day of the week and of the year */
+    real = real && out->tm_mday == wanted.tm_mday && out->tm_mon + 1 == wanted.tm_mon &&
+           out->tm_hour == wanted.tm_hour && out->tm_min == wanted.tm_min && out->tm_sec == wanted.tm_sec;
     if (!real) return err_set(err, STATUS_USAGE, "--now: found '%s', expected 'YYYY-MM-DD HH:MM:SS'", text);
     return STATUS_OK;
 }
@@ -50,19 +52,25 @@ static int add_tokens(struct jinja_context *context, const struct model *model, 
     return status;
 }
 
-/* The template's text: from a file, from a model, or ChatML for a model that has none but knows its tokens. */
-static int find_template(const struct render_options *options, struct jinja_context *context, struct buf *out, struct err *err) {
+/* The template's text: from a file, from a model, or ChatML for a model that has none but knows its tokens.
+ */
+static int find_template(const struct render_options *options, struct jinja_context *context, struct buf *out,
+                         struct err *err) {
     if (options->template_file) return chat_template_read(options->template_file, out, err);
     struct model *model;
     int status = model_open(options->model, MODEL_VOCABULARY, &model, err);
     if (status) return status;
     struct chat_template_source source = {0};
     chat_template_source_fill(&source, model_tokenizer(model), model_chat_template(model));
-    if (source.text.len) buf_append(out, source.text.bytes, source.text.len);
-    else if (source.has_chatml) buf_puts(out, chat_template_chatml);
+    if (source.text.len)
+        buf_append(out, source.text.bytes, source.text.len);
+    else if (source.has_chatml)
+        buf_puts(out, chat_template_chatml);
     else
-        status = err_set(err, STATUS_UNSUPPORTED, "%s: found no chat template, nor the tokens of ChatML; give one with --template FILE",
-                         options->model);
+        status =
+            err_set(err, STATUS_UNSUPPORTED,
+                    "%s: found no chat template, nor the tokens of ChatML; give one with --template FILE",
+                    options->model);
     if (!status) status = add_tokens(context, model, err);
     model_close(model);
     return status;
@@ -77,12 +85,15 @@ int tool_render(const struct render_options *options, struct buf *out, struct er
     if (!context) return err_set(err, STATUS_MEMORY, "no memory for a chat template");
     int status = read_now(options->now, &now, err);
     if (!status) status = chat_template_read(options->context, &json, err);
-    if (!status && (status = jinja_context_read(context, json.data, json.len, err))) err_prefix(err, "%s", options->context);
+    if (!status && (status = jinja_context_read(context, json.data, json.len, err)))
+        err_prefix(err, "%s", options->context);
     if (!status) status = find_template(options, context, &source, err);
     if (!status) status = jinja_parse(source.data, source.len, &template, err);
     if (!status) status = jinja_render(template, context, &now, &result, err);
-    if (!status && options->segments) write_segments(&result, out);
-    else if (!status) buf_append(out, result.text, result.len); /* all of it, NUL bytes too */
+    if (!status && options->segments)
+        write_segments(&result, out);
+    else if (!status)
+        buf_append(out, result.text, result.len); /* all of it, NUL bytes too */
     jinja_result_free(&result);
     jinja_free(template);
     jinja_context_free(context);

@@ -1,5 +1,5 @@
-/* A template, parsed. All of it lives in the template's arena and is never written after jinja_parse(): any number of
- * renders may read it at the same time. */
+/* A template, parsed. All of it lives in the template's arena and is never written after jinja_parse(): any
+ * number of renders may read it at the same time. */
 #ifndef LOGITOP_INFER_JINJA_AST_H
 #define LOGITOP_INFER_JINJA_AST_H
 
@@ -92,8 +92,8 @@ struct jnodes {
 
 struct jnode_args { /* of a call, filter or test */
     struct jnodes positional;
-    struct jnodes named;     /* values; */
-    struct jvalue *names;    /* and their names [named.n] */
+    struct jnodes named;             /* values; */
+    struct jvalue *names;            /* and their names [named.n] */
     struct jnode *more, *more_named; /* *args, **kwargs */
 };
 
@@ -139,12 +139,13 @@ struct jnode {
             bool recursive;
         } loop;
         struct {
-            struct jnode *target, *value; /* set: value; set and filter block: value is the innermost filter or NULL */
+            struct jnode *target,
+                *value; /* set: value; set and filter block: value is the innermost filter or NULL */
             struct jnodes body;
         } set;
         struct {
-            struct jvalue name; /* missing for call blocks */
-            struct jnodes params; /* names */
+            struct jvalue name;     /* missing for call blocks */
+            struct jnodes params;   /* names */
             struct jnodes defaults; /* of the last ones */
             struct jnodes body;
             struct jnode *call; /* call block */
@@ -171,16 +172,18 @@ struct jparser {
     struct jrun *run;
     const struct jtoken *at;
     uint32_t nesting;
-    uint32_t loops;  /* for blocks around: break and continue need one */
-    bool soft;       /* inside an if: an unknown filter or test fails only when it is reached */
+    uint32_t loops;      /* for blocks around: break and continue need one */
+    bool soft;           /* inside an if: an unknown filter or test fails only when it is reached */
     struct jnode *macro; /* the macro or call block around, which learns what its body uses */
 };
 
 struct jnode *jparse_expression(struct jparser *p);
-struct jnode *jparse_condition(struct jparser *p);                /* without inline if */
-struct jnode *jparse_tuple(struct jparser *p, bool with_if, const char *end); /* end: a name that ends it, or NULL */
+struct jnode *jparse_condition(struct jparser *p); /* without inline if */
+struct jnode *jparse_tuple(struct jparser *p, bool with_if,
+                           const char *end); /* end: a name that ends it, or NULL */
 struct jnode *jparse_target(struct jparser *p, bool with_namespace, const char *end);
-struct jnode *jparse_filters(struct jparser *p, struct jnode *of, bool begins); /* `| name(args)` ...; begins: name without | */
+struct jnode *jparse_filters(struct jparser *p, struct jnode *of,
+                             bool begins); /* `| name(args)` ...; begins: name without | */
 struct jnode *jparse_name(struct jparser *p);
 struct jnode *jnode_new(struct jparser *p, enum jnode_type type, const struct jtoken *at);
 void jnodes_add(struct jparser *p, struct jnodes *nodes, size_t *cap, struct jnode *node);
@@ -190,11 +193,13 @@ bool jparser_is_name(const struct jparser *p, const char *name);
 bool jparser_skip_sign(struct jparser *p, const char *sign);
 bool jparser_skip_name(struct jparser *p, const char *name);
 void jparser_need_sign(struct jparser *p, const char *sign);
-__attribute__((format(printf, 3, 4), noreturn)) void jparser_fail(struct jparser *p, const struct jtoken *at, const char *fmt,
-                                                                  ...);
+__attribute__((format(printf, 3, 4), noreturn)) void jparser_fail(struct jparser *p, const struct jtoken *at,
+                                                                  const char *fmt, ...);
 /* "'endif'" and so on, for messages */
 const char *jtoken_words(struct jrun *run, const struct jtoken *token);
 void jparser_enter(struct jparser *p);
-static inline void jparser_leave(struct jparser *p) { p->nesting--; }
+static inline void jparser_leave(struct jparser *p) {
+    p->nesting--;
+}
 
 #endif

@@ -4,10 +4,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static int shown(const struct jstr *name) { return name->len < 100 ? (int)name->len : 100; }
+static int shown(const struct jstr *name) {
+    return name->len < 100 ? (int)name->len : 100;
+}
 
-void jbind(struct jrun *run, const char *function, const char *names, size_t required, const struct jargs *args,
-           struct jvalue *out) {
+void jbind(struct jrun *run, const char *function, const char *names, size_t required,
+           const struct jargs *args, struct jvalue *out) {
     const char *name[JFILTER_MAX_PARAMS];
     size_t len[JFILTER_MAX_PARAMS], n = 0;
     for (const char *p = names; *p && n < JFILTER_MAX_PARAMS;) {
@@ -16,13 +18,15 @@ void jbind(struct jrun *run, const char *function, const char *names, size_t req
         name[n++] = p;
         p += len[n - 1] + (comma != NULL);
     }
-    if (args->n > n) jfail(run, "%s takes at most %zu argument%s (%zu given)", function, n, n == 1 ? "" : "s", args->n);
+    if (args->n > n)
+        jfail(run, "%s takes at most %zu argument%s (%zu given)", function, n, n == 1 ? "" : "s", args->n);
     for (size_t i = 0; i < n; i++) out[i] = i < args->n ? args->at[i] : JMISSING;
     for (size_t k = 0; k < args->n_named; k++) {
         const struct jstr *key = args->named[k].key.str;
         size_t i = 0;
         while (i < n && (len[i] != key->len || memcmp(name[i], key->bytes, len[i]) != 0)) i++;
-        if (i == n) jfail(run, "%s got an unexpected keyword argument '%.*s'", function, shown(key), key->bytes);
+        if (i == n)
+            jfail(run, "%s got an unexpected keyword argument '%.*s'", function, shown(key), key->bytes);
         if (out[i].type != JTYPE_MISSING)
             jfail(run, "%s got multiple values for argument '%.*s'", function, shown(key), key->bytes);
         out[i] = args->named[k].value;
@@ -46,17 +50,21 @@ static const char *macro_name(const struct jmacro *macro, int *len) {
 void jmacro_repr(const struct jmacro *macro, char *text, size_t size) {
     int len;
     const char *name = macro_name(macro, &len);
-    if (macro->node->type == JNODE_CALL_BLOCK) snprintf(text, size, "<Macro anonymous>");
-    else snprintf(text, size, "<Macro '%.*s'>", len, name);
+    if (macro->node->type == JNODE_CALL_BLOCK)
+        snprintf(text, size, "<Macro anonymous>");
+    else
+        snprintf(text, size, "<Macro '%.*s'>", len, name);
 }
 
-bool jmacro_attribute(struct jrun *run, const struct jmacro *macro, const struct jstr *name, struct jvalue *out) {
+bool jmacro_attribute(struct jrun *run, const struct jmacro *macro, const struct jstr *name,
+                      struct jvalue *out) {
     const struct jnode *node = macro->node;
     if (jstr_is(name, "name")) {
         *out = node->type == JNODE_CALL_BLOCK ? JNONE : node->macro.name;
     } else if (jstr_is(name, "arguments")) {
         struct jlist *list = jlist_new(run, node->macro.params.n);
-        for (size_t i = 0; i < node->macro.params.n; i++) jlist_add(run, list, node->macro.params.at[i]->value);
+        for (size_t i = 0; i < node->macro.params.n; i++)
+            jlist_add(run, list, node->macro.params.at[i]->value);
         *out = jtuple_value(list);
     } else if (jstr_is(name, "catch_kwargs")) {
         *out = jbool(node->macro.uses_kwargs);
@@ -82,24 +90,30 @@ static struct jvalue take_named(struct jargs *left, const struct jstr *name) {
     return JMISSING;
 }
 
-static void bind_special(struct jrun *run, const struct jmacro *macro, const struct jargs *args, struct jargs *left) {
+static void bind_special(struct jrun *run, const struct jmacro *macro, const struct jargs *args,
+                         struct jargs *left) {
     const struct jnode *node = macro->node;
     size_t n_params = node->macro.params.n;
     int len;
     const char *name = macro_name(macro, &len);
     if (node->macro.uses_caller && !node->macro.has_caller_param) {
         struct jvalue caller = take_named(left, jtext(run, "caller").str);
-        if (caller.type == JTYPE_MISSING || caller.type == JTYPE_NONE) caller = jundefined_hint(run, "No caller defined");
+        if (caller.type == JTYPE_MISSING || caller.type == JTYPE_NONE)
+            caller = jundefined_hint(run, "No caller defined");
         jscope_set(run, run->scope, jtext(run, "caller"), caller);
     }
     if (node->macro.uses_kwargs) {
         struct jdict *dict = jdict_new(run, left->n_named);
-        for (size_t i = 0; i < left->n_named; i++) jdict_set(run, dict, left->named[i].key, left->named[i].value);
+        for (size_t i = 0; i < left->n_named; i++)
+            jdict_set(run, dict, left->named[i].key, left->named[i].value);
         jscope_set(run, run->scope, jtext(run, "kwargs"), jdict_value(dict));
     } else if (left->n_named) {
         const struct jstr *key = left->named[0].key.str;
         if (jstr_is(key, "caller"))
-            jfail(run, "macro '%.*s' was invoked with two values for the special caller argument, or does not use it", len, name);
+            jfail(run,
+                  "macro '%.*s' was invoked with two values for the special caller argument, or does not use "
+                  "it",
+                  len, name);
         jfail(run, "macro '%.*s' takes no keyword argument '%.*s'", len, name, shown(key), key->bytes);
     }
     if (node->macro.uses_varargs) {
@@ -111,7 +125,8 @@ static void bind_special(struct jrun *run, const struct jmacro *macro, const str
     }
 }
 
-static void bind_params(struct jrun *run, const struct jmacro *macro, const struct jargs *args, struct jargs *left) {
+static void bind_params(struct jrun *run, const struct jmacro *macro, const struct jargs *args,
+                        struct jargs *left) {
     const struct jnode *node = macro->node;
     size_t n = node->macro.params.n, first_default = n - node->macro.defaults.n;
     struct jvalue *given = jalloc_array(run, n ? n : 1, sizeof *given);
@@ -136,7 +151,8 @@ static void bind_params(struct jrun *run, const struct jmacro *macro, const stru
 }
 
 static void enter_macro(struct jrun *run) {
-    if (++run->macro_depth > JINJA_MAX_MACRO_DEPTH) jfail_limit(run, "macros inside each other", JINJA_MAX_MACRO_DEPTH);
+    if (++run->macro_depth > JINJA_MAX_MACRO_DEPTH)
+        jfail_limit(run, "macros inside each other", JINJA_MAX_MACRO_DEPTH);
     jenter(run);
 }
 
@@ -200,7 +216,8 @@ bool jloop_attribute(struct jrun *run, struct jloop *loop, const struct jstr *na
     bool cycle = jstr_is(name, "cycle");
     if (!cycle && !jstr_is(name, "changed")) return false;
     struct jmethod *method = jalloc(run, sizeof *method);
-    *method = (struct jmethod){JVALUE(JTYPE_LOOP, loop, loop), cycle ? "cycle" : "changed", cycle ? loop_cycle : loop_changed};
+    *method = (struct jmethod){JVALUE(JTYPE_LOOP, loop, loop), cycle ? "cycle" : "changed",
+                               cycle ? loop_cycle : loop_changed};
     *out = JVALUE(JTYPE_METHOD, method, method);
     return true;
 }
@@ -239,7 +256,8 @@ struct jvalue jcall(struct jrun *run, struct jvalue what, const struct jargs *ar
 
 /* ---- filters and tests ---- */
 
-struct jvalue jfilter_apply(struct jrun *run, const struct jfilter *filter, struct jvalue value, const struct jargs *args) {
+struct jvalue jfilter_apply(struct jrun *run, const struct jfilter *filter, struct jvalue value,
+                            const struct jargs *args) {
     struct jvalue at[JFILTER_MAX_PARAMS];
     jstep(run, 1);
     if (filter->call_any) return filter->call_any(run, value, args);

@@ -41,7 +41,8 @@ struct jlist *jlist_concat(struct jrun *run, struct jlist *a, struct jlist *b) {
     size_t total = a->n + b->n;
     if (total > JINJA_MAX_ITEMS) jfail_limit(run, "items in a list", JINJA_MAX_ITEMS);
     struct jvector *vector = a->vector;
-    bool extend = vector && !vector->shared && vector->n == a->n && vector->items == a->items && vector->cap >= total;
+    bool extend =
+        vector && !vector->shared && vector->n == a->n && vector->items == a->items && vector->cap >= total;
     if (!extend) {
         size_t cap = vector && vector->n == a->n ? total * 2 : total;
         vector = jalloc(run, sizeof *vector);
@@ -54,12 +55,17 @@ struct jlist *jlist_concat(struct jrun *run, struct jlist *a, struct jlist *b) {
     jstep(run, b->n / 8);
     vector->n = total;
     struct jlist *list = jalloc(run, sizeof *list);
-    *list = (struct jlist){.items = vector->items, .n = total, .vector = vector, .person = a->person || b->person};
+    *list = (struct jlist){
+        .items = vector->items, .n = total, .vector = vector, .person = a->person || b->person};
     return list;
 }
 
-struct jvalue jlist_value(struct jlist *list) { return JVALUE(JTYPE_LIST, list, list); }
-struct jvalue jtuple_value(struct jlist *list) { return JVALUE(JTYPE_TUPLE, list, list); }
+struct jvalue jlist_value(struct jlist *list) {
+    return JVALUE(JTYPE_LIST, list, list);
+}
+struct jvalue jtuple_value(struct jlist *list) {
+    return JVALUE(JTYPE_TUPLE, list, list);
+}
 
 struct jvalue jtuple2(struct jrun *run, struct jvalue a, struct jvalue b) {
     struct jlist *list = jlist_new(run, 2);
@@ -69,19 +75,24 @@ struct jvalue jtuple2(struct jrun *run, struct jvalue a, struct jvalue b) {
 }
 
 /* Merge sort: stable, as Python's, and n log n for any comparison. Sorts `order`, places in keys. */
-struct jlist *jlist_sorted(struct jrun *run, const struct jlist *keys, const struct jlist *items, bool reverse) {
+struct jlist *jlist_sorted(struct jrun *run, const struct jlist *keys, const struct jlist *items,
+                           bool reverse) {
     size_t n = keys->n;
-    uint32_t *order = jalloc_array(run, n ? n : 1, sizeof *order), *other = jalloc_array(run, n ? n : 1, sizeof *other);
+    uint32_t *order = jalloc_array(run, n ? n : 1, sizeof *order),
+             *other = jalloc_array(run, n ? n : 1, sizeof *other);
     for (size_t i = 0; i < n; i++) order[i] = (uint32_t)i;
     for (size_t width = 1; width < n; width *= 2) {
         for (size_t from = 0; from < n; from += 2 * width) {
-            size_t middle = from + width < n ? from + width : n, to = from + 2 * width < n ? from + 2 * width : n;
+            size_t middle = from + width < n ? from + width : n,
+                   to = from + 2 * width < n ? from + 2 * width : n;
             size_t a = from, b = middle, at = from;
             while (a < middle && b < to) {
                 jstep(run, 1);
-                /* take from the right only if it belongs strictly before; reversed order keeps equals in place too */
+                /* take from the right only if it belongs strictly before; reversed order keeps equals in
+                 * place too */
                 struct jvalue left = keys->items[order[a]], right = keys->items[order[b]];
-                bool swap = reverse ? jcompare(run, left, right, "<") == -1 : jcompare(run, right, left, "<") == -1;
+                bool swap =
+                    reverse ? jcompare(run, left, right, "<") == -1 : jcompare(run, right, left, "<") == -1;
                 other[at++] = swap ? order[b++] : order[a++];
             }
             while (a < middle) other[at++] = order[a++];
@@ -169,7 +180,9 @@ bool jdict_get_text(struct jrun *run, const struct jdict *dict, const char *key,
     return jdict_get(run, dict, jstring(&text), out);
 }
 
-struct jvalue jdict_value(struct jdict *dict) { return JVALUE(JTYPE_DICT, dict, dict); }
+struct jvalue jdict_value(struct jdict *dict) {
+    return JVALUE(JTYPE_DICT, dict, dict);
+}
 
 struct jvalue jdict_view(struct jrun *run, struct jdict *dict, const char *type) {
     struct jlist *list = jlist_new(run, dict->n);

@@ -62,18 +62,21 @@ void jassign(struct jrun *run, const struct jnode *target, struct jvalue value) 
     if (!jis_iterable(value)) jfail(run, "cannot unpack non-iterable %s object", jtype_name(value));
     struct jlist *list = jlist_of(run, value);
     if (list->n != target->items.n)
-        jfail(run, list->n < target->items.n ? "not enough values to unpack (expected %zu, got %zu)"
-                                             : "too many values to unpack (expected %zu, got %zu)",
+        jfail(run,
+              list->n < target->items.n ? "not enough values to unpack (expected %zu, got %zu)"
+                                        : "too many values to unpack (expected %zu, got %zu)",
               target->items.n, list->n);
     for (size_t i = 0; i < list->n; i++) jassign(run, target->items.at[i], list->items[i]);
 }
 
 /* ---- calls ---- */
 
-static void named_add(struct jrun *run, struct jargs *out, size_t room, struct jvalue name, struct jvalue value) {
+static void named_add(struct jrun *run, struct jargs *out, size_t room, struct jvalue name,
+                      struct jvalue value) {
     for (size_t i = 0; i < out->n_named; i++)
         if (jstr_equal(out->named[i].key.str, name.str))
-            jfail(run, "got multiple values for keyword argument '%.*s'", (int)(name.str->len & 0xFF), name.str->bytes);
+            jfail(run, "got multiple values for keyword argument '%.*s'", (int)(name.str->len & 0xFF),
+                  name.str->bytes);
     if (out->n_named < room) out->named[out->n_named++] = (struct jpair){name, value};
 }
 
@@ -95,12 +98,14 @@ void jeval_args(struct jrun *run, const struct jnode_args *args, struct jargs *o
     struct jdict *dict = NULL;
     if (args->more_named) {
         struct jvalue value = jeval(run, args->more_named);
-        if (value.type != JTYPE_DICT) jfail(run, "argument after ** must be a mapping, not %s", jtype_name(value));
+        if (value.type != JTYPE_DICT)
+            jfail(run, "argument after ** must be a mapping, not %s", jtype_name(value));
         dict = value.dict;
     }
     size_t room = n_named + (dict ? dict->n : 0);
     if (room) out->named = jalloc_array(run, room, sizeof *out->named);
-    for (size_t i = 0; i < n_named; i++) named_add(run, out, room, args->names[i], jeval(run, args->named.at[i]));
+    for (size_t i = 0; i < n_named; i++)
+        named_add(run, out, room, args->names[i], jeval(run, args->named.at[i]));
     for (size_t i = 0; dict && i < dict->n; i++) {
         if (dict->pairs[i].key.type != JTYPE_STRING) jfail(run, "keywords must be strings");
         named_add(run, out, room, dict->pairs[i].key, dict->pairs[i].value);
@@ -204,7 +209,8 @@ static struct jvalue eval_slice(struct jrun *run, const struct jnode *node) {
 static struct jvalue eval_if_else(struct jrun *run, const struct jnode *node) {
     if (jtruth(run, jeval(run, node->branch.test))) return jeval(run, node->branch.then.at[0]);
     if (node->branch.otherwise.n) return jeval(run, node->branch.otherwise.at[0]);
-    return jundefined_hint(run, "the inline if-expression evaluated to false and no else section was defined.");
+    return jundefined_hint(run,
+                           "the inline if-expression evaluated to false and no else section was defined.");
 }
 
 static struct jvalue eval_inside(struct jrun *run, const struct jnode *node) {

@@ -61,17 +61,20 @@ const struct jfilter *jfilter_find(const struct jstr *name); /* filters.c; NULL 
 const struct jtest *jtest_find(const struct jstr *name);     /* tests.c */
 bool jglobal_find(struct jrun *run, const struct jstr *name, struct jvalue *out); /* globals.c */
 
-struct jvalue jfilter_apply(struct jrun *run, const struct jfilter *filter, struct jvalue value, const struct jargs *args);
+struct jvalue jfilter_apply(struct jrun *run, const struct jfilter *filter, struct jvalue value,
+                            const struct jargs *args);
 bool jtest_apply(struct jrun *run, const struct jtest *test, struct jvalue value, const struct jargs *args);
 
 struct jvalue jeval(struct jrun *run, const struct jnode *node);
-struct jvalue jeval_filters(struct jrun *run, const struct jnode *node, struct jvalue text); /* of a set or filter block */
+struct jvalue jeval_filters(struct jrun *run, const struct jnode *node,
+                            struct jvalue text); /* of a set or filter block */
 void jeval_args(struct jrun *run, const struct jnode_args *args, struct jargs *out);
 struct jvalue jcall(struct jrun *run, struct jvalue what, const struct jargs *args);
 
 enum jflow { JFLOW_ON, JFLOW_BREAK, JFLOW_CONTINUE };
 enum jflow jexec(struct jrun *run, const struct jnodes *body);
-struct jstr *jexec_captured(struct jrun *run, const struct jnodes *body); /* what the body prints, as a string */
+struct jstr *jexec_captured(struct jrun *run,
+                            const struct jnodes *body); /* what the body prints, as a string */
 void jassign(struct jrun *run, const struct jnode *target, struct jvalue value);
 
 struct jscope *jscope_new(struct jrun *run, struct jscope *parent);
@@ -81,7 +84,8 @@ struct jvalue jscope_get(struct jrun *run, struct jvalue name); /* undefined if 
 void jexec_for(struct jrun *run, const struct jnode *node, struct jvalue list, size_t depth0);
 bool jloop_attribute(struct jrun *run, struct jloop *loop, const struct jstr *name, struct jvalue *out);
 struct jvalue jloop_call(struct jrun *run, struct jloop *loop, const struct jargs *args);
-bool jmacro_attribute(struct jrun *run, const struct jmacro *macro, const struct jstr *name, struct jvalue *out);
+bool jmacro_attribute(struct jrun *run, const struct jmacro *macro, const struct jstr *name,
+                      struct jvalue *out);
 struct jvalue jmacro_call(struct jrun *run, const struct jmacro *macro, const struct jargs *args);
 void jmacro_repr(const struct jmacro *macro, char *text, size_t size);
 

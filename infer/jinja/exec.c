@@ -69,14 +69,16 @@ static enum jflow exec_one(struct jrun *run, const struct jnode *node) {
     case JNODE_TEXT: jout_str(run, run->out, node->value.str); break;
     case JNODE_PRINT: jout_value(run, run->out, jeval(run, node->branch.test)); break;
     case JNODE_IF:
-        return jexec(run, jtruth(run, jeval(run, node->branch.test)) ? &node->branch.then : &node->branch.otherwise);
+        return jexec(run, jtruth(run, jeval(run, node->branch.test)) ? &node->branch.then
+                                                                     : &node->branch.otherwise);
     case JNODE_FOR: jexec_for(run, node, jeval(run, node->loop.list), 0); break;
     case JNODE_SET:
     case JNODE_SET_BLOCK: exec_set(run, node); break;
     case JNODE_MACRO: exec_macro(run, node); break;
     case JNODE_CALL_BLOCK: exec_call_block(run, node); break;
     case JNODE_FILTER_BLOCK:
-        jout_value(run, run->out, jeval_filters(run, node->set.value, jstring(captured_inside(run, &node->set.body))));
+        jout_value(run, run->out,
+                   jeval_filters(run, node->set.value, jstring(captured_inside(run, &node->set.body))));
         break;
     case JNODE_WITH: return exec_with(run, node);
     case JNODE_GENERATION: jout_str(run, run->out, captured_inside(run, &node->body)); break;
@@ -123,11 +125,13 @@ void jexec_for(struct jrun *run, const struct jnode *node, struct jvalue value, 
     if (node->loop.test) list = filtered(run, node, list);
     struct jscope *outer = run->scope;
     struct jloop *loop = jalloc(run, sizeof *loop);
-    *loop = (struct jloop){.items = list->items, .n = list->n, .depth0 = depth0, .node = node, .scope = outer};
+    *loop =
+        (struct jloop){.items = list->items, .n = list->n, .depth0 = depth0, .node = node, .scope = outer};
     struct jvalue loop_name = jtext(run, "loop"), loop_value = JVALUE(JTYPE_LOOP, loop, loop);
     struct jscope *inner = NULL;
     for (; loop->index0 < loop->n; loop->index0++) {
-        if (!inner || inner->kept) inner = jscope_new(run, outer); /* the names of one turn are gone in the next */
+        if (!inner || inner->kept)
+            inner = jscope_new(run, outer); /* the names of one turn are gone in the next */
         inner->n = 0;
         run->scope = inner;
         jscope_set(run, run->scope, loop_name, loop_value);

@@ -1,4 +1,5 @@
-/* Filters on sequences and dicts. Those that are generators in jinja2 are generators here: they begin when somebody asks. */
+/* Filters on sequences and dicts. Those that are generators in jinja2 are generators here: they begin when
+ * somebody asks. */
 #include "infer/jinja/filters.h"
 
 #include <stdio.h>
@@ -65,7 +66,8 @@ struct jvalue jfold_case(struct jrun *run, struct jvalue value) {
     return value.type == JTYPE_STRING ? jstring(jstr_lower(run, value.str)) : value;
 }
 
-static struct jvalue key_of(struct jrun *run, struct jvalue item, struct jvalue attribute, struct jvalue otherwise, bool exact) {
+static struct jvalue key_of(struct jrun *run, struct jvalue item, struct jvalue attribute,
+                            struct jvalue otherwise, bool exact) {
     struct jvalue key = jget_path(run, item, attribute, otherwise);
     return exact ? key : jfold_case(run, key);
 }
@@ -76,7 +78,8 @@ static struct jvalue sort_key(struct jrun *run, struct jvalue item, struct jvalu
         return key_of(run, item, attribute, JMISSING, exact);
     struct jstr comma = {.bytes = ",", .len = 1, .n_chars = 1};
     struct jlist *paths = jstr_split(run, attribute.str, &comma, -1, false), *keys = jlist_new(run, paths->n);
-    for (size_t i = 0; i < paths->n; i++) jlist_add(run, keys, key_of(run, item, paths->items[i], JMISSING, exact));
+    for (size_t i = 0; i < paths->n; i++)
+        jlist_add(run, keys, key_of(run, item, paths->items[i], JMISSING, exact));
     return jtuple_value(keys);
 }
 
@@ -106,7 +109,8 @@ static struct jlist *fill_unique(struct jrun *run, struct jgenerator *g) {
     struct jlist *all = jlist_of(run, g->source), *list = jlist_new(run, 0);
     struct jdict *seen = jdict_new(run, 0);
     for (size_t i = 0; i < all->n; i++) {
-        struct jvalue found, key = key_of(run, all->items[i], g->args->at[1], JMISSING, jflag(run, g->args->at[0]));
+        struct jvalue found,
+            key = key_of(run, all->items[i], g->args->at[1], JMISSING, jflag(run, g->args->at[0]));
         jhash(run, key);
         if (jdict_get(run, seen, key, &found)) continue;
         jdict_set(run, seen, key, JNONE);
@@ -123,7 +127,9 @@ static struct jargs *keep(struct jrun *run, const struct jvalue *at, size_t n) {
     return args;
 }
 
-JFILTER(unique) { return jgenerator_new(run, "sync_do_unique", fill_unique, value, keep(run, at, 2), 0); }
+JFILTER(unique) {
+    return jgenerator_new(run, "sync_do_unique", fill_unique, value, keep(run, at, 2), 0);
+}
 
 static struct jvalue extreme(struct jrun *run, struct jvalue value, struct jvalue *at, int wanted) {
     struct jlist *list = jlist_of(run, value);
@@ -139,8 +145,12 @@ static struct jvalue extreme(struct jrun *run, struct jvalue value, struct jvalu
     return best;
 }
 
-JFILTER(min) { return extreme(run, value, at, -1); }
-JFILTER(max) { return extreme(run, value, at, 1); }
+JFILTER(min) {
+    return extreme(run, value, at, -1);
+}
+JFILTER(max) {
+    return extreme(run, value, at, 1);
+}
 
 JFILTER(sum) {
     struct jvalue sum = at[1].type == JTYPE_MISSING ? jint(0) : at[1];
@@ -173,7 +183,9 @@ static struct jlist *fill_batch(struct jrun *run, struct jgenerator *g) {
     return rows;
 }
 
-JFILTER(batch) { return jgenerator_new(run, "do_batch", fill_batch, value, keep(run, at, 2), 0); }
+JFILTER(batch) {
+    return jgenerator_new(run, "do_batch", fill_batch, value, keep(run, at, 2), 0);
+}
 
 static struct jlist *fill_slice(struct jrun *run, struct jgenerator *g) {
     struct jlist *all = jlist_of(run, g->source), *columns = jlist_new(run, 0);
@@ -192,13 +204,17 @@ static struct jlist *fill_slice(struct jrun *run, struct jgenerator *g) {
     return columns;
 }
 
-JFILTER(slice) { return jgenerator_new(run, "sync_do_slice", fill_slice, value, keep(run, at, 2), 0); }
+JFILTER(slice) {
+    return jgenerator_new(run, "sync_do_slice", fill_slice, value, keep(run, at, 2), 0);
+}
 
 JFILTER(groupby) {
-    struct jlist *all = jlist_of(run, value), *keys = jlist_new(run, all->n), *groups = jlist_new(run, 0), *group = NULL;
+    struct jlist *all = jlist_of(run, value), *keys = jlist_new(run, all->n), *groups = jlist_new(run, 0),
+                 *group = NULL;
     bool exact = jflag(run, at[2]);
     for (size_t i = 0; i < all->n; i++) jlist_add(run, keys, key_of(run, all->items[i], at[0], at[1], exact));
-    struct jlist *sorted = jlist_sorted(run, keys, all, false), *sorted_keys = jlist_sorted(run, keys, keys, false);
+    struct jlist *sorted = jlist_sorted(run, keys, all, false),
+                 *sorted_keys = jlist_sorted(run, keys, keys, false);
     for (size_t i = 0; i < sorted->n; i++) {
         if (!i || !jequal(run, sorted_keys->items[i - 1], sorted_keys->items[i])) {
             group = jlist_new(run, 0);
@@ -239,9 +255,13 @@ static struct jlist *fill_map(struct jrun *run, struct jgenerator *g) {
     if (!args.n) {
         for (size_t i = 0; i < args.n_named; i++) {
             const struct jstr *key = args.named[i].key.str;
-            if (jstr_is(key, "attribute")) attribute = args.named[i].value;
-            else if (jstr_is(key, "default")) otherwise = args.named[i].value;
-            else jfail(run, "filter 'map': unexpected keyword argument '%.*s'", (int)(key->len & 0x7F), key->bytes);
+            if (jstr_is(key, "attribute"))
+                attribute = args.named[i].value;
+            else if (jstr_is(key, "default"))
+                otherwise = args.named[i].value;
+            else
+                jfail(run, "filter 'map': unexpected keyword argument '%.*s'", (int)(key->len & 0x7F),
+                      key->bytes);
         }
         if (attribute.type == JTYPE_MISSING) jfail(run, "map requires a filter argument");
     } else {
@@ -253,8 +273,9 @@ static struct jlist *fill_map(struct jrun *run, struct jgenerator *g) {
     }
     struct jlist *all = jlist_of(run, g->source);
     for (size_t i = 0; i < all->n; i++)
-        jlist_add(run, list, filter ? jfilter_apply(run, filter, all->items[i], &args)
-                                    : jget_path(run, all->items[i], attribute, otherwise));
+        jlist_add(run, list,
+                  filter ? jfilter_apply(run, filter, all->items[i], &args)
+                         : jget_path(run, all->items[i], attribute, otherwise));
     return list;
 }
 
@@ -265,7 +286,9 @@ static struct jargs *keep_all(struct jrun *run, const struct jargs *from) {
     return args;
 }
 
-JFILTER_ANY(map) { return jgenerator_new(run, "sync_do_map", fill_map, value, keep_all(run, args), 0); }
+JFILTER_ANY(map) {
+    return jgenerator_new(run, "sync_do_map", fill_map, value, keep_all(run, args), 0);
+}
 
 enum { SELECT_REJECT = 1, SELECT_ATTRIBUTE = 2 };
 
@@ -301,7 +324,15 @@ static struct jvalue select_new(struct jrun *run, struct jvalue value, const str
     return jgenerator_new(run, "select_or_reject", fill_select, value, keep_all(run, args), mode);
 }
 
-JFILTER_ANY(select) { return select_new(run, value, args, 0); }
-JFILTER_ANY(reject) { return select_new(run, value, args, SELECT_REJECT); }
-JFILTER_ANY(selectattr) { return select_new(run, value, args, SELECT_ATTRIBUTE); }
-JFILTER_ANY(rejectattr) { return select_new(run, value, args, SELECT_ATTRIBUTE | SELECT_REJECT); }
+JFILTER_ANY(select) {
+    return select_new(run, value, args, 0);
+}
+JFILTER_ANY(reject) {
+    return select_new(run, value, args, SELECT_REJECT);
+}
+JFILTER_ANY(selectattr) {
+    return select_new(run, value, args, SELECT_ATTRIBUTE);
+}
+JFILTER_ANY(rejectattr) {
+    return select_new(run, value, args, SELECT_ATTRIBUTE | SELECT_REJECT);
+}

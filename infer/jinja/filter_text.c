@@ -6,7 +6,8 @@
 
 /* ---- letters ---- */
 
-struct jstr *jstr_map(struct jrun *run, struct jstr *s, int (*map)(uint32_t c, uint32_t previous, uint32_t out[3])) {
+struct jstr *jstr_map(struct jrun *run, struct jstr *s,
+                      int (*map)(uint32_t c, uint32_t previous, uint32_t out[3])) {
     size_t room = s->len, n = 0;
     int length, took;
     uint32_t previous = 0, out[3];
@@ -44,7 +45,9 @@ struct jstr *jstr_map(struct jrun *run, struct jstr *s, int (*map)(uint32_t c, u
     return s;
 }
 
-static int map_upper(uint32_t c, uint32_t previous, uint32_t out[3]) { return (void)previous, uchar_upper(c, out); }
+static int map_upper(uint32_t c, uint32_t previous, uint32_t out[3]) {
+    return (void)previous, uchar_upper(c, out);
+}
 static int map_capitalize(uint32_t c, uint32_t previous, uint32_t out[3]) {
     return previous ? uchar_lower(c, out) : uchar_title(c, out);
 }
@@ -52,8 +55,10 @@ static int map_lower(uint32_t c, uint32_t previous, uint32_t out[3]) {
     (void)previous;
     return uchar_lower(c, out);
 }
-static int map_title(uint32_t c, uint32_t previous, uint32_t out[3]) { /* jinja2's words: behind - ( { [ < or space */
-    bool begins = !previous || uchar_is_space(previous) || (previous < 0x80 && strchr("-({[<", (int)previous));
+static int map_title(uint32_t c, uint32_t previous,
+                     uint32_t out[3]) { /* jinja2's words: behind - ( { [ < or space */
+    bool begins =
+        !previous || uchar_is_space(previous) || (previous < 0x80 && strchr("-({[<", (int)previous));
     return begins ? uchar_upper(c, out) : uchar_lower(c, out);
 }
 
@@ -76,7 +81,8 @@ static struct jstr *fix_final_sigma(struct jrun *run, const struct jstr *before,
         if (c == 0x3A3 && uchar_is_cased(previous)) {
             int ignored;
             size_t next = i + (size_t)length;
-            bool cased_after = next < before->len && uchar_is_cased(jchar_at(before->bytes, before->len, next, &ignored));
+            bool cased_after =
+                next < before->len && uchar_is_cased(jchar_at(before->bytes, before->len, next, &ignored));
             if (!cased_after && size == 2) memcpy(bytes + to, "\xCF\x82", 2);
         }
         to += size;
@@ -86,17 +92,29 @@ static struct jstr *fix_final_sigma(struct jrun *run, const struct jstr *before,
     return lowered;
 }
 
-struct jstr *jstr_lower(struct jrun *run, struct jstr *s) { return fix_final_sigma(run, s, jstr_map(run, s, map_lower)); }
-struct jstr *jstr_upper(struct jrun *run, struct jstr *s) { return jstr_map(run, s, map_upper); }
+struct jstr *jstr_lower(struct jrun *run, struct jstr *s) {
+    return fix_final_sigma(run, s, jstr_map(run, s, map_lower));
+}
+struct jstr *jstr_upper(struct jrun *run, struct jstr *s) {
+    return jstr_map(run, s, map_upper);
+}
 struct jstr *jstr_capitalize(struct jrun *run, struct jstr *s) {
     struct jstr *mapped = jstr_map(run, s, map_capitalize);
     return mapped;
 }
 
-JFILTER(upper) { return (void)at, jstring(jstr_upper(run, jstr_of(run, value))); }
-JFILTER(lower) { return (void)at, jstring(jstr_lower(run, jstr_of(run, value))); }
-JFILTER(capitalize) { return (void)at, jstring(jstr_capitalize(run, jstr_of(run, value))); }
-JFILTER(title) { return (void)at, jstring(jstr_map(run, jstr_of(run, value), map_title)); }
+JFILTER(upper) {
+    return (void)at, jstring(jstr_upper(run, jstr_of(run, value)));
+}
+JFILTER(lower) {
+    return (void)at, jstring(jstr_lower(run, jstr_of(run, value)));
+}
+JFILTER(capitalize) {
+    return (void)at, jstring(jstr_capitalize(run, jstr_of(run, value)));
+}
+JFILTER(title) {
+    return (void)at, jstring(jstr_map(run, jstr_of(run, value), map_title));
+}
 
 /* ---- space ---- */
 
@@ -107,7 +125,8 @@ JFILTER(trim) {
 
 JFILTER(center) {
     struct jstr *s = jstr_of(run, value);
-    int64_t width = at[0].type == JTYPE_MISSING ? 80 : jneed_int(run, at[0], "filter 'center'"), n = (int64_t)jstr_n_chars(run, s);
+    int64_t width = at[0].type == JTYPE_MISSING ? 80 : jneed_int(run, at[0], "filter 'center'"),
+            n = (int64_t)jstr_n_chars(run, s);
     if (width <= n) return jstring(s);
     int64_t space = width - n, left = space / 2 + (space & width & 1); /* as CPython does */
     struct jout out = {0};
@@ -155,10 +174,13 @@ JFILTER(replace) {
 
 JFILTER(truncate) {
     struct jstr *s = jneed_str(run, value, "filter 'truncate'");
-    struct jstr *end = at[2].type == JTYPE_MISSING ? jtext(run, "...").str : jneed_str(run, at[2], "filter 'truncate'");
+    struct jstr *end =
+        at[2].type == JTYPE_MISSING ? jtext(run, "...").str : jneed_str(run, at[2], "filter 'truncate'");
     int64_t length = at[0].type == JTYPE_MISSING ? 255 : jneed_int(run, at[0], "filter 'truncate'");
-    int64_t leeway = jgiven(at[3]) ? jneed_int(run, at[3], "filter 'truncate'") : 5, n_end = (int64_t)jstr_n_chars(run, end);
-    if (length < n_end) jfail(run, "filter 'truncate': expected length >= %d, got %d", (int)n_end, (int)length);
+    int64_t leeway = jgiven(at[3]) ? jneed_int(run, at[3], "filter 'truncate'") : 5,
+            n_end = (int64_t)jstr_n_chars(run, end);
+    if (length < n_end)
+        jfail(run, "filter 'truncate': expected length >= %d, got %d", (int)n_end, (int)length);
     if (leeway < 0) jfail(run, "filter 'truncate': expected leeway >= 0");
     if ((int64_t)jstr_n_chars(run, s) - length <= leeway) return value;
     struct jstr *cut = jstr_slice(run, s, 0, jstr_offset(run, s, (size_t)(length - n_end)));
@@ -185,7 +207,9 @@ JFILTER(wordcount) {
     return jint(n);
 }
 
-JFILTER(string) { return (void)at, jstring(jstr_of(run, value)); }
+JFILTER(string) {
+    return (void)at, jstring(jstr_of(run, value));
+}
 
 /* ---- markup ---- */
 
@@ -197,7 +221,9 @@ JFILTER(safe) {
     return jstring(marked);
 }
 
-JFILTER(escape) { return (void)at, jstring(jstr_escape(run, jstr_of(run, value))); }
+JFILTER(escape) {
+    return (void)at, jstring(jstr_escape(run, jstr_of(run, value)));
+}
 
 JFILTER(forceescape) {
     (void)at;
@@ -209,7 +235,8 @@ JFILTER(forceescape) {
 static size_t unescape_entity(const struct jstr *s, size_t at, const char **as) {
     static const struct {
         const char *name, *text;
-    } entities[] = {{"&amp;", "&"}, {"&lt;", "<"}, {"&gt;", ">"}, {"&#34;", "\""}, {"&quot;", "\""}, {"&#39;", "'"}, {"&nbsp;", "\xC2\xA0"}};
+    } entities[] = {{"&amp;", "&"},   {"&lt;", "<"},  {"&gt;", ">"},         {"&#34;", "\""},
+                    {"&quot;", "\""}, {"&#39;", "'"}, {"&nbsp;", "\xC2\xA0"}};
     for (size_t i = 0; i < sizeof entities / sizeof *entities; i++) {
         size_t n = strlen(entities[i].name);
         if (s->len - at < n || memcmp(s->bytes + at, entities[i].name, n) != 0) continue;
@@ -227,8 +254,10 @@ JFILTER(striptags) { /* comments and tags go, white space becomes single spaces,
     for (size_t i = 0; i < s->len;) {
         bool comment = s->len - i >= 4 && memcmp(s->bytes + i, "<!--", 4) == 0;
         const char *end = NULL;
-        if (comment) end = memmem(s->bytes + i, s->len - i, "-->", 3);
-        else if (s->bytes[i] == '<') end = memchr(s->bytes + i, '>', s->len - i);
+        if (comment)
+            end = memmem(s->bytes + i, s->len - i, "-->", 3);
+        else if (s->bytes[i] == '<')
+            end = memchr(s->bytes + i, '>', s->len - i);
         if (end) {
             i = (size_t)(end - s->bytes) + (comment ? 3 : 1);
             continue;
@@ -249,8 +278,10 @@ JFILTER(striptags) { /* comments and tags go, white space becomes single spaces,
         for (size_t i = 0; i < word->len;) {
             const char *as;
             size_t n = word->bytes[i] == '&' ? unescape_entity(word, i, &as) : 0;
-            if (n) jout_text(run, &plain, as, jstr_person(word, i));
-            else jout_str(run, &plain, jstr_slice(run, word, i, i + 1));
+            if (n)
+                jout_text(run, &plain, as, jstr_person(word, i));
+            else
+                jout_str(run, &plain, jstr_slice(run, word, i, i + 1));
             i += n ? n : 1;
         }
     }
@@ -262,7 +293,8 @@ static void url_quote(struct jrun *run, struct jout *out, struct jvalue value, b
     jstep(run, s->len / 4);
     for (size_t i = 0; i < s->len; i++) {
         unsigned char c = (unsigned char)s->bytes[i];
-        bool plain = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || (c && strchr("_.-~", c)) || (!query && c == '/');
+        bool plain = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') ||
+                     (c && strchr("_.-~", c)) || (!query && c == '/');
         if (plain) {
             jout_str(run, out, jstr_slice(run, s, i, i + 1));
         } else if (query && c == ' ') {
@@ -281,10 +313,12 @@ JFILTER(urlencode) {
         url_quote(run, &out, value, false);
         return jstring(jout_finish(run, &out));
     }
-    struct jlist *pairs = value.type == JTYPE_DICT ? jdict_view(run, value.dict, "dict_items").view->list : jlist_of(run, value);
+    struct jlist *pairs = value.type == JTYPE_DICT ? jdict_view(run, value.dict, "dict_items").view->list
+                                                   : jlist_of(run, value);
     for (size_t i = 0; i < pairs->n; i++) {
         struct jlist *pair = jlist_of(run, pairs->items[i]);
-        if (pair->n != 2) jfail(run, "filter 'urlencode': a pair of key and value is needed, got %zu items", pair->n);
+        if (pair->n != 2)
+            jfail(run, "filter 'urlencode': a pair of key and value is needed, got %zu items", pair->n);
         if (i) jout_text(run, &out, "&", false);
         url_quote(run, &out, pair->items[0], true);
         jout_text(run, &out, "=", false);
@@ -303,7 +337,8 @@ JFILTER(xmlattr) {
         if (pair->value.type == JTYPE_NONE || pair->value.type == JTYPE_UNDEFINED) continue;
         struct jstr *key = jneed_str(run, pair->key, "filter 'xmlattr'");
         for (size_t k = 0; k < key->len; k++)
-            if (key->bytes[k] && strchr(" \t\n\r\f\v/>=", key->bytes[k])) jfail(run, "Invalid character in attribute name");
+            if (key->bytes[k] && strchr(" \t\n\r\f\v/>=", key->bytes[k]))
+                jfail(run, "Invalid character in attribute name");
         if (space || out.len) jout_text(run, &out, " ", false);
         jout_str(run, &out, jstr_escape(run, key));
         jout_text(run, &out, "=\"", false);
@@ -315,10 +350,12 @@ JFILTER(xmlattr) {
 
 JFILTER_ANY(format) {
     struct jstr *format = jstr_of(run, value);
-    if (args->n && args->n_named) jfail(run, "can't handle positional and keyword arguments at the same time");
+    if (args->n && args->n_named)
+        jfail(run, "can't handle positional and keyword arguments at the same time");
     if (args->n_named) {
         struct jdict *dict = jdict_new(run, args->n_named);
-        for (size_t i = 0; i < args->n_named; i++) jdict_set(run, dict, args->named[i].key, args->named[i].value);
+        for (size_t i = 0; i < args->n_named; i++)
+            jdict_set(run, dict, args->named[i].key, args->named[i].value);
         return jstring(jformat_percent(run, format, jdict_value(dict)));
     }
     struct jlist *list = jlist_new(run, args->n);

@@ -42,16 +42,22 @@ JFILTER(int) {
     if (value.type == JTYPE_STRING) {
         bool person = jstr_any_person(value.str);
         if (base != 0 && (base < 2 || base > 36)) base = 10;
-        if (jparse_int(run, value.str, (int)base, &n)) out = jint(n);
-        else if (jparse_float(value.str, &number) && isfinite(number)) out = jfloat_to_int(run, number);
-        else return out;
+        if (jparse_int(run, value.str, (int)base, &n))
+            out = jint(n);
+        else if (jparse_float(value.str, &number) && isfinite(number))
+            out = jfloat_to_int(run, number);
+        else
+            return out;
         out.person = person;
         return out;
     }
     if (!jis_number(value)) return out;
-    if (jas_int(value, &n)) out = jint(n);
-    else if (isfinite(value.real)) out = jfloat_to_int(run, value.real);
-    else return out;
+    if (jas_int(value, &n))
+        out = jint(n);
+    else if (isfinite(value.real))
+        out = jfloat_to_int(run, value.real);
+    else
+        return out;
     out.person = value.person;
     return out;
 }
@@ -70,7 +76,8 @@ JFILTER(float) {
     return out;
 }
 
-/* Python's round(): the decimal digits of the exact value decide, halves go to even. printf() does just that. */
+/* Python's round(): the decimal digits of the exact value decide, halves go to even. printf() does just that.
+ */
 static double round_half_even(double number, int64_t digits) {
     if (!isfinite(number) || digits > 320) return number;
     if (digits < -308) return copysign(0.0, number);
@@ -79,7 +86,8 @@ static double round_half_even(double number, int64_t digits) {
         snprintf(text, sizeof text, "%.*f", (int)digits, number);
         return strtod(text, NULL);
     }
-    double unit = pow(10, (double)-digits), quotient = number / unit, down = floor(quotient), rest = quotient - down;
+    double unit = pow(10, (double)-digits), quotient = number / unit, down = floor(quotient),
+           rest = quotient - down;
     double rounded = rest > 0.5 || (rest == 0.5 && fmod(down, 2) != 0) ? down + 1 : down;
     return rounded * unit;
 }
@@ -99,10 +107,14 @@ JFILTER(round) {
             for (int64_t i = digits; i < 0 && unit <= INT64_MAX / 10; i++) unit *= 10;
             int64_t rest = n % unit, half = unit / 2;
             int64_t down = n - rest;
-            if (digits < -18) out = jint(0);
-            else if (rest > half || (rest == half && (down / unit) % 2 != 0)) out = jarithmetic(run, JOP_ADD, jint(down), jint(unit));
-            else if (rest < -half || (rest == -half && (down / unit) % 2 != 0)) out = jarithmetic(run, JOP_SUB, jint(down), jint(unit));
-            else out = jint(down);
+            if (digits < -18)
+                out = jint(0);
+            else if (rest > half || (rest == half && (down / unit) % 2 != 0))
+                out = jarithmetic(run, JOP_ADD, jint(down), jint(unit));
+            else if (rest < -half || (rest == -half && (down / unit) % 2 != 0))
+                out = jarithmetic(run, JOP_SUB, jint(down), jint(unit));
+            else
+                out = jint(down);
         }
     } else if (common) {
         out = jfloat(round_half_even(value.real, digits));
@@ -124,7 +136,8 @@ JFILTER(filesizeformat) {
     double bytes, base = binary ? 1024 : 1000, unit = base;
     if (value.type == JTYPE_UNDEFINED) jundefined_fail(run, value);
     if (value.type == JTYPE_STRING && jparse_float(value.str, &bytes)) number = jfloat(bytes);
-    if (!jis_number(number)) jfail(run, "filter 'filesizeformat' needs a number, not '%s'", jtype_name(value));
+    if (!jis_number(number))
+        jfail(run, "filter 'filesizeformat' needs a number, not '%s'", jtype_name(value));
     bytes = jas_double(number);
     char text[64];
     if (bytes == 1) {
@@ -136,7 +149,8 @@ JFILTER(filesizeformat) {
         for (unit = base * base; i < 7 && bytes >= unit; i++) unit *= base;
         snprintf(text, sizeof text, "%.1f %s", base * bytes / unit, binary ? binary_units[i] : units[i]);
     }
-    return jstring(jstr_copy(run, text, strlen(text), value.type == JTYPE_STRING ? jstr_any_person(value.str) : value.person));
+    return jstring(jstr_copy(run, text, strlen(text),
+                             value.type == JTYPE_STRING ? jstr_any_person(value.str) : value.person));
 }
 
 JFILTER(from_json) {

@@ -5,7 +5,8 @@
 #include "infer/jinja/eval.h"
 
 #define JFILTER(name) struct jvalue jfilter_##name(struct jrun *run, struct jvalue value, struct jvalue *at)
-#define JFILTER_ANY(name) struct jvalue jfilter_##name(struct jrun *run, struct jvalue value, const struct jargs *args)
+#define JFILTER_ANY(name)                                                                                    \
+    struct jvalue jfilter_##name(struct jrun *run, struct jvalue value, const struct jargs *args)
 
 /* filter_list.c */
 JFILTER(list);
@@ -62,8 +63,12 @@ JFILTER(from_json);
 JFILTER_ANY(tojson);
 
 /* An argument that was left out. */
-static inline bool jgiven(struct jvalue v) { return v.type != JTYPE_MISSING && v.type != JTYPE_NONE; }
-static inline bool jflag(struct jrun *run, struct jvalue v) { return v.type != JTYPE_MISSING && jtruth(run, v); }
+static inline bool jgiven(struct jvalue v) {
+    return v.type != JTYPE_MISSING && v.type != JTYPE_NONE;
+}
+static inline bool jflag(struct jrun *run, struct jvalue v) {
+    return v.type != JTYPE_MISSING && jtruth(run, v);
+}
 
 /* Strings in small letters, all else as it is: how filters compare unless case_sensitive. */
 struct jvalue jfold_case(struct jrun *run, struct jvalue value);
@@ -71,6 +76,7 @@ struct jstr *jstr_lower(struct jrun *run, struct jstr *s);
 struct jstr *jstr_upper(struct jrun *run, struct jstr *s);
 struct jstr *jstr_capitalize(struct jrun *run, struct jstr *s);
 /* Each character mapped by the function; `previous` is the character before, 0 at the beginning. */
-struct jstr *jstr_map(struct jrun *run, struct jstr *s, int (*map)(uint32_t c, uint32_t previous, uint32_t out[3]));
+struct jstr *jstr_map(struct jrun *run, struct jstr *s,
+                      int (*map)(uint32_t c, uint32_t previous, uint32_t out[3]));
 
 #endif

@@ -11,14 +11,15 @@ enum { MAX_WIDTH = 100000, MAX_PRECISION = 400 };
 
 struct spec {
     bool minus, plus, space, zero, alternate, comma, underscore;
-    char align;              /* one of <>^=, or 0 */
-    const struct jstr *fill; /* one character; NULL: space */
+    char align;               /* one of <>^=, or 0 */
+    const struct jstr *fill;  /* one character; NULL: space */
     int64_t width, precision; /* -1: none */
-    char kind;               /* 0: as the value likes */
+    char kind;                /* 0: as the value likes */
 };
 
 /* Pads `body`, whose first `sign` bytes are a sign or a prefix. */
-static void put(struct jrun *run, struct jout *out, const struct spec *spec, struct jstr *body, size_t sign, char align) {
+static void put(struct jrun *run, struct jout *out, const struct spec *spec, struct jstr *body, size_t sign,
+                char align) {
     int64_t n = (int64_t)jstr_n_chars(run, body), space = spec->width > n ? spec->width - n : 0;
     int64_t left = align == '<' ? 0 : align == '^' ? space / 2 : space;
     struct jstr *fill = spec->fill ? (struct jstr *)spec->fill : jtext(run, " ").str;
@@ -49,7 +50,8 @@ static size_t sign_of(char *text, const struct spec *spec, bool negative) {
     return 1;
 }
 
-static void put_int(struct jrun *run, struct jout *out, const struct spec *spec, int64_t n, char kind, bool person, char align) {
+static void put_int(struct jrun *run, struct jout *out, const struct spec *spec, int64_t n, char kind,
+                    bool person, char align) {
     char text[512], digits[80];
     size_t sign = sign_of(text, spec, n < 0), at = 0;
     uint64_t rest = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
@@ -66,12 +68,14 @@ static void put_int(struct jrun *run, struct jout *out, const struct spec *spec,
     while (spec->precision > (int64_t)(at + to - sign) && to < sizeof text - 90) text[to++] = '0';
     while (at) text[to++] = digits[--at];
     text[to] = '\0';
-    if (spec->comma || spec->underscore) group_digits(text, sizeof text, sign, to, spec->comma ? ',' : '_', base == 10 ? 3 : 4);
+    if (spec->comma || spec->underscore)
+        group_digits(text, sizeof text, sign, to, spec->comma ? ',' : '_', base == 10 ? 3 : 4);
     put(run, out, spec, jstr_copy(run, text, strlen(text), person), sign, align);
 }
 
 /* Python's "%g"-like forms are C's; its default for floats is repr, or repr's digits cut to a precision. */
-static void put_float(struct jrun *run, struct jout *out, const struct spec *spec, double n, char kind, bool person, char align) {
+static void put_float(struct jrun *run, struct jout *out, const struct spec *spec, double n, char kind,
+                      bool person, char align) {
     char text[1024], form[16];
     size_t sign = sign_of(text, spec, signbit(n) && !isnan(n));
     int64_t precision = spec->precision < 0 ? 6 : spec->precision;
@@ -80,16 +84,23 @@ static void put_float(struct jrun *run, struct jout *out, const struct spec *spe
     n = isnan(n) ? n : fabs(n);
     if (isnan(n) || isinf(n)) {
         bool capital = kind == 'F' || kind == 'E' || kind == 'G';
-        snprintf(text + sign, sizeof text - sign, "%s", isnan(n) ? (capital ? "NAN" : "nan") : capital ? "INF" : "inf");
+        snprintf(text + sign, sizeof text - sign, "%s",
+                 isnan(n)  ? (capital ? "NAN" : "nan")
+                 : capital ? "INF"
+                           : "inf");
     } else if (!kind && spec->precision < 0) {
         jformat_float(n, text + sign);
     } else {
-        snprintf(form, sizeof form, "%%%s.%d%c", spec->alternate ? "#" : "", (int)precision, !kind ? 'g' : percent ? 'f' : kind);
+        snprintf(form, sizeof form, "%%%s.%d%c", spec->alternate ? "#" : "", (int)precision,
+                 !kind     ? 'g'
+                 : percent ? 'f'
+                           : kind);
         snprintf(text + sign, sizeof text - sign - 2, form, n);
         if (!kind && !strpbrk(text + sign, ".en")) strcat(text, ".0");
     }
     size_t whole = sign + strspn(text + sign, "0123456789");
-    if (spec->comma || spec->underscore) group_digits(text, sizeof text, sign, whole, spec->comma ? ',' : '_', 3);
+    if (spec->comma || spec->underscore)
+        group_digits(text, sizeof text, sign, whole, spec->comma ? ',' : '_', 3);
     if (percent) strcat(text, "%");
     put(run, out, spec, jstr_copy(run, text, strlen(text), person), sign, align);
 }
@@ -103,7 +114,8 @@ static int64_t checked(struct jrun *run, int64_t n, int64_t limit, const char *w
     return n;
 }
 
-static int64_t read_number(struct jrun *run, const struct jstr *s, size_t *at, int64_t limit, const char *what) {
+static int64_t read_number(struct jrun *run, const struct jstr *s, size_t *at, int64_t limit,
+                           const char *what) {
     int64_t n = -1;
     for (; *at < s->len && s->bytes[*at] >= '0' && s->bytes[*at] <= '9'; ++*at)
         n = checked(run, (n < 0 ? 0 : n) * 10 + s->bytes[*at] - '0', limit, what);
@@ -136,12 +148,14 @@ static struct jvalue mapped_value(struct percent *p, struct jstr *format, size_t
     if (open) jfail(p->run, "incomplete format key");
     if (p->values.type != JTYPE_DICT) jfail(p->run, "format requires a mapping");
     struct jvalue out, key = jstring(jstr_slice(p->run, format, from, *at - 1));
-    if (!jdict_get(p->run, p->values.dict, key, &out)) jfail(p->run, "format: the key '%.*s' is missing", (int)(key.str->len & 0x7F), key.str->bytes);
+    if (!jdict_get(p->run, p->values.dict, key, &out))
+        jfail(p->run, "format: the key '%.*s' is missing", (int)(key.str->len & 0x7F), key.str->bytes);
     p->mapped = true;
     return out;
 }
 
-static void put_percent(struct percent *p, struct jout *out, const struct spec *spec, char kind, struct jvalue v) {
+static void put_percent(struct percent *p, struct jout *out, const struct spec *spec, char kind,
+                        struct jvalue v) {
     struct jrun *run = p->run;
     char align = spec->minus ? '<' : spec->zero ? '=' : '>';
     struct spec with = *spec;
@@ -164,8 +178,10 @@ static void put_percent(struct percent *p, struct jout *out, const struct spec *
         return;
     case 'c':
         with.fill = NULL;
-        if (v.type == JTYPE_STRING && jstr_n_chars(run, v.str) == 1) put(run, out, &with, v.str, 0, spec->minus ? '<' : '>');
-        else jfail(run, "%%c requires a single character here, not '%s'", jtype_name(v));
+        if (v.type == JTYPE_STRING && jstr_n_chars(run, v.str) == 1)
+            put(run, out, &with, v.str, 0, spec->minus ? '<' : '>');
+        else
+            jfail(run, "%%c requires a single character here, not '%s'", jtype_name(v));
         return;
     case 'd':
     case 'i':
@@ -178,7 +194,8 @@ static void put_percent(struct percent *p, struct jout *out, const struct spec *
             v = jfloat_to_int(run, v.real);
             v.person = person;
         }
-        if (!jas_int(v, &n)) jfail(run, "%%%c format: a real number is required, not %s", kind, jtype_name(v));
+        if (!jas_int(v, &n))
+            jfail(run, "%%%c format: a real number is required, not %s", kind, jtype_name(v));
         put_int(run, out, &with, n, kind, v.person, align);
         return;
     case 'f':
@@ -233,10 +250,14 @@ struct jstr *jformat_percent(struct jrun *run, struct jstr *format, struct jvalu
             continue;
         }
         if (value.type == JTYPE_MISSING) value = next_value(&p);
-        put_percent(&p, &out, &spec, kind, format->markup && value.type == JTYPE_STRING ? jstring(jstr_escape(run, value.str)) : value);
+        put_percent(&p, &out, &spec, kind,
+                    format->markup && value.type == JTYPE_STRING ? jstring(jstr_escape(run, value.str))
+                                                                 : value);
     }
     size_t given = p.single ? 1 : args.list->n;
-    bool may_stay = p.mapped || (p.single && (args.type == JTYPE_DICT || args.type == JTYPE_LIST || args.type == JTYPE_UNDEFINED));
+    bool may_stay =
+        p.mapped ||
+        (p.single && (args.type == JTYPE_DICT || args.type == JTYPE_LIST || args.type == JTYPE_UNDEFINED));
     if (p.next < given && !may_stay) jfail(run, "not all arguments converted during string formatting");
     struct jstr *s = jout_finish(run, &out);
     s->markup = format->markup;
@@ -286,9 +307,12 @@ static void put_braces(struct jrun *run, struct jout *out, struct jvalue v, stru
     struct spec spec = read_spec(run, text);
     int64_t n;
     if (v.type == JTYPE_STRING || !text->len) {
-        if (spec.kind && spec.kind != 's') jfail(run, "Unknown format code '%c' for object of type 'str'", spec.kind);
-        if (spec.align == '=' && !spec.zero) jfail(run, "'=' alignment not allowed in string format specifier");
-        put(run, out, &spec, cut_chars(run, jstr_of(run, v), spec.precision), 0, spec.align && spec.align != '=' ? spec.align : '<');
+        if (spec.kind && spec.kind != 's')
+            jfail(run, "Unknown format code '%c' for object of type 'str'", spec.kind);
+        if (spec.align == '=' && !spec.zero)
+            jfail(run, "'=' alignment not allowed in string format specifier");
+        put(run, out, &spec, cut_chars(run, jstr_of(run, v), spec.precision), 0,
+            spec.align && spec.align != '=' ? spec.align : '<');
         return;
     }
     char align = spec.align ? spec.align : '>';
@@ -325,13 +349,16 @@ static struct jvalue field_value(struct braces *b, const struct jstr *field) {
     int64_t place = read_number(run, first, &end, MAX_WIDTH, "place");
     if (!first->len || (place >= 0 && end == first->len)) {
         if (first->len) {
-            if (b->next > 0) jfail(run, "cannot switch from automatic field numbering to manual field specification");
+            if (b->next > 0)
+                jfail(run, "cannot switch from automatic field numbering to manual field specification");
             b->next = -1;
         } else {
-            if (b->next < 0) jfail(run, "cannot switch from manual field specification to automatic field numbering");
+            if (b->next < 0)
+                jfail(run, "cannot switch from manual field specification to automatic field numbering");
             place = b->next++;
         }
-        if ((size_t)place >= b->args->n) jfail(run, "Replacement index %" PRId64 " out of range for positional args tuple", place);
+        if ((size_t)place >= b->args->n)
+            jfail(run, "Replacement index %" PRId64 " out of range for positional args tuple", place);
         value = b->args->at[place];
     } else {
         value = named_argument(b, first);
@@ -339,7 +366,9 @@ static struct jvalue field_value(struct braces *b, const struct jstr *field) {
     while (at < field->len) {
         bool item = field->bytes[at] == '[';
         size_t from = ++at;
-        while (at < field->len && (item ? field->bytes[at] != ']' : field->bytes[at] != '.' && field->bytes[at] != '[')) at++;
+        while (at < field->len &&
+               (item ? field->bytes[at] != ']' : field->bytes[at] != '.' && field->bytes[at] != '['))
+            at++;
         struct jstr *name = jstr_slice(run, field, from, at);
         size_t digits = 0;
         int64_t index = item ? read_number(run, name, &digits, MAX_WIDTH, "place") : -1;
@@ -378,9 +407,12 @@ static void fill_braces(struct braces *b, struct jout *out, struct jstr *format,
         if (bang != SIZE_MAX) {
             char how = bang + 1 < end ? format->bytes[bang + 1] : '\0';
             struct jout text = {0};
-            if (how == 'r') jrepr(run, &text, value);
-            else if (how == 's') jout_value(run, &text, value);
-            else jfail(run, "Unknown conversion specifier");
+            if (how == 'r')
+                jrepr(run, &text, value);
+            else if (how == 's')
+                jout_value(run, &text, value);
+            else
+                jfail(run, "Unknown conversion specifier");
             value = jstring(jout_finish(run, &text));
         }
         struct jstr *spec = colon == SIZE_MAX ? jtext(run, "").str : jstr_slice(run, format, colon + 1, end);

@@ -31,7 +31,8 @@ static void dict_fill(struct jrun *run, struct jdict *dict, const char *function
         struct jlist *pairs = jlist_of(run, args->at[0]);
         for (size_t i = 0; i < pairs->n; i++) {
             struct jlist *pair = jlist_of(run, pairs->items[i]);
-            if (pair->n != 2) jfail(run, "%s: a pair of key and value is needed, got %zu items", function, pair->n);
+            if (pair->n != 2)
+                jfail(run, "%s: a pair of key and value is needed, got %zu items", function, pair->n);
             jhash(run, pair->items[0]);
             jdict_set(run, dict, pair->items[0], pair->items[1]);
         }

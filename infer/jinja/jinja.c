@@ -12,7 +12,9 @@ struct jinja_context {
     struct jdict *dict;
 };
 
-static int fail(const struct jrun *run, struct err *err) { return err_set(err, run->status, "%s", run->text); }
+static int fail(const struct jrun *run, struct err *err) {
+    return err_set(err, run->status, "%s", run->text);
+}
 
 /* ---- templates ---- */
 
@@ -73,7 +75,8 @@ int jinja_set_variables(struct jinja_context *context, const char *json, struct 
     struct jrun run = {.arena = &context->arena};
     if (setjmp(run.failed)) return fail(&run, err);
     struct jvalue all = jjson_read(&run, json, strlen(json), true), known;
-    if (all.type != JTYPE_DICT) jfail(&run, "template variables: a JSON object is needed, found %s", jtype_name(all));
+    if (all.type != JTYPE_DICT)
+        jfail(&run, "template variables: a JSON object is needed, found %s", jtype_name(all));
     if (!context->dict) context->dict = jdict_new(&run, 16);
     for (size_t i = 0; i < all.dict->n; i++)
         if (!jdict_get(&run, context->dict, all.dict->pairs[i].key, &known))
@@ -108,14 +111,18 @@ int jinja_set_variable(struct jinja_context *context, const char *name, const ch
         return jinja_set_text(context, name, value, strlen(value), true, err);
     }
     struct jvalue parsed;
-    if (strcasecmp(value, "true") == 0 || strcasecmp(value, "false") == 0) parsed = jbool((value[0] | 32) == 't');
-    else if (strcasecmp(value, "none") == 0) parsed = JNONE;
-    else parsed = jjson_read(&run, value, strlen(value), true);
+    if (strcasecmp(value, "true") == 0 || strcasecmp(value, "false") == 0)
+        parsed = jbool((value[0] | 32) == 't');
+    else if (strcasecmp(value, "none") == 0)
+        parsed = JNONE;
+    else
+        parsed = jjson_read(&run, value, strlen(value), true);
     set(&run, context, name, parsed);
     return STATUS_OK;
 }
 
-int jinja_add_message(struct jinja_context *context, const char *role, const char *text, size_t len, struct err *err) {
+int jinja_add_message(struct jinja_context *context, const char *role, const char *text, size_t len,
+                      struct err *err) {
     struct jrun run = {.arena = &context->arena};
     if (setjmp(run.failed)) return fail(&run, err);
     struct jvalue messages;
@@ -179,8 +186,9 @@ void jinja_result_free(struct jinja_result *result) {
     *result = (struct jinja_result){0};
 }
 
-int jinja_render_measured(const struct jinja_template *template, const struct jinja_context *context, const struct tm *now,
-                          struct jinja_result *out, struct jinja_usage *usage, struct err *err) {
+int jinja_render_measured(const struct jinja_template *template, const struct jinja_context *context,
+                          const struct tm *now, struct jinja_result *out, struct jinja_usage *usage,
+                          struct err *err) {
     struct arena arena = {.limit = JINJA_MAX_MEMORY};
     struct jout pieces = {.what = "bytes of output"};
     struct jdict nothing = {0};
@@ -207,7 +215,7 @@ int jinja_render_measured(const struct jinja_template *template, const struct ji
     return err_set(err, STATUS_MEMORY, "no memory for a prompt of %zu bytes", pieces.len);
 }
 
-int jinja_render(const struct jinja_template *template, const struct jinja_context *context, const struct tm *now,
-                 struct jinja_result *out, struct err *err) {
+int jinja_render(const struct jinja_template *template, const struct jinja_context *context,
+                 const struct tm *now, struct jinja_result *out, struct err *err) {
     return jinja_render_measured(template, context, now, out, NULL, err);
 }

@@ -27,7 +27,8 @@ static struct jvalue convert_object(struct jrun *run, const json_t *json, bool p
 }
 
 static struct jvalue convert(struct jrun *run, const json_t *json, bool person, uint32_t depth) {
-    if (depth > JINJA_MAX_DATA_DEPTH) jfail_limit(run, "levels of data inside each other", JINJA_MAX_DATA_DEPTH);
+    if (depth > JINJA_MAX_DATA_DEPTH)
+        jfail_limit(run, "levels of data inside each other", JINJA_MAX_DATA_DEPTH);
     struct jvalue value = JNONE;
     switch (json_typeof(json)) {
     case JSON_OBJECT: return convert_object(run, json, person, depth);
@@ -36,7 +37,8 @@ static struct jvalue convert(struct jrun *run, const json_t *json, bool person, 
         struct jlist *list = jlist_new(run, n);
         list->person = person;
         list->vector->shared = true;
-        for (size_t i = 0; i < n; i++) jlist_add(run, list, convert(run, json_array_get(json, i), person, depth + 1));
+        for (size_t i = 0; i < n; i++)
+            jlist_add(run, list, convert(run, json_array_get(json, i), person, depth + 1));
         return jlist_value(list);
     }
     case JSON_STRING: return string_new(run, json_string_value(json), json_string_length(json), person);
@@ -84,7 +86,9 @@ struct jdict *jjson_read_context(struct jrun *run, const char *text, size_t len)
     if (!jdict_get_text(run, dict, "messages", &messages) || messages.type != JTYPE_LIST) return dict;
     for (size_t i = 0; i < messages.list->n; i++) {
         struct jvalue role;
-        if (messages.list->items[i].type != JTYPE_DICT || !jdict_get_text(run, messages.list->items[i].dict, "role", &role)) continue;
+        if (messages.list->items[i].type != JTYPE_DICT ||
+            !jdict_get_text(run, messages.list->items[i].dict, "role", &role))
+            continue;
         for (size_t k = 0; roles[k]; k++)
             if (role.type == JTYPE_STRING && jstr_is(role.str, roles[k])) trust(&role);
     }
@@ -101,10 +105,14 @@ void jjson_quote(struct buf *out, const char *text, size_t len) {
             i += (size_t)utf8_bad_length(text + i, len - i);
             continue;
         }
-        if (c == '"' || c == '\\') buf_printf(out, "\\%c", (char)c);
-        else if (c == '\n') buf_puts(out, "\\n");
-        else if (c < ' ' || c == 0x7F) buf_printf(out, "\\u%04x", c);
-        else buf_append(out, text + i, (size_t)n);
+        if (c == '"' || c == '\\')
+            buf_printf(out, "\\%c", (char)c);
+        else if (c == '\n')
+            buf_puts(out, "\\n");
+        else if (c < ' ' || c == 0x7F)
+            buf_printf(out, "\\u%04x", c);
+        else
+            buf_append(out, text + i, (size_t)n);
         i += (size_t)n;
     }
     buf_putc(out, '"');

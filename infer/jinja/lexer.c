@@ -1,5 +1,5 @@
-/* Source to tokens, after the rules of jinja2's lexer with trim_blocks and lstrip_blocks on: which white space a tag takes
- * along is decided here and nowhere else. */
+/* Source to tokens, after the rules of jinja2's lexer with trim_blocks and lstrip_blocks on: which white
+ * space a tag takes along is decided here and nowhere else. */
 #include "infer/jinja/ast.h"
 #include "infer/jinja/unicode.h"
 
@@ -11,7 +11,7 @@ struct lexer {
     struct jrun *run;
     const char *source;
     size_t len, at;
-    size_t counted;  /* line and column are those of this byte */
+    size_t counted; /* line and column are those of this byte */
     uint32_t line, column;
     bool line_starting; /* what was read last ended in a newline, or nothing was read yet */
     struct jtokens tokens;
@@ -67,8 +67,8 @@ static void eat(struct lexer *x, size_t to) {
     x->at = to;
 }
 
-/* The text before a tag, less what the tag strips: all space for '-', what stands between the line's beginning and the tag
- * for blocks and comments without a sign. */
+/* The text before a tag, less what the tag strips: all space for '-', what stands between the line's
+ * beginning and the tag for blocks and comments without a sign. */
 static void add_text(struct lexer *x, size_t from, size_t to, char sign, bool is_print) {
     if (sign == '-') {
         while (to > from) {
@@ -85,7 +85,8 @@ static void add_text(struct lexer *x, size_t from, size_t to, char sign, bool is
     if (to > from) add(x, JTOKEN_TEXT, from, to - from);
 }
 
-/* Where a tag that ends with `close` at `at` (its sign included) ends with the white space it takes; 0 if none ends here. */
+/* Where a tag that ends with `close` at `at` (its sign included) ends with the white space it takes; 0 if
+ * none ends here. */
 static size_t tag_end(const struct lexer *x, size_t at, const char *close, bool is_print) {
     if (x->source[at] == '-' && starts(x, at + 1, close)) return skip_space(x, at + 3);
     if (!is_print && x->source[at] == '+' && starts(x, at + 1, close)) return at + 3;
@@ -149,13 +150,18 @@ static void read_raw(struct lexer *x, size_t begin) {
 
 /* ---- inside a tag ---- */
 
-static size_t digits_end(const struct lexer *x, size_t at) { /* digits, with single underscores between them */
+static size_t digits_end(const struct lexer *x,
+                         size_t at) { /* digits, with single underscores between them */
     size_t end = at;
     while (end < x->len) {
         char c = x->source[end];
-        if (c >= '0' && c <= '9') end++;
-        else if (c == '_' && end > at && end + 1 < x->len && x->source[end + 1] >= '0' && x->source[end + 1] <= '9') end++;
-        else break;
+        if (c >= '0' && c <= '9')
+            end++;
+        else if (c == '_' && end > at && end + 1 < x->len && x->source[end + 1] >= '0' &&
+                 x->source[end + 1] <= '9')
+            end++;
+        else
+            break;
     }
     return end;
 }
@@ -163,7 +169,8 @@ static size_t digits_end(const struct lexer *x, size_t at) { /* digits, with sin
 static size_t float_end(const struct lexer *x, size_t at) { /* or `at` if no float begins there */
     size_t end = digits_end(x, at), whole = end;
     if (at > 0 && x->source[at - 1] == '.') return at;
-    if (end + 1 < x->len && x->source[end] == '.' && digits_end(x, end + 1) > end + 1) end = digits_end(x, end + 1);
+    if (end + 1 < x->len && x->source[end] == '.' && digits_end(x, end + 1) > end + 1)
+        end = digits_end(x, end + 1);
     if (end < x->len && (x->source[end] == 'e' || x->source[end] == 'E')) {
         size_t exponent = end + 1;
         if (exponent < x->len && (x->source[exponent] == '+' || x->source[exponent] == '-')) exponent++;
@@ -175,7 +182,10 @@ static size_t float_end(const struct lexer *x, size_t at) { /* or `at` if no flo
 static size_t int_end(const struct lexer *x, size_t at) {
     if (x->source[at] != '0') return digits_end(x, at);
     char kind = at + 1 < x->len ? (char)(x->source[at + 1] | 32) : '\0';
-    const char *allowed = kind == 'x' ? "0123456789abcdefABCDEF_" : kind == 'o' ? "01234567_" : kind == 'b' ? "01_" : NULL;
+    const char *allowed = kind == 'x'   ? "0123456789abcdefABCDEF_"
+                          : kind == 'o' ? "01234567_"
+                          : kind == 'b' ? "01_"
+                                        : NULL;
     size_t end = at + 1;
     if (allowed) {
         end = at + 2;
@@ -183,7 +193,9 @@ static size_t int_end(const struct lexer *x, size_t at) {
         while (x->source[end - 1] == '_') end--;
         return end > at + 2 ? end : at + 1;
     }
-    while (end < x->len && (x->source[end] == '0' || (x->source[end] == '_' && end + 1 < x->len && x->source[end + 1] == '0'))) end++;
+    while (end < x->len && (x->source[end] == '0' ||
+                            (x->source[end] == '_' && end + 1 < x->len && x->source[end + 1] == '0')))
+        end++;
     return end;
 }
 
@@ -202,7 +214,9 @@ static int hex_digits(struct lexer *x, const char *at, size_t left, int want, ui
     *out = 0;
     for (int i = 0; i < want; i++) {
         char c = (size_t)i < left ? at[i] : '\0';
-        int digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+        int digit = c >= '0' && c <= '9'                 ? c - '0'
+                    : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                         : -1;
         if (digit < 0) jfail(x->run, "syntax: a \\x, \\u or \\U escape needs %d hexadecimal digits", want);
         *out = *out << 4 | (uint32_t)digit;
     }
@@ -256,11 +270,14 @@ static void read_string(struct lexer *x) {
     struct jtoken *token = add(x, JTOKEN_STRING, x->at, to - from);
     token->bytes = x->source + from;
     if (escapes) {
-        char *text = jalloc(x->run, (to - from) * 2 + 1); /* "\1" is two bytes and becomes one, "\q" stays two */
+        char *text =
+            jalloc(x->run, (to - from) * 2 + 1); /* "\1" is two bytes and becomes one, "\q" stays two */
         size_t n = 0;
         for (size_t i = from; i < to;) {
-            if (x->source[i] != '\\') text[n++] = x->source[i++];
-            else i += 1 + unescape(x, x->source + i + 1, to - i - 1, text, &n);
+            if (x->source[i] != '\\')
+                text[n++] = x->source[i++];
+            else
+                i += 1 + unescape(x, x->source + i + 1, to - i - 1, text, &n);
         }
         token->bytes = text;
         token->len = (uint32_t)n;
@@ -282,7 +299,8 @@ static void read_sign(struct lexer *x) {
         jfail(x->run, "syntax: unexpected character U+%04X", found);
     }
     if (c == '(' || c == '[' || c == '{') {
-        if (x->n_closers >= JINJA_MAX_NESTING) jfail_limit(x->run, "brackets inside each other", JINJA_MAX_NESTING);
+        if (x->n_closers >= JINJA_MAX_NESTING)
+            jfail_limit(x->run, "brackets inside each other", JINJA_MAX_NESTING);
         x->closers[x->n_closers++] = c == '(' ? ')' : c == '[' ? ']' : '}';
     } else if (c == ')' || c == ']' || c == '}') {
         if (!x->n_closers) jfail(x->run, "syntax: unexpected '%c'", c);
@@ -296,7 +314,8 @@ static void read_sign(struct lexer *x) {
 static void read_tag(struct lexer *x, bool is_print) {
     x->n_closers = 0;
     for (;;) {
-        size_t end = x->at < x->len && !x->n_closers ? tag_end(x, x->at, is_print ? "}}" : "%}", is_print) : 0;
+        size_t end =
+            x->at < x->len && !x->n_closers ? tag_end(x, x->at, is_print ? "}}" : "%}", is_print) : 0;
         if (end) {
             add(x, is_print ? JTOKEN_PRINT_END : JTOKEN_BLOCK_END, x->at, end - x->at);
             eat(x, end);
@@ -316,7 +335,8 @@ static void read_tag(struct lexer *x, bool is_print) {
             read_string(x);
         } else if (uchar_is_name_start(c)) {
             size_t to = x->at;
-            while (to < x->len && (uchar_is_name_start(c = jchar_at(x->source, x->len, to, &length)) || uchar_is_word(c)))
+            while (to < x->len &&
+                   (uchar_is_name_start(c = jchar_at(x->source, x->len, to, &length)) || uchar_is_word(c)))
                 to += (size_t)length;
             add(x, JTOKEN_NAME, x->at, to - x->at);
             eat(x, to);
@@ -362,8 +382,10 @@ struct jtokens jtokens_of(struct jrun *run, const char *source, size_t len) {
         char kind = x.source[tag + 1];
         size_t inside = tag + 2;
         char sign = inside < x.len ? x.source[inside] : '\0';
-        if (sign != '-' && sign != '+') sign = '\0';
-        else inside++;
+        if (sign != '-' && sign != '+')
+            sign = '\0';
+        else
+            inside++;
         add_text(&x, x.at, tag, sign, kind == '{');
         size_t raw = kind == '%' ? raw_begin(&x, inside) : 0;
         eat(&x, raw ? raw : inside);

@@ -1,4 +1,5 @@
-/* Methods of strings, dicts and lists. What would change a list or a dict is refused, as jinja2's immutable sandbox does. */
+/* Methods of strings, dicts and lists. What would change a list or a dict is refused, as jinja2's immutable
+ * sandbox does. */
 #include "infer/jinja/eval.h"
 #include "infer/jinja/filters.h"
 #include "infer/jinja/unicode.h"
@@ -26,13 +27,25 @@ static int map_title(uint32_t c, uint32_t previous, uint32_t out[3]) {
     return uchar_is_cased(previous) ? uchar_lower(c, out) : uchar_title(c, out);
 }
 
-static void no_arguments(struct jrun *run, const char *name, const struct jargs *args) { jbind(run, name, "", 0, args, NULL); }
+static void no_arguments(struct jrun *run, const char *name, const struct jargs *args) {
+    jbind(run, name, "", 0, args, NULL);
+}
 
-METHOD(str_upper) { return no_arguments(run, "upper()", args), jstring(jstr_upper(run, of.str)); }
-METHOD(str_lower) { return no_arguments(run, "lower()", args), jstring(jstr_lower(run, of.str)); }
-METHOD(str_title) { return no_arguments(run, "title()", args), jstring(jstr_map(run, of.str, map_title)); }
-METHOD(str_swapcase) { return no_arguments(run, "swapcase()", args), jstring(jstr_map(run, of.str, map_swap)); }
-METHOD(str_capitalize) { return no_arguments(run, "capitalize()", args), jstring(jstr_capitalize(run, of.str)); }
+METHOD(str_upper) {
+    return no_arguments(run, "upper()", args), jstring(jstr_upper(run, of.str));
+}
+METHOD(str_lower) {
+    return no_arguments(run, "lower()", args), jstring(jstr_lower(run, of.str));
+}
+METHOD(str_title) {
+    return no_arguments(run, "title()", args), jstring(jstr_map(run, of.str, map_title));
+}
+METHOD(str_swapcase) {
+    return no_arguments(run, "swapcase()", args), jstring(jstr_map(run, of.str, map_swap));
+}
+METHOD(str_capitalize) {
+    return no_arguments(run, "capitalize()", args), jstring(jstr_capitalize(run, of.str));
+}
 
 /* ---- what it is made of ---- */
 
@@ -43,21 +56,42 @@ static struct jvalue all_chars(struct jrun *run, struct jvalue of, bool (*is)(ui
         if (!is(jchar_at(of.str->bytes, of.str->len, i, &length))) return jbool(false);
     return jbool(of.str->len > 0 || if_empty);
 }
-static bool is_alnum(uint32_t c) { return uchar_is_alpha(c) || uchar_is_numeric(c); }
-static bool is_ascii(uint32_t c) { return c < 0x80; }
-METHOD(str_isalpha) { return no_arguments(run, "isalpha()", args), all_chars(run, of, uchar_is_alpha, false); }
-METHOD(str_isalnum) { return no_arguments(run, "isalnum()", args), all_chars(run, of, is_alnum, false); }
-METHOD(str_isascii) { return no_arguments(run, "isascii()", args), all_chars(run, of, is_ascii, true); }
-METHOD(str_isdecimal) { return no_arguments(run, "isdecimal()", args), all_chars(run, of, uchar_is_decimal, false); }
-METHOD(str_isdigit) { return no_arguments(run, "isdigit()", args), all_chars(run, of, uchar_is_digit, false); }
-METHOD(str_isnumeric) { return no_arguments(run, "isnumeric()", args), all_chars(run, of, uchar_is_numeric, false); }
-METHOD(str_isspace) { return no_arguments(run, "isspace()", args), all_chars(run, of, uchar_is_space, false); }
-METHOD(str_isprintable) { return no_arguments(run, "isprintable()", args), all_chars(run, of, uchar_is_printable, true); }
+static bool is_alnum(uint32_t c) {
+    return uchar_is_alpha(c) || uchar_is_numeric(c);
+}
+static bool is_ascii(uint32_t c) {
+    return c < 0x80;
+}
+METHOD(str_isalpha) {
+    return no_arguments(run, "isalpha()", args), all_chars(run, of, uchar_is_alpha, false);
+}
+METHOD(str_isalnum) {
+    return no_arguments(run, "isalnum()", args), all_chars(run, of, is_alnum, false);
+}
+METHOD(str_isascii) {
+    return no_arguments(run, "isascii()", args), all_chars(run, of, is_ascii, true);
+}
+METHOD(str_isdecimal) {
+    return no_arguments(run, "isdecimal()", args), all_chars(run, of, uchar_is_decimal, false);
+}
+METHOD(str_isdigit) {
+    return no_arguments(run, "isdigit()", args), all_chars(run, of, uchar_is_digit, false);
+}
+METHOD(str_isnumeric) {
+    return no_arguments(run, "isnumeric()", args), all_chars(run, of, uchar_is_numeric, false);
+}
+METHOD(str_isspace) {
+    return no_arguments(run, "isspace()", args), all_chars(run, of, uchar_is_space, false);
+}
+METHOD(str_isprintable) {
+    return no_arguments(run, "isprintable()", args), all_chars(run, of, uchar_is_printable, true);
+}
 
 METHOD(str_isidentifier) {
     int length;
     no_arguments(run, "isidentifier()", args);
-    if (!of.str->len || !uchar_is_name_start(jchar_at(of.str->bytes, of.str->len, 0, &length))) return jbool(false);
+    if (!of.str->len || !uchar_is_name_start(jchar_at(of.str->bytes, of.str->len, 0, &length)))
+        return jbool(false);
     for (size_t i = 0; i < of.str->len; i += (size_t)length)
         if (!uchar_is_word(jchar_at(of.str->bytes, of.str->len, i, &length))) return jbool(false);
     return jbool(true);
@@ -86,22 +120,31 @@ METHOD(str_istitle) {
 
 /* ---- space and width ---- */
 
-static struct jvalue strip(struct jrun *run, struct jvalue of, const struct jargs *args, const char *name, bool left, bool right) {
+static struct jvalue strip(struct jrun *run, struct jvalue of, const struct jargs *args, const char *name,
+                           bool left, bool right) {
     struct jvalue chars;
     jbind(run, name, "chars", 0, args, &chars);
     return jstring(jstr_strip(run, of.str, jgiven(chars) ? jneed_str(run, chars, name) : NULL, left, right));
 }
-METHOD(str_strip) { return strip(run, of, args, "strip()", true, true); }
-METHOD(str_lstrip) { return strip(run, of, args, "lstrip()", true, false); }
-METHOD(str_rstrip) { return strip(run, of, args, "rstrip()", false, true); }
+METHOD(str_strip) {
+    return strip(run, of, args, "strip()", true, true);
+}
+METHOD(str_lstrip) {
+    return strip(run, of, args, "lstrip()", true, false);
+}
+METHOD(str_rstrip) {
+    return strip(run, of, args, "rstrip()", false, true);
+}
 
 /* side: -1 text to the left, 0 centred, 1 to the right */
-static struct jvalue justify(struct jrun *run, struct jvalue of, const struct jargs *args, const char *name, int side) {
+static struct jvalue justify(struct jrun *run, struct jvalue of, const struct jargs *args, const char *name,
+                             int side) {
     struct jvalue at[2];
     jbind(run, name, "width,fillchar", 1, args, at);
     int64_t width = jneed_int(run, at[0], name), n = (int64_t)jstr_n_chars(run, of.str);
     struct jstr *fill = at[1].type == JTYPE_MISSING ? jtext(run, " ").str : jneed_str(run, at[1], name);
-    if (jstr_n_chars(run, fill) != 1) jfail(run, "%s: The fill character must be exactly one character long", name);
+    if (jstr_n_chars(run, fill) != 1)
+        jfail(run, "%s: The fill character must be exactly one character long", name);
     if (width <= n) return of;
     int64_t space = width - n, left = side < 0 ? 0 : side > 0 ? space : space / 2 + (space & width & 1);
     struct jout out = {0};
@@ -110,9 +153,15 @@ static struct jvalue justify(struct jrun *run, struct jvalue of, const struct ja
     jout_str(run, &out, jarithmetic(run, JOP_MUL, jstring(fill), jint(space - left)).str);
     return result(of, jout_finish(run, &out));
 }
-METHOD(str_ljust) { return justify(run, of, args, "ljust()", -1); }
-METHOD(str_center) { return justify(run, of, args, "center()", 0); }
-METHOD(str_rjust) { return justify(run, of, args, "rjust()", 1); }
+METHOD(str_ljust) {
+    return justify(run, of, args, "ljust()", -1);
+}
+METHOD(str_center) {
+    return justify(run, of, args, "center()", 0);
+}
+METHOD(str_rjust) {
+    return justify(run, of, args, "rjust()", 1);
+}
 
 METHOD(str_zfill) {
     struct jvalue at;
@@ -151,8 +200,10 @@ METHOD(str_expandtabs) {
 /* ---- finding ---- */
 
 /* The part of the text that start and end (in characters) leave, in bytes. */
-static bool window(struct jrun *run, struct jvalue of, struct jvalue start, struct jvalue end, size_t *from, size_t *to) {
-    int64_t n = (int64_t)jstr_n_chars(run, of.str), a = number_or(run, start, 0, "start"), b = number_or(run, end, n, "end");
+static bool window(struct jrun *run, struct jvalue of, struct jvalue start, struct jvalue end, size_t *from,
+                   size_t *to) {
+    int64_t n = (int64_t)jstr_n_chars(run, of.str), a = number_or(run, start, 0, "start"),
+            b = number_or(run, end, n, "end");
     if (a < 0) a = a < -n ? 0 : a + n;
     if (b < 0) b = b < -n ? 0 : b + n;
     if (b > n) b = n;
@@ -166,7 +217,8 @@ static int64_t chars_before(struct jrun *run, struct jstr *s, size_t byte) {
     return (int64_t)jstr_n_chars(run, jstr_slice(run, s, 0, byte));
 }
 
-static struct jvalue find(struct jrun *run, struct jvalue of, const struct jargs *args, const char *name, bool last, bool must) {
+static struct jvalue find(struct jrun *run, struct jvalue of, const struct jargs *args, const char *name,
+                          bool last, bool must) {
     struct jvalue at[3];
     size_t from, to, found = SIZE_MAX;
     jbind(run, name, "sub,start,end", 1, args, at);
@@ -179,10 +231,18 @@ static struct jvalue find(struct jrun *run, struct jvalue of, const struct jargs
     if (must) jfail(run, "%s: substring not found", name);
     return jint(-1);
 }
-METHOD(str_find) { return find(run, of, args, "find()", false, false); }
-METHOD(str_rfind) { return find(run, of, args, "rfind()", true, false); }
-METHOD(str_index) { return find(run, of, args, "index()", false, true); }
-METHOD(str_rindex) { return find(run, of, args, "rindex()", true, true); }
+METHOD(str_find) {
+    return find(run, of, args, "find()", false, false);
+}
+METHOD(str_rfind) {
+    return find(run, of, args, "rfind()", true, false);
+}
+METHOD(str_index) {
+    return find(run, of, args, "index()", false, true);
+}
+METHOD(str_rindex) {
+    return find(run, of, args, "rindex()", true, true);
+}
 
 METHOD(str_count) {
     struct jvalue at[3];
@@ -193,20 +253,23 @@ METHOD(str_count) {
     if (!window(run, of, at[1], at[2], &from, &to)) return jint(0);
     struct jstr *in = jstr_slice(run, of.str, from, to);
     if (!part->len) return jint((int64_t)jstr_n_chars(run, in) + 1);
-    for (size_t found = jstr_find(run, in, part, 0); found != SIZE_MAX; found = jstr_find(run, in, part, found + part->len)) {
+    for (size_t found = jstr_find(run, in, part, 0); found != SIZE_MAX;
+         found = jstr_find(run, in, part, found + part->len)) {
         jstep(run, 1);
         n++;
     }
     return jint(n);
 }
 
-static bool has_end(struct jrun *run, const struct jstr *s, size_t from, size_t to, struct jvalue part, const char *name, bool tail) {
+static bool has_end(struct jrun *run, const struct jstr *s, size_t from, size_t to, struct jvalue part,
+                    const char *name, bool tail) {
     const struct jstr *p = jneed_str(run, part, name);
     if (p->len > to - from) return false;
     return memcmp(s->bytes + (tail ? to - p->len : from), p->bytes, p->len) == 0;
 }
 
-static struct jvalue ends(struct jrun *run, struct jvalue of, const struct jargs *args, const char *name, bool tail) {
+static struct jvalue ends(struct jrun *run, struct jvalue of, const struct jargs *args, const char *name,
+                          bool tail) {
     struct jvalue at[3];
     size_t from, to;
     jbind(run, name, "prefix,start,end", 1, args, at);
@@ -218,20 +281,29 @@ static struct jvalue ends(struct jrun *run, struct jvalue of, const struct jargs
     }
     return jbool(false);
 }
-METHOD(str_startswith) { return ends(run, of, args, "startswith()", false); }
-METHOD(str_endswith) { return ends(run, of, args, "endswith()", true); }
+METHOD(str_startswith) {
+    return ends(run, of, args, "startswith()", false);
+}
+METHOD(str_endswith) {
+    return ends(run, of, args, "endswith()", true);
+}
 
 /* ---- parts ---- */
 
-static struct jvalue split(struct jrun *run, struct jvalue of, const struct jargs *args, const char *name, bool from_right) {
+static struct jvalue split(struct jrun *run, struct jvalue of, const struct jargs *args, const char *name,
+                           bool from_right) {
     struct jvalue at[2];
     jbind(run, name, "sep,maxsplit", 0, args, at);
     int64_t max = number_or(run, at[1], -1, name);
     if (!jgiven(at[0])) return jlist_value(jstr_split_space(run, of.str, max, from_right));
     return jlist_value(jstr_split(run, of.str, jneed_str(run, at[0], name), max, from_right));
 }
-METHOD(str_split) { return split(run, of, args, "split()", false); }
-METHOD(str_rsplit) { return split(run, of, args, "rsplit()", true); }
+METHOD(str_split) {
+    return split(run, of, args, "split()", false);
+}
+METHOD(str_rsplit) {
+    return split(run, of, args, "rsplit()", true);
+}
 
 METHOD(str_splitlines) {
     struct jvalue keep;
@@ -239,7 +311,8 @@ METHOD(str_splitlines) {
     return jlist_value(jstr_lines(run, of.str, jflag(run, keep)));
 }
 
-static struct jvalue partition(struct jrun *run, struct jvalue of, const struct jargs *args, const char *name, bool last) {
+static struct jvalue partition(struct jrun *run, struct jvalue of, const struct jargs *args, const char *name,
+                               bool last) {
     struct jvalue by;
     jbind(run, name, "sep", 1, args, &by);
     struct jstr *part = jneed_str(run, by, name), *s = of.str, *empty = jtext(run, "").str;
@@ -252,18 +325,27 @@ static struct jvalue partition(struct jrun *run, struct jvalue of, const struct 
     jlist_add(run, three, jstring(found ? jstr_slice(run, s, at + part->len, s->len) : last ? s : empty));
     return jtuple_value(three);
 }
-METHOD(str_partition) { return partition(run, of, args, "partition()", false); }
-METHOD(str_rpartition) { return partition(run, of, args, "rpartition()", true); }
+METHOD(str_partition) {
+    return partition(run, of, args, "partition()", false);
+}
+METHOD(str_rpartition) {
+    return partition(run, of, args, "rpartition()", true);
+}
 
-static struct jvalue remove_end(struct jrun *run, struct jvalue of, const struct jargs *args, const char *name, bool tail) {
+static struct jvalue remove_end(struct jrun *run, struct jvalue of, const struct jargs *args,
+                                const char *name, bool tail) {
     struct jvalue at;
     jbind(run, name, "prefix", 1, args, &at);
     size_t n = of.str->len, part = jneed_str(run, at, name)->len;
     if (!has_end(run, of.str, 0, n, at, name, tail)) return of;
     return jstring(tail ? jstr_slice(run, of.str, 0, n - part) : jstr_slice(run, of.str, part, n));
 }
-METHOD(str_removeprefix) { return remove_end(run, of, args, "removeprefix()", false); }
-METHOD(str_removesuffix) { return remove_end(run, of, args, "removesuffix()", true); }
+METHOD(str_removeprefix) {
+    return remove_end(run, of, args, "removeprefix()", false);
+}
+METHOD(str_removesuffix) {
+    return remove_end(run, of, args, "removesuffix()", true);
+}
 
 METHOD(str_replace) {
     struct jvalue at[3];
@@ -289,7 +371,9 @@ METHOD(str_join) {
     return result(of, jout_finish(run, &out));
 }
 
-METHOD(str_format) { return result(of, jformat_braces(run, of.str, args)); }
+METHOD(str_format) {
+    return result(of, jformat_braces(run, of.str, args));
+}
 
 METHOD(str_format_map) {
     struct jvalue at;
@@ -309,13 +393,20 @@ METHOD(dict_get) {
     if (jdict_get(run, of.dict, at[0], &out)) return out;
     return at[1].type == JTYPE_MISSING ? JNONE : at[1];
 }
-METHOD(dict_keys) { return no_arguments(run, "keys()", args), jdict_view(run, of.dict, "dict_keys"); }
-METHOD(dict_values) { return no_arguments(run, "values()", args), jdict_view(run, of.dict, "dict_values"); }
-METHOD(dict_items) { return no_arguments(run, "items()", args), jdict_view(run, of.dict, "dict_items"); }
+METHOD(dict_keys) {
+    return no_arguments(run, "keys()", args), jdict_view(run, of.dict, "dict_keys");
+}
+METHOD(dict_values) {
+    return no_arguments(run, "values()", args), jdict_view(run, of.dict, "dict_values");
+}
+METHOD(dict_items) {
+    return no_arguments(run, "items()", args), jdict_view(run, of.dict, "dict_items");
+}
 METHOD(dict_copy) {
     no_arguments(run, "copy()", args);
     struct jdict *dict = jdict_new(run, of.dict->n);
-    for (size_t i = 0; i < of.dict->n; i++) jdict_set(run, dict, of.dict->pairs[i].key, of.dict->pairs[i].value);
+    for (size_t i = 0; i < of.dict->n; i++)
+        jdict_set(run, dict, of.dict->pairs[i].key, of.dict->pairs[i].value);
     dict->person = of.dict->person;
     return jdict_value(dict);
 }
@@ -325,7 +416,8 @@ METHOD(dict_copy) {
 METHOD(list_index) {
     struct jvalue at[3];
     jbind(run, "index()", "value,start,stop", 1, args, at);
-    int64_t n = (int64_t)of.list->n, from = number_or(run, at[1], 0, "index()"), to = number_or(run, at[2], n, "index()");
+    int64_t n = (int64_t)of.list->n, from = number_or(run, at[1], 0, "index()"),
+            to = number_or(run, at[2], n, "index()");
     if (from < 0) from = from < -n ? 0 : from + n;
     if (to < 0) to = to < -n ? 0 : to + n;
     for (int64_t i = from; i < to && i < n; i++)
@@ -361,32 +453,64 @@ struct entry {
     struct jvalue (*call)(struct jrun *run, struct jvalue of, const struct jargs *args);
 };
 
-static const struct entry str_methods[] = {
-    {"capitalize", str_capitalize}, {"casefold", str_lower},           {"center", str_center},
-    {"count", str_count},           {"endswith", str_endswith},        {"expandtabs", str_expandtabs},
-    {"find", str_find},             {"format", str_format},            {"format_map", str_format_map},
-    {"index", str_index},           {"isalnum", str_isalnum},          {"isalpha", str_isalpha},
-    {"isascii", str_isascii},       {"isdecimal", str_isdecimal},      {"isdigit", str_isdigit},
-    {"isidentifier", str_isidentifier}, {"islower", str_islower},      {"isnumeric", str_isnumeric},
-    {"isprintable", str_isprintable}, {"isspace", str_isspace},        {"istitle", str_istitle},
-    {"isupper", str_isupper},       {"join", str_join},                {"ljust", str_ljust},
-    {"lower", str_lower},           {"lstrip", str_lstrip},            {"partition", str_partition},
-    {"removeprefix", str_removeprefix}, {"removesuffix", str_removesuffix}, {"replace", str_replace},
-    {"rfind", str_rfind},           {"rindex", str_rindex},            {"rjust", str_rjust},
-    {"rpartition", str_rpartition}, {"rsplit", str_rsplit},            {"rstrip", str_rstrip},
-    {"split", str_split},           {"splitlines", str_splitlines},    {"startswith", str_startswith},
-    {"strip", str_strip},           {"swapcase", str_swapcase},        {"title", str_title},
-    {"upper", str_upper},           {"zfill", str_zfill},              {NULL, NULL}};
-static const struct entry dict_methods[] = {{"get", dict_get},     {"items", dict_items}, {"keys", dict_keys},
-                                            {"values", dict_values}, {"copy", dict_copy}, {NULL, NULL}};
-static const struct entry list_methods[] = {{"index", list_index}, {"count", list_count}, {"copy", list_copy}, {NULL, NULL}};
+static const struct entry str_methods[] = {{"capitalize", str_capitalize},
+                                           {"casefold", str_lower},
+                                           {"center", str_center},
+                                           {"count", str_count},
+                                           {"endswith", str_endswith},
+                                           {"expandtabs", str_expandtabs},
+                                           {"find", str_find},
+                                           {"format", str_format},
+                                           {"format_map", str_format_map},
+                                           {"index", str_index},
+                                           {"isalnum", str_isalnum},
+                                           {"isalpha", str_isalpha},
+                                           {"isascii", str_isascii},
+                                           {"isdecimal", str_isdecimal},
+                                           {"isdigit", str_isdigit},
+                                           {"isidentifier", str_isidentifier},
+                                           {"islower", str_islower},
+                                           {"isnumeric", str_isnumeric},
+                                           {"isprintable", str_isprintable},
+                                           {"isspace", str_isspace},
+                                           {"istitle", str_istitle},
+                                           {"isupper", str_isupper},
+                                           {"join", str_join},
+                                           {"ljust", str_ljust},
+                                           {"lower", str_lower},
+                                           {"lstrip", str_lstrip},
+                                           {"partition", str_partition},
+                                           {"removeprefix", str_removeprefix},
+                                           {"removesuffix", str_removesuffix},
+                                           {"replace", str_replace},
+                                           {"rfind", str_rfind},
+                                           {"rindex", str_rindex},
+                                           {"rjust", str_rjust},
+                                           {"rpartition", str_rpartition},
+                                           {"rsplit", str_rsplit},
+                                           {"rstrip", str_rstrip},
+                                           {"split", str_split},
+                                           {"splitlines", str_splitlines},
+                                           {"startswith", str_startswith},
+                                           {"strip", str_strip},
+                                           {"swapcase", str_swapcase},
+                                           {"title", str_title},
+                                           {"upper", str_upper},
+                                           {"zfill", str_zfill},
+                                           {NULL, NULL}};
+static const struct entry dict_methods[] = {{"get", dict_get},   {"items", dict_items},
+                                            {"keys", dict_keys}, {"values", dict_values},
+                                            {"copy", dict_copy}, {NULL, NULL}};
+static const struct entry list_methods[] = {
+    {"index", list_index}, {"count", list_count}, {"copy", list_copy}, {NULL, NULL}};
 static const struct entry cycler_methods[] = {{"next", cycler_next}, {"reset", cycler_reset}, {NULL, NULL}};
 /* there in Python, but not here: an error by name instead of an undefined value */
 static const char *const str_missing[] = {"encode", "maketrans", "translate", NULL};
 static const char *const dict_missing[] = {"fromkeys", NULL};
 /* change their object */
 static const char *const dict_unsafe[] = {"clear", "pop", "popitem", "setdefault", "update", NULL};
-static const char *const list_unsafe[] = {"append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove", NULL};
+static const char *const list_unsafe[] = {"append", "clear",  "pop",    "reverse", "insert",
+                                          "sort",   "extend", "remove", NULL};
 
 static bool listed(const char *const *names, const struct jstr *name) {
     for (; names && *names; names++)
@@ -414,10 +538,13 @@ struct jvalue jmethod_find(struct jrun *run, struct jvalue of, const struct jstr
         *method = (struct jmethod){of, methods->name, methods->call};
         return JVALUE(JTYPE_METHOD, method, method);
     }
-    bool internal = name->len > 4 && memcmp(name->bytes, "__", 2) == 0 && memcmp(name->bytes + name->len - 2, "__", 2) == 0;
-    if (listed(missing, name)) jfail(run, "the method '%.*s' of '%s' is not supported", (int)name->len, name->bytes, jtype_name(of));
+    bool internal = name->len > 4 && memcmp(name->bytes, "__", 2) == 0 &&
+                    memcmp(name->bytes + name->len - 2, "__", 2) == 0;
+    if (listed(missing, name))
+        jfail(run, "the method '%.*s' of '%s' is not supported", (int)name->len, name->bytes, jtype_name(of));
     if (!internal && !listed(unsafe, name)) return JMISSING;
     char *hint = jalloc(run, 160);
-    snprintf(hint, 160, "access to attribute '%.*s' of '%s' object is unsafe.", (int)(name->len & 0x3F), name->bytes, jtype_name(of));
+    snprintf(hint, 160, "access to attribute '%.*s' of '%s' object is unsafe.", (int)(name->len & 0x3F),
+             name->bytes, jtype_name(of));
     return jundefined_hint(run, hint);
 }

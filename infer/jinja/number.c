@@ -39,8 +39,10 @@ static struct jvalue int_arithmetic(struct jrun *run, enum joperator op, int64_t
     case JOP_MUL: over = __builtin_mul_overflow(a, b, &n); break;
     case JOP_DIV: return jfloat((double)a / (double)b);
     case JOP_FLOORDIV:
-        if (b == -1) over = __builtin_sub_overflow(0, a, &n);
-        else n = a / b - (a % b != 0 && (a < 0) != (b < 0));
+        if (b == -1)
+            over = __builtin_sub_overflow(0, a, &n);
+        else
+            n = a / b - (a % b != 0 && (a < 0) != (b < 0));
         break;
     case JOP_MOD:
         n = b == -1 ? 0 : a % b;
@@ -67,7 +69,9 @@ static double float_modulo(double a, double b) { /* the sign of the divisor, as 
 static struct jvalue float_arithmetic(struct jrun *run, enum joperator op, double a, double b) {
     double n = 0;
     if (b == 0 && (op == JOP_DIV || op == JOP_FLOORDIV || op == JOP_MOD))
-        jfail(run, op == JOP_DIV ? "float division by zero" : op == JOP_MOD ? "float modulo" : "float floor division by zero");
+        jfail(run, op == JOP_DIV   ? "float division by zero"
+                   : op == JOP_MOD ? "float modulo"
+                                   : "float floor division by zero");
     switch (op) {
     case JOP_ADD: n = a + b; break;
     case JOP_SUB: n = a - b; break;
@@ -84,7 +88,8 @@ static struct jvalue float_arithmetic(struct jrun *run, enum joperator op, doubl
     case JOP_POW:
         if (a == 0 && b < 0) jfail(run, "0.0 cannot be raised to a negative power");
         n = pow(a, b);
-        if (isnan(n) && !isnan(a) && !isnan(b)) jfail(run, "complex numbers are not supported (operator '**')");
+        if (isnan(n) && !isnan(a) && !isnan(b))
+            jfail(run, "complex numbers are not supported (operator '**')");
         if (isinf(n) && !isinf(a) && !isinf(b)) jfail(run, "float overflow: the result of '**' is too large");
         break;
     }
@@ -132,8 +137,9 @@ static bool is_sequence(struct jvalue v) {
 struct jvalue jarithmetic(struct jrun *run, enum joperator op, struct jvalue a, struct jvalue b) {
     int64_t x, y;
     if (jis_number(a) && jis_number(b)) {
-        struct jvalue n = jas_int(a, &x) && jas_int(b, &y) ? int_arithmetic(run, op, x, y)
-                                                           : float_arithmetic(run, op, jas_double(a), jas_double(b));
+        struct jvalue n = jas_int(a, &x) && jas_int(b, &y)
+                              ? int_arithmetic(run, op, x, y)
+                              : float_arithmetic(run, op, jas_double(a), jas_double(b));
         n.person = a.person || b.person;
         return n;
     }
@@ -167,12 +173,13 @@ struct jvalue jnegative(struct jrun *run, struct jvalue a, bool negate) {
 struct jvalue jfloat_to_int(struct jrun *run, double number) {
     if (isnan(number)) jfail(run, "cannot convert float NaN to integer");
     if (isinf(number)) jfail(run, "cannot convert float infinity to integer");
-    if (fabs(number) >= 9223372036854775808.0) jfail(run, "integer overflow: %.17g does not fit in 64 bits", number);
+    if (fabs(number) >= 9223372036854775808.0)
+        jfail(run, "integer overflow: %.17g does not fit in 64 bits", number);
     return jint((int64_t)number);
 }
 
-/* The text without the space around it, and without the underscores between digits; false if it is too long or an
- * underscore stands elsewhere. */
+/* The text without the space around it, and without the underscores between digits; false if it is too long
+ * or an underscore stands elsewhere. */
 static bool plain_digits(const struct jstr *s, char *out, size_t room) {
     size_t from = 0, to = s->len, n = 0;
     int length;
@@ -186,7 +193,8 @@ static bool plain_digits(const struct jstr *s, char *out, size_t room) {
         char c = s->bytes[i];
         if (c == '_') {
             char before = i > from ? s->bytes[i - 1] : '_', after = i + 1 < to ? s->bytes[i + 1] : '_';
-            bool digits = (before | 32) >= '0' && before != '_' && after != '_' && before != '+' && before != '-';
+            bool digits =
+                (before | 32) >= '0' && before != '_' && after != '_' && before != '+' && before != '-';
             if (!digits) return false;
             continue;
         }
@@ -220,11 +228,15 @@ bool jparse_int(struct jrun *run, const struct jstr *s, int base, int64_t *out) 
     uint64_t n = 0;
     bool over = false;
     for (; *p; p++) {
-        int digit = *p >= '0' && *p <= '9' ? *p - '0' : (*p | 32) >= 'a' && (*p | 32) <= 'z' ? (*p | 32) - 'a' + 10 : 99;
+        int digit = *p >= '0' && *p <= '9'                 ? *p - '0'
+                    : (*p | 32) >= 'a' && (*p | 32) <= 'z' ? (*p | 32) - 'a' + 10
+                                                           : 99;
         if (digit >= base) return false;
-        over |= __builtin_mul_overflow(n, (uint64_t)base, &n) || __builtin_add_overflow(n, (uint64_t)digit, &n);
+        over |=
+            __builtin_mul_overflow(n, (uint64_t)base, &n) || __builtin_add_overflow(n, (uint64_t)digit, &n);
     }
-    if (over || n > (uint64_t)INT64_MAX + negative) jfail(run, "integer overflow: %s does not fit in 64 bits", text);
+    if (over || n > (uint64_t)INT64_MAX + negative)
+        jfail(run, "integer overflow: %s does not fit in 64 bits", text);
     *out = negative ? (int64_t)(0 - n) : (int64_t)n;
     return true;
 }

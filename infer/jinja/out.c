@@ -39,16 +39,20 @@ void jout_str(struct jrun *run, struct jout *out, const struct jstr *s) {
     }
     if (!block || block->n == JOUT_BLOCK) {
         block = jalloc(run, sizeof *block);
-        if (out->last) out->last->next = block;
-        else out->first = block;
+        if (out->last)
+            out->last->next = block;
+        else
+            out->first = block;
         out->last = block;
     }
     block->pieces[block->n++] = (struct jpiece){s->bytes, s->shadow, s->len, s->person};
 }
 
 void jout_value(struct jrun *run, struct jout *out, struct jvalue value) {
-    if (value.type == JTYPE_STRING) jout_str(run, out, value.str);
-    else jout_str(run, out, jstr_of(run, value));
+    if (value.type == JTYPE_STRING)
+        jout_str(run, out, value.str);
+    else
+        jout_str(run, out, jstr_of(run, value));
 }
 
 struct jstr *jout_finish(struct jrun *run, struct jout *out) {
@@ -74,8 +78,10 @@ struct jstr *jout_finish(struct jrun *run, struct jout *out) {
         for (size_t i = 0; i < b->n; i++) {
             const struct jpiece *p = &b->pieces[i];
             memcpy(bytes + at, p->bytes, p->len);
-            if (p->shadow) memcpy(shadow + at, p->shadow, p->len);
-            else if (shadow) memset(shadow + at, p->person, p->len);
+            if (p->shadow)
+                memcpy(shadow + at, p->shadow, p->len);
+            else if (shadow)
+                memset(shadow + at, p->person, p->len);
             at += p->len;
         }
     }

@@ -32,8 +32,12 @@ static bool token_is(const struct jtoken *token, enum jtoken_type type, const ch
     return token->type == type && token->len == n && memcmp(token->bytes, text, n) == 0;
 }
 
-bool jparser_is_sign(const struct jparser *p, const char *sign) { return token_is(p->at, JTOKEN_SIGN, sign); }
-bool jparser_is_name(const struct jparser *p, const char *name) { return token_is(p->at, JTOKEN_NAME, name); }
+bool jparser_is_sign(const struct jparser *p, const char *sign) {
+    return token_is(p->at, JTOKEN_SIGN, sign);
+}
+bool jparser_is_name(const struct jparser *p, const char *name) {
+    return token_is(p->at, JTOKEN_NAME, name);
+}
 
 bool jparser_skip_sign(struct jparser *p, const char *sign) {
     bool is = jparser_is_sign(p, sign);
@@ -59,8 +63,8 @@ void jparser_fail(struct jparser *p, const struct jtoken *at, const char *fmt, .
 }
 
 const char *jtoken_words(struct jrun *run, const struct jtoken *token) {
-    static const char *const words[] = {"the end of the template", "text", "'{{'", "the end of '{{ ... }}'", "'{%'",
-                                        "the end of '{% ... %}'"};
+    static const char *const words[] = {"the end of the template", "text", "'{{'",
+                                        "the end of '{{ ... }}'",  "'{%'", "the end of '{% ... %}'"};
     if (token->type < sizeof words / sizeof *words) return words[token->type];
     char *text = jalloc(run, 64);
     snprintf(text, 64, "'%.*s'", token->len < 40 ? (int)token->len : 40, token->bytes);
@@ -81,11 +85,13 @@ void jparser_enter(struct jparser *p) {
 
 /* ---- bodies ---- */
 
-static void parse_body(struct jparser *p, struct jnodes *body, const struct jtoken *opened, const char *const *ends);
+static void parse_body(struct jparser *p, struct jnodes *body, const struct jtoken *opened,
+                       const char *const *ends);
 
 static void need_block_end(struct jparser *p) {
     if (p->at->type != JTOKEN_BLOCK_END)
-        jparser_fail(p, p->at, "syntax: expected the end of the statement, '%%}', got %s", jtoken_words(p->run, p->at));
+        jparser_fail(p, p->at, "syntax: expected the end of the statement, '%%}', got %s",
+                     jtoken_words(p->run, p->at));
     p->at++;
 }
 
@@ -96,7 +102,8 @@ static bool is_end(const struct jparser *p, const char *const *ends) {
 }
 
 /* "%}" body "{% end": stands at the ending name afterwards. */
-static void parse_block(struct jparser *p, struct jnodes *body, const struct jtoken *opened, const char *const *ends) {
+static void parse_block(struct jparser *p, struct jnodes *body, const struct jtoken *opened,
+                        const char *const *ends) {
     jparser_skip_sign(p, ":");
     need_block_end(p);
     jparser_enter(p);
@@ -104,7 +111,8 @@ static void parse_block(struct jparser *p, struct jnodes *body, const struct jto
     jparser_leave(p);
 }
 
-static void parse_whole_block(struct jparser *p, struct jnodes *body, const struct jtoken *opened, const char *end) {
+static void parse_whole_block(struct jparser *p, struct jnodes *body, const struct jtoken *opened,
+                              const char *end) {
     const char *const ends[] = {end, NULL};
     parse_block(p, body, opened, ends);
     p->at++;
@@ -128,8 +136,10 @@ static struct jnode *parse_if(struct jparser *p) {
         node->branch.test = jparse_tuple(p, false, NULL);
         parse_block(p, &node->branch.then, opened, ends);
     }
-    if (jparser_skip_name(p, "else")) parse_whole_block(p, &node->branch.otherwise, opened, "endif");
-    else p->at++;
+    if (jparser_skip_name(p, "else"))
+        parse_whole_block(p, &node->branch.otherwise, opened, "endif");
+    else
+        p->at++;
     p->soft = soft;
     return first;
 }
@@ -140,7 +150,8 @@ static struct jnode *parse_for(struct jparser *p) {
     struct jnode *node = jnode_new(p, JNODE_FOR, opened);
     bool soft = p->soft;
     node->loop.target = jparse_target(p, false, "in");
-    if (!jparser_skip_name(p, "in")) jparser_fail(p, p->at, "syntax: expected 'in', got %s", jtoken_words(p->run, p->at));
+    if (!jparser_skip_name(p, "in"))
+        jparser_fail(p, p->at, "syntax: expected 'in', got %s", jtoken_words(p->run, p->at));
     node->loop.list = jparse_tuple(p, false, "recursive");
     p->soft = false;
     if (jparser_skip_name(p, "if")) node->loop.test = jparse_expression(p);
@@ -148,8 +159,10 @@ static struct jnode *parse_for(struct jparser *p) {
     p->loops++;
     parse_block(p, &node->loop.body, opened, ends);
     p->loops--;
-    if (jparser_skip_name(p, "else")) parse_whole_block(p, &node->loop.otherwise, opened, "endfor");
-    else p->at++;
+    if (jparser_skip_name(p, "else"))
+        parse_whole_block(p, &node->loop.otherwise, opened, "endfor");
+    else
+        p->at++;
     p->soft = soft;
     return node;
 }
@@ -182,14 +195,17 @@ static void parse_params(struct jparser *p, struct jnode *node) {
         struct jnode *name = jparse_name(p);
         node->macro.has_caller_param |= token_is(at, JTOKEN_NAME, "caller");
         jnodes_add(p, &node->macro.params, &cap, name);
-        if (jparser_skip_sign(p, "=")) jnodes_add(p, &node->macro.defaults, &default_cap, jparse_expression(p));
-        else if (node->macro.defaults.n) jparser_fail(p, at, "syntax: non-default argument follows default argument");
+        if (jparser_skip_sign(p, "="))
+            jnodes_add(p, &node->macro.defaults, &default_cap, jparse_expression(p));
+        else if (node->macro.defaults.n)
+            jparser_fail(p, at, "syntax: non-default argument follows default argument");
     }
     p->at++;
 }
 
 /* The body of a macro: its own world for loops, and it learns which special names it uses. */
-static void parse_macro_body(struct jparser *p, struct jnode *node, const struct jtoken *opened, const char *end) {
+static void parse_macro_body(struct jparser *p, struct jnode *node, const struct jtoken *opened,
+                             const char *end) {
     struct jparser outer = *p;
     p->macro = node;
     p->loops = 0;
@@ -214,7 +230,8 @@ static struct jnode *parse_call_block(struct jparser *p) {
     struct jnode *node = jnode_new(p, JNODE_CALL_BLOCK, opened);
     if (jparser_is_sign(p, "(")) parse_params(p, node);
     node->macro.call = jparse_expression(p);
-    if (node->macro.call->type != JNODE_CALL) jparser_fail(p, opened, "syntax: expected a call behind 'call'");
+    if (node->macro.call->type != JNODE_CALL)
+        jparser_fail(p, opened, "syntax: expected a call behind 'call'");
     parse_macro_body(p, node, opened, "endcall");
     return node;
 }
@@ -277,18 +294,27 @@ static struct jnode *parse_print(struct jparser *p) { /* {% print a, b %} */
     return node;
 }
 
-static struct jnode *parse_statement(struct jparser *p, const struct jtoken *opened, const char *const *ends) {
+static struct jnode *parse_statement(struct jparser *p, const struct jtoken *opened,
+                                     const char *const *ends) {
     static const struct {
         const char *name;
         struct jnode *(*parse)(struct jparser *p);
-    } statements[] = {{"if", parse_if},           {"for", parse_for},       {"set", parse_set},
-                      {"macro", parse_macro},     {"call", parse_call_block}, {"filter", parse_filter_block},
-                      {"with", parse_with},       {"break", parse_jump},    {"continue", parse_jump},
-                      {"print", parse_print},     {"generation", parse_generation}};
-    static const char *const unsupported[] = {"include", "import", "from", "extends", "block", "autoescape", "do",
-                                              "trans", "debug", NULL};
+    } statements[] = {{"if", parse_if},
+                      {"for", parse_for},
+                      {"set", parse_set},
+                      {"macro", parse_macro},
+                      {"call", parse_call_block},
+                      {"filter", parse_filter_block},
+                      {"with", parse_with},
+                      {"break", parse_jump},
+                      {"continue", parse_jump},
+                      {"print", parse_print},
+                      {"generation", parse_generation}};
+    static const char *const unsupported[] = {"include",    "import", "from",  "extends", "block",
+                                              "autoescape", "do",     "trans", "debug",   NULL};
     const struct jtoken *at = p->at;
-    if (at->type != JTOKEN_NAME) jparser_fail(p, at, "syntax: tag name expected, got %s", jtoken_words(p->run, at));
+    if (at->type != JTOKEN_NAME)
+        jparser_fail(p, at, "syntax: tag name expected, got %s", jtoken_words(p->run, at));
     for (size_t i = 0; i < sizeof statements / sizeof *statements; i++)
         if (jparser_is_name(p, statements[i].name)) return statements[i].parse(p);
     const char *word = jtoken_words(p->run, at);
@@ -299,7 +325,8 @@ static struct jnode *parse_statement(struct jparser *p, const struct jtoken *ope
     jparser_fail(p, at, "syntax: unknown tag %s", word);
 }
 
-static void parse_body(struct jparser *p, struct jnodes *body, const struct jtoken *opened, const char *const *ends) {
+static void parse_body(struct jparser *p, struct jnodes *body, const struct jtoken *opened,
+                       const char *const *ends) {
     size_t cap = 0;
     for (;;) {
         const struct jtoken *at = p->at;
@@ -316,7 +343,8 @@ static void parse_body(struct jparser *p, struct jnodes *body, const struct jtok
             node = jnode_new(p, JNODE_PRINT, at);
             node->branch.test = jparse_tuple(p, true, NULL);
             if (p->at->type != JTOKEN_PRINT_END)
-                jparser_fail(p, p->at, "syntax: expected the end of '{{ ... }}', got %s", jtoken_words(p->run, p->at));
+                jparser_fail(p, p->at, "syntax: expected the end of '{{ ... }}', got %s",
+                             jtoken_words(p->run, p->at));
             p->at++;
             break;
         case JTOKEN_BLOCK_BEGIN:
@@ -327,8 +355,10 @@ static void parse_body(struct jparser *p, struct jnodes *body, const struct jtok
             break;
         case JTOKEN_END:
             if (!opened) return;
-            jparser_fail(p, at, "syntax: unexpected end of the template; '%s' was looked for, to close '%.*s' of line %u",
-                         ends[0], (int)opened->len, opened->bytes, opened->line);
+            jparser_fail(
+                p, at,
+                "syntax: unexpected end of the template; '%s' was looked for, to close '%.*s' of line %u",
+                ends[0], (int)opened->len, opened->bytes, opened->line);
         default: jparser_fail(p, at, "syntax: unexpected %s", jtoken_words(p->run, at));
         }
         jnodes_add(p, body, &cap, node);

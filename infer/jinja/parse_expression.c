@@ -1,5 +1,5 @@
-/* Expressions, one function a level of precedence, in the order and with the oddities of jinja2's parser: ~ binds tighter
- * than + and -, ** is left-associative, filters and tests bind tighter than any operator. */
+/* Expressions, one function a level of precedence, in the order and with the oddities of jinja2's parser: ~
+ * binds tighter than + and -, ** is left-associative, filters and tests bind tighter than any operator. */
 #include "infer/jinja/ast.h"
 #include "infer/jinja/eval.h"
 
@@ -16,8 +16,8 @@ static void over(struct jparser *p, struct jnode *node, const struct jnode *chil
     if (child && child->height >= node->height) node->height = height_of(p, node, child->height);
 }
 
-static struct jnode *pair(struct jparser *p, enum jnode_type type, const struct jtoken *at, struct jnode *left,
-                          struct jnode *right) {
+static struct jnode *pair(struct jparser *p, enum jnode_type type, const struct jtoken *at,
+                          struct jnode *left, struct jnode *right) {
     struct jnode *node = jnode_new(p, type, at);
     node->binary.left = left;
     node->binary.right = right;
@@ -102,8 +102,10 @@ static struct jnode *parse_primary(struct jparser *p, bool with_namespace) {
     const struct jtoken *token = p->at;
     switch (token->type) {
     case JTOKEN_NAME:
-        if (jparser_skip_name(p, "true") || jparser_skip_name(p, "True")) return constant(p, token, jbool(true));
-        if (jparser_skip_name(p, "false") || jparser_skip_name(p, "False")) return constant(p, token, jbool(false));
+        if (jparser_skip_name(p, "true") || jparser_skip_name(p, "True"))
+            return constant(p, token, jbool(true));
+        if (jparser_skip_name(p, "false") || jparser_skip_name(p, "False"))
+            return constant(p, token, jbool(false));
         if (jparser_skip_name(p, "none") || jparser_skip_name(p, "None")) return constant(p, token, JNONE);
         note_macro_use(p, token);
         struct jnode *name = jparse_name(p);
@@ -120,8 +122,10 @@ static struct jnode *parse_primary(struct jparser *p, bool with_namespace) {
         if (jparser_is_sign(p, "{")) return parse_dict(p);
         if (jparser_skip_sign(p, "(")) {
             struct jnode *node;
-            if (jparser_is_sign(p, ")")) node = jnode_new(p, JNODE_TUPLE, token);
-            else node = jparse_tuple(p, true, NULL);
+            if (jparser_is_sign(p, ")"))
+                node = jnode_new(p, JNODE_TUPLE, token);
+            else
+                node = jparse_tuple(p, true, NULL);
             jparser_need_sign(p, ")");
             return node;
         }
@@ -140,7 +144,8 @@ static struct jnode *parse_subscript_part(struct jparser *p) { /* key or from:to
     struct jnode *node = jnode_new(p, JNODE_SLICE, at);
     node->item.key = from;
     p->at++;
-    if (!jparser_is_sign(p, ":") && !jparser_is_sign(p, "]") && !jparser_is_sign(p, ",")) node->item.to = jparse_expression(p);
+    if (!jparser_is_sign(p, ":") && !jparser_is_sign(p, "]") && !jparser_is_sign(p, ","))
+        node->item.to = jparse_expression(p);
     if (jparser_skip_sign(p, ":") && !jparser_is_sign(p, "]") && !jparser_is_sign(p, ","))
         node->item.step = jparse_expression(p);
     over(p, node, node->item.key);
@@ -158,7 +163,8 @@ static struct jnode *parse_brackets(struct jparser *p, struct jnode *of) {
         jnodes_add(p, &tuple->items, &cap, key);
         while (jparser_skip_sign(p, ",")) jnodes_add(p, &tuple->items, &cap, parse_subscript_part(p));
         for (size_t i = 0; i < tuple->items.n; i++) {
-            if (tuple->items.at[i]->type == JNODE_SLICE) jparser_fail(p, at, "slices in several dimensions are not supported");
+            if (tuple->items.at[i]->type == JNODE_SLICE)
+                jparser_fail(p, at, "slices in several dimensions are not supported");
             over(p, tuple, tuple->items.at[i]);
         }
         key = tuple;
@@ -219,7 +225,8 @@ static void parse_args(struct jparser *p, struct jnode *node, struct jnode_args 
                 args->names = names;
             }
             for (size_t i = 0; i + 1 < args->named.n; i++)
-                if (jstr_equal(args->names[i].str, name.str)) jparser_fail(p, open, "syntax: keyword argument repeated");
+                if (jstr_equal(args->names[i].str, name.str))
+                    jparser_fail(p, open, "syntax: keyword argument repeated");
             args->names[args->named.n - 1] = name;
         } else {
             wrong = args->more || args->more_named || args->named.n;
@@ -242,10 +249,14 @@ static struct jnode *parse_call(struct jparser *p, struct jnode *of) {
 
 static struct jnode *parse_postfix(struct jparser *p, struct jnode *node) {
     for (;;) {
-        if (jparser_is_sign(p, ".")) node = parse_dot(p, node);
-        else if (jparser_is_sign(p, "[")) node = parse_brackets(p, node);
-        else if (jparser_is_sign(p, "(")) node = parse_call(p, node);
-        else return node;
+        if (jparser_is_sign(p, "."))
+            node = parse_dot(p, node);
+        else if (jparser_is_sign(p, "["))
+            node = parse_brackets(p, node);
+        else if (jparser_is_sign(p, "("))
+            node = parse_call(p, node);
+        else
+            return node;
     }
 }
 
@@ -269,7 +280,8 @@ struct jnode *jparse_filters(struct jparser *p, struct jnode *of, bool begins) {
 
 static bool begins_test_argument(const struct jparser *p) {
     switch (p->at->type) {
-    case JTOKEN_NAME: return !jparser_is_name(p, "else") && !jparser_is_name(p, "or") && !jparser_is_name(p, "and");
+    case JTOKEN_NAME:
+        return !jparser_is_name(p, "else") && !jparser_is_name(p, "or") && !jparser_is_name(p, "and");
     case JTOKEN_STRING:
     case JTOKEN_INT:
     case JTOKEN_FLOAT: return true;
@@ -292,7 +304,8 @@ static struct jnode *parse_test(struct jparser *p, struct jnode *of) {
     if (jparser_is_sign(p, "(")) {
         parse_args(p, node, &node->call.args);
     } else if (begins_test_argument(p)) {
-        if (jparser_is_name(p, "is")) jparser_fail(p, p->at, "syntax: You cannot chain multiple tests with is");
+        if (jparser_is_name(p, "is"))
+            jparser_fail(p, p->at, "syntax: You cannot chain multiple tests with is");
         size_t cap = 0;
         struct jnode *argument = parse_postfix(p, parse_primary(p, false));
         jnodes_add(p, &node->call.args.positional, &cap, argument);
@@ -307,15 +320,22 @@ static struct jnode *parse_unary(struct jparser *p, bool with_filters) {
     const struct jtoken *at = p->at;
     struct jnode *node;
     jparser_enter(p);
-    if (jparser_skip_sign(p, "-")) node = pair(p, JNODE_NEGATIVE, at, parse_unary(p, false), NULL);
-    else if (jparser_skip_sign(p, "+")) node = pair(p, JNODE_POSITIVE, at, parse_unary(p, false), NULL);
-    else node = parse_primary(p, false);
+    if (jparser_skip_sign(p, "-"))
+        node = pair(p, JNODE_NEGATIVE, at, parse_unary(p, false), NULL);
+    else if (jparser_skip_sign(p, "+"))
+        node = pair(p, JNODE_POSITIVE, at, parse_unary(p, false), NULL);
+    else
+        node = parse_primary(p, false);
     node = parse_postfix(p, node);
     while (with_filters) {
-        if (jparser_is_sign(p, "|")) node = jparse_filters(p, node, false);
-        else if (jparser_is_name(p, "is")) node = parse_test(p, node);
-        else if (jparser_is_sign(p, "(")) node = parse_call(p, node);
-        else break;
+        if (jparser_is_sign(p, "|"))
+            node = jparse_filters(p, node, false);
+        else if (jparser_is_name(p, "is"))
+            node = parse_test(p, node);
+        else if (jparser_is_sign(p, "("))
+            node = parse_call(p, node);
+        else
+            break;
     }
     jparser_leave(p);
     return node;
@@ -327,7 +347,7 @@ static struct jnode *parse_arithmetic(struct jparser *p, int level) {
         const char *sign;
         enum joperator op;
         int level;
-    } ops[] = {{"+", JOP_ADD, 0}, {"-", JOP_SUB, 0},      {"*", JOP_MUL, 2}, {"/", JOP_DIV, 2},
+    } ops[] = {{"+", JOP_ADD, 0}, {"-", JOP_SUB, 0},       {"*", JOP_MUL, 2}, {"/", JOP_DIV, 2},
                {"%", JOP_MOD, 2}, {"//", JOP_FLOORDIV, 2}, {"**", JOP_POW, 3}};
     if (level == 4) return parse_unary(p, true);
     struct jnode *left = parse_arithmetic(p, level + 1);
@@ -404,13 +424,15 @@ static struct jnode *parse_not(struct jparser *p) {
 
 static struct jnode *parse_and(struct jparser *p) {
     struct jnode *left = parse_not(p);
-    for (const struct jtoken *at = p->at; jparser_skip_name(p, "and"); at = p->at) left = pair(p, JNODE_AND, at, left, parse_not(p));
+    for (const struct jtoken *at = p->at; jparser_skip_name(p, "and"); at = p->at)
+        left = pair(p, JNODE_AND, at, left, parse_not(p));
     return left;
 }
 
 struct jnode *jparse_condition(struct jparser *p) {
     struct jnode *left = parse_and(p);
-    for (const struct jtoken *at = p->at; jparser_skip_name(p, "or"); at = p->at) left = pair(p, JNODE_OR, at, left, parse_and(p));
+    for (const struct jtoken *at = p->at; jparser_skip_name(p, "or"); at = p->at)
+        left = pair(p, JNODE_OR, at, left, parse_and(p));
     return left;
 }
 
@@ -443,15 +465,16 @@ struct jnode *jparse_tuple(struct jparser *p, bool with_if, const char *end) {
     size_t cap = 0;
     bool is_tuple = false;
     for (;;) {
-        bool ends = p->at->type == JTOKEN_PRINT_END || p->at->type == JTOKEN_BLOCK_END || jparser_is_sign(p, ")") ||
-                    (end && jparser_is_name(p, end));
+        bool ends = p->at->type == JTOKEN_PRINT_END || p->at->type == JTOKEN_BLOCK_END ||
+                    jparser_is_sign(p, ")") || (end && jparser_is_name(p, end));
         if (ends) break;
         jnodes_add(p, &items, &cap, with_if ? jparse_expression(p) : jparse_condition(p));
         if (!jparser_skip_sign(p, ",")) break;
         is_tuple = true;
     }
     if (!is_tuple && items.n) return items.at[0];
-    if (!is_tuple) jparser_fail(p, p->at, "syntax: expected an expression, got %s", jtoken_words(p->run, p->at));
+    if (!is_tuple)
+        jparser_fail(p, p->at, "syntax: expected an expression, got %s", jtoken_words(p->run, p->at));
     struct jnode *node = jnode_new(p, JNODE_TUPLE, at);
     node->items = items;
     for (size_t i = 0; i < items.n; i++) over(p, node, items.at[i]);
@@ -479,7 +502,8 @@ struct jnode *jparse_target(struct jparser *p, bool with_namespace, const char *
         is_tuple = true;
     }
     jparser_leave(p);
-    if (!items.n) jparser_fail(p, at, "syntax: expected a name to assign to, got %s", jtoken_words(p->run, at));
+    if (!items.n)
+        jparser_fail(p, at, "syntax: expected a name to assign to, got %s", jtoken_words(p->run, at));
     if (!is_tuple) return items.at[0];
     struct jnode *node = jnode_new(p, JNODE_TUPLE, at);
     node->items = items;

@@ -11,7 +11,8 @@ void jfail(struct jrun *run, const char *fmt, ...) {
     vsnprintf(run->text, sizeof run->text, fmt, args);
     va_end(args);
     size_t used = strlen(run->text);
-    if (used > sizeof run->text - 64) used = sizeof run->text - 64; /* the place matters more than the last words */
+    if (used > sizeof run->text - 64)
+        used = sizeof run->text - 64; /* the place matters more than the last words */
     snprintf(run->text + used, sizeof run->text - used, " (line %" PRIu32 ", column %" PRIu32 ")", run->line,
              run->column);
     run->status = STATUS_FAILED;

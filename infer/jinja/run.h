@@ -1,8 +1,9 @@
 /* What one parse or one render shares: its memory, its counters and the way out when something is wrong.
  *
- * A template is a stranger's program. All it makes lives in one arena with a limit and is freed at once, all it does is
- * counted, and a failure anywhere leaves by one longjmp to the entry (infer/jinja/jinja.c): between the two nothing owns
- * memory outside the arena. The limits are counts, never a clock: the same input always ends the same way. */
+ * A template is a stranger's program. All it makes lives in one arena with a limit and is freed at once, all
+ * it does is counted, and a failure anywhere leaves by one longjmp to the entry (infer/jinja/jinja.c):
+ * between the two nothing owns memory outside the arena. The limits are counts, never a clock: the same input
+ * always ends the same way. */
 #ifndef LOGITOP_INFER_JINJA_RUN_H
 #define LOGITOP_INFER_JINJA_RUN_H
 
@@ -16,18 +17,18 @@
 #include <time.h>
 
 enum {
-    JINJA_MAX_SOURCE = 1 << 20,     /* bytes of a template */
-    JINJA_MAX_TOKENS = 100000,      /* of a template */
-    JINJA_MAX_NESTING = 128,        /* brackets and blocks inside each other */
-    JINJA_MAX_CHAIN = 1000,         /* height of an expression's tree: a + b + c + ... */
-    JINJA_MAX_MACRO_DEPTH = 64,     /* macros, callers and recursive loops inside each other */
-    JINJA_MAX_DEPTH = 2000,         /* all evaluation inside each other: bounds the C stack */
-    JINJA_MAX_DATA_DEPTH = 128,     /* lists inside lists: in the context, printed, compared */
-    JINJA_MAX_STEPS = 10000000,     /* evaluated nodes, and work done by filters in like units */
-    JINJA_MAX_ITEMS = 1000000,      /* turns of all loops together; items of one list */
-    JINJA_MAX_STRING = 16 << 20,    /* bytes of a string, and of the output */
-    JINJA_MAX_MEMORY = 64 << 20,    /* bytes of a render, and of a parse */
-    JINJA_MAX_RANGE = 100000,       /* items of range(), as in jinja2's sandbox */
+    JINJA_MAX_SOURCE = 1 << 20,  /* bytes of a template */
+    JINJA_MAX_TOKENS = 100000,   /* of a template */
+    JINJA_MAX_NESTING = 128,     /* brackets and blocks inside each other */
+    JINJA_MAX_CHAIN = 1000,      /* height of an expression's tree: a + b + c + ... */
+    JINJA_MAX_MACRO_DEPTH = 64,  /* macros, callers and recursive loops inside each other */
+    JINJA_MAX_DEPTH = 2000,      /* all evaluation inside each other: bounds the C stack */
+    JINJA_MAX_DATA_DEPTH = 128,  /* lists inside lists: in the context, printed, compared */
+    JINJA_MAX_STEPS = 10000000,  /* evaluated nodes, and work done by filters in like units */
+    JINJA_MAX_ITEMS = 1000000,   /* turns of all loops together; items of one list */
+    JINJA_MAX_STRING = 16 << 20, /* bytes of a string, and of the output */
+    JINJA_MAX_MEMORY = 64 << 20, /* bytes of a render, and of a parse */
+    JINJA_MAX_RANGE = 100000,    /* items of range(), as in jinja2's sandbox */
 };
 
 struct jscope;
@@ -38,9 +39,9 @@ struct jinja_template;
 struct jrun {
     struct arena *arena;
     jmp_buf failed;
-    enum status status; /* of the failure */
-    char text[640];     /* of the failure */
-    bool refused;       /* the template itself refused, by raise_exception */
+    enum status status;    /* of the failure */
+    char text[640];        /* of the failure */
+    bool refused;          /* the template itself refused, by raise_exception */
     uint32_t line, column; /* of what is being done now, 1.. */
 
     uint64_t steps, items;
@@ -78,6 +79,8 @@ static inline void jcount_items(struct jrun *run, uint64_t n) {
 static inline void jenter(struct jrun *run) {
     if (++run->depth > JINJA_MAX_DEPTH) jfail_limit(run, "levels of evaluation", JINJA_MAX_DEPTH);
 }
-static inline void jleave(struct jrun *run) { run->depth--; }
+static inline void jleave(struct jrun *run) {
+    run->depth--;
+}
 
 #endif

@@ -3,7 +3,8 @@
 
 #include "base/utf8.h"
 
-static struct jstr *str_new(struct jrun *run, const char *bytes, const uint8_t *shadow, size_t len, bool person) {
+static struct jstr *str_new(struct jrun *run, const char *bytes, const uint8_t *shadow, size_t len,
+                            bool person) {
     struct jstr *s = jalloc(run, sizeof *s);
     *s = (struct jstr){.bytes = bytes, .shadow = shadow, .len = len, .n_chars = -1, .person = person};
     return s;
@@ -24,7 +25,8 @@ struct jvalue jtext(struct jrun *run, const char *text) {
 }
 
 struct jstr *jstr_slice(struct jrun *run, const struct jstr *s, size_t from, size_t to) {
-    struct jstr *part = str_new(run, s->bytes + from, s->shadow ? s->shadow + from : NULL, to - from, s->person);
+    struct jstr *part =
+        str_new(run, s->bytes + from, s->shadow ? s->shadow + from : NULL, to - from, s->person);
     part->markup = s->markup;
     return part;
 }
@@ -42,8 +44,10 @@ static struct jgrow *grow_for(struct jrun *run, const struct jstr *a, size_t tot
     }
     if (mixed && !grow->shadow) grow->shadow = jalloc(run, grow->cap);
     if (grow->shadow && a->len && a->shadow != grow->shadow) {
-        if (a->shadow) memcpy(grow->shadow, a->shadow, a->len);
-        else memset(grow->shadow, a->person, a->len);
+        if (a->shadow)
+            memcpy(grow->shadow, a->shadow, a->len);
+        else
+            memset(grow->shadow, a->person, a->len);
     }
     return grow;
 }
@@ -58,8 +62,10 @@ struct jstr *jstr_concat(struct jrun *run, struct jstr *a, struct jstr *b) {
     jstep(run, b->len / 64);
     memcpy(grow->bytes + a->len, b->bytes, b->len);
     if (grow->shadow) {
-        if (b->shadow) memcpy(grow->shadow + a->len, b->shadow, b->len);
-        else memset(grow->shadow + a->len, b->person, b->len);
+        if (b->shadow)
+            memcpy(grow->shadow + a->len, b->shadow, b->len);
+        else
+            memset(grow->shadow + a->len, b->person, b->len);
     }
     grow->len = total;
     struct jstr *s = str_new(run, grow->bytes, mixed ? grow->shadow : NULL, total, a->person);
@@ -182,7 +188,8 @@ struct jstr *jstr_strip(struct jrun *run, struct jstr *s, const struct jstr *cha
     return jstr_slice(run, s, from, to);
 }
 
-struct jstr *jstr_replace(struct jrun *run, struct jstr *s, struct jstr *from, struct jstr *to, int64_t count) {
+struct jstr *jstr_replace(struct jrun *run, struct jstr *s, struct jstr *from, struct jstr *to,
+                          int64_t count) {
     struct jout out = {0};
     size_t at = 0;
     if (count < 0) count = INT64_MAX;

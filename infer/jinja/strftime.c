@@ -3,14 +3,19 @@
 
 #include <stdio.h>
 
-static const char *const days[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
+static const char *const days[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
+                                   "Thursday", "Friday", "Saturday"};
 static const char *const months[] = {"January", "February", "March",     "April",   "May",      "June",
                                      "July",    "August",   "September", "October", "November", "December"};
 
 /* Week of the year, weeks beginning on day `first` (0 Sunday, 1 Monday). */
-static int week_of(const struct tm *t, int first) { return (t->tm_yday + 7 - (t->tm_wday + 7 - first) % 7) / 7; }
+static int week_of(const struct tm *t, int first) {
+    return (t->tm_yday + 7 - (t->tm_wday + 7 - first) % 7) / 7;
+}
 
-static int days_in(int year) { return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 366 : 365; }
+static int days_in(int year) {
+    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 366 : 365;
+}
 
 /* ISO 8601: weeks begin on Monday, the first is the one with 4 January. */
 static int iso_week(const struct tm *t, int *year) {
@@ -38,8 +43,8 @@ static int one(char *text, size_t size, char letter, const struct tm *t) {
     case 'h': return snprintf(text, size, "%.3s", month);
     case 'B': return snprintf(text, size, "%s", month);
     case 'c':
-        return snprintf(text, size, "%.3s %.3s %2d %02d:%02d:%02d %d", day, month, t->tm_mday, t->tm_hour, t->tm_min,
-                        t->tm_sec, year);
+        return snprintf(text, size, "%.3s %.3s %2d %02d:%02d:%02d %d", day, month, t->tm_mday, t->tm_hour,
+                        t->tm_min, t->tm_sec, year);
     case 'C': return snprintf(text, size, "%02d", year / 100);
     case 'd': return snprintf(text, size, "%02d", t->tm_mday);
     case 'D':
@@ -59,7 +64,9 @@ static int one(char *text, size_t size, char letter, const struct tm *t) {
     case 'n': return snprintf(text, size, "\n");
     case 'p': return snprintf(text, size, "%s", t->tm_hour < 12 ? "AM" : "PM");
     case 'P': return snprintf(text, size, "%s", t->tm_hour < 12 ? "am" : "pm");
-    case 'r': return snprintf(text, size, "%02d:%02d:%02d %s", hour12, t->tm_min, t->tm_sec, t->tm_hour < 12 ? "AM" : "PM");
+    case 'r':
+        return snprintf(text, size, "%02d:%02d:%02d %s", hour12, t->tm_min, t->tm_sec,
+                        t->tm_hour < 12 ? "AM" : "PM");
     case 'R': return snprintf(text, size, "%02d:%02d", t->tm_hour, t->tm_min);
     case 'S': return snprintf(text, size, "%02d", t->tm_sec);
     case 't': return snprintf(text, size, "\t");

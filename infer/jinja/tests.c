@@ -8,7 +8,9 @@ static bool is_defined(struct jrun *run, struct jvalue v, struct jvalue at) {
     (void)run, (void)at;
     return v.type != JTYPE_UNDEFINED;
 }
-static bool is_undefined(struct jrun *run, struct jvalue v, struct jvalue at) { return !is_defined(run, v, at); }
+static bool is_undefined(struct jrun *run, struct jvalue v, struct jvalue at) {
+    return !is_defined(run, v, at);
+}
 static bool is_none(struct jrun *run, struct jvalue v, struct jvalue at) {
     (void)run, (void)at;
     return v.type == JTYPE_NONE;
@@ -56,8 +58,8 @@ static bool is_sequence(struct jrun *run, struct jvalue v, struct jvalue at) {
 }
 static bool is_callable(struct jrun *run, struct jvalue v, struct jvalue at) {
     (void)run, (void)at;
-    return v.type == JTYPE_FUNCTION || v.type == JTYPE_METHOD || v.type == JTYPE_MACRO || v.type == JTYPE_LOOP ||
-           v.type == JTYPE_JOINER || v.type == JTYPE_UNDEFINED;
+    return v.type == JTYPE_FUNCTION || v.type == JTYPE_METHOD || v.type == JTYPE_MACRO ||
+           v.type == JTYPE_LOOP || v.type == JTYPE_JOINER || v.type == JTYPE_UNDEFINED;
 }
 static bool is_escaped(struct jrun *run, struct jvalue v, struct jvalue at) {
     (void)run, (void)at;
@@ -97,12 +99,22 @@ static bool is_even(struct jrun *run, struct jvalue v, struct jvalue at) {
     (void)at;
     return remainder_is(run, v, jint(2), 0);
 }
-static bool is_divisibleby(struct jrun *run, struct jvalue v, struct jvalue at) { return remainder_is(run, v, at, 0); }
+static bool is_divisibleby(struct jrun *run, struct jvalue v, struct jvalue at) {
+    return remainder_is(run, v, at, 0);
+}
 
-static bool is_eq(struct jrun *run, struct jvalue v, struct jvalue at) { return jequal(run, v, at); }
-static bool is_ne(struct jrun *run, struct jvalue v, struct jvalue at) { return !jequal(run, v, at); }
-static bool is_lt(struct jrun *run, struct jvalue v, struct jvalue at) { return jcompare(run, v, at, "<") == -1; }
-static bool is_gt(struct jrun *run, struct jvalue v, struct jvalue at) { return jcompare(run, v, at, ">") == 1; }
+static bool is_eq(struct jrun *run, struct jvalue v, struct jvalue at) {
+    return jequal(run, v, at);
+}
+static bool is_ne(struct jrun *run, struct jvalue v, struct jvalue at) {
+    return !jequal(run, v, at);
+}
+static bool is_lt(struct jrun *run, struct jvalue v, struct jvalue at) {
+    return jcompare(run, v, at, "<") == -1;
+}
+static bool is_gt(struct jrun *run, struct jvalue v, struct jvalue at) {
+    return jcompare(run, v, at, ">") == 1;
+}
 static bool is_le(struct jrun *run, struct jvalue v, struct jvalue at) {
     int order = jcompare(run, v, at, "<=");
     return order == -1 || order == 0;
@@ -111,7 +123,9 @@ static bool is_ge(struct jrun *run, struct jvalue v, struct jvalue at) {
     int order = jcompare(run, v, at, ">=");
     return order == 1 || order == 0;
 }
-static bool is_in(struct jrun *run, struct jvalue v, struct jvalue at) { return jcontains(run, at, v); }
+static bool is_in(struct jrun *run, struct jvalue v, struct jvalue at) {
+    return jcontains(run, at, v);
+}
 
 static bool is_sameas(struct jrun *run, struct jvalue v, struct jvalue at) {
     (void)run;

@@ -1,4 +1,5 @@
-/* |tojson as Hugging Face has it: json.dumps(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False). */
+/* |tojson as Hugging Face has it: json.dumps(value, ensure_ascii=False, indent=None, separators=None,
+ * sort_keys=False). */
 #include "infer/jinja/eval.h"
 #include "infer/jinja/filters.h"
 
@@ -30,9 +31,12 @@ static void write_string(struct writer *w, const struct jstr *s) {
         const char *named = c && c < 0x80 ? strchr(special, (int)c) : NULL;
         char as[16];
         int n;
-        if (named) n = snprintf(as, sizeof as, "\\%c", names[named - special]);
-        else if (c < 0x10000) n = snprintf(as, sizeof as, "\\u%04x", c);
-        else n = snprintf(as, sizeof as, "\\u%04x\\u%04x", 0xD7C0 + (c >> 10), 0xDC00 + (c & 0x3FF));
+        if (named)
+            n = snprintf(as, sizeof as, "\\%c", names[named - special]);
+        else if (c < 0x10000)
+            n = snprintf(as, sizeof as, "\\u%04x", c);
+        else
+            n = snprintf(as, sizeof as, "\\u%04x\\u%04x", 0xD7C0 + (c >> 10), 0xDC00 + (c & 0x3FF));
         jout_copy(run, w->out, as, (size_t)n, jstr_person(s, i));
     }
     jout_str(run, w->out, jstr_slice(run, s, from, s->len));
@@ -86,7 +90,8 @@ static void write_key(struct writer *w, struct jvalue key) {
 
 static void write_dict(struct writer *w, struct jdict *dict) {
     struct jlist *pairs = jdict_view(w->run, dict, "dict_items").view->list;
-    if (w->sorted) pairs = jlist_sorted(w->run, jdict_view(w->run, dict, "dict_keys").view->list, pairs, false);
+    if (w->sorted)
+        pairs = jlist_sorted(w->run, jdict_view(w->run, dict, "dict_keys").view->list, pairs, false);
     jout_text(w->run, w->out, "{", dict->person);
     w->level++;
     for (size_t i = 0; i < pairs->n; i++) {
@@ -108,7 +113,9 @@ static void write_value(struct writer *w, struct jvalue v) {
     switch (v.type) {
     case JTYPE_NONE: jout_text(w->run, w->out, "null", v.person); break;
     case JTYPE_BOOL: jout_text(w->run, w->out, v.boolean ? "true" : "false", v.person); break;
-    case JTYPE_INT: jout_copy(w->run, w->out, text, (size_t)snprintf(text, sizeof text, "%" PRId64, v.integer), v.person); break;
+    case JTYPE_INT:
+        jout_copy(w->run, w->out, text, (size_t)snprintf(text, sizeof text, "%" PRId64, v.integer), v.person);
+        break;
     case JTYPE_FLOAT: write_float(w, v); break;
     case JTYPE_STRING: write_string(w, v.str); break;
     case JTYPE_LIST:

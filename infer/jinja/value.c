@@ -88,12 +88,17 @@ bool jtruth(struct jrun *run, struct jvalue value) {
     }
 }
 
-bool jis_number(struct jvalue v) { return v.type == JTYPE_BOOL || v.type == JTYPE_INT || v.type == JTYPE_FLOAT; }
+bool jis_number(struct jvalue v) {
+    return v.type == JTYPE_BOOL || v.type == JTYPE_INT || v.type == JTYPE_FLOAT;
+}
 
 bool jas_int(struct jvalue v, int64_t *out) {
-    if (v.type == JTYPE_BOOL) *out = v.boolean;
-    else if (v.type == JTYPE_INT) *out = v.integer;
-    else return false;
+    if (v.type == JTYPE_BOOL)
+        *out = v.boolean;
+    else if (v.type == JTYPE_INT)
+        *out = v.integer;
+    else
+        return false;
     return true;
 }
 
@@ -137,14 +142,16 @@ static bool dicts_equal(struct jrun *run, const struct jdict *a, const struct jd
     if (a->n != b->n) return false;
     for (size_t i = 0; i < a->n; i++) {
         struct jvalue other;
-        if (!jdict_get(run, b, a->pairs[i].key, &other) || !jequal(run, a->pairs[i].value, other)) return false;
+        if (!jdict_get(run, b, a->pairs[i].key, &other) || !jequal(run, a->pairs[i].value, other))
+            return false;
     }
     return true;
 }
 
 static bool equal_inside(struct jrun *run, struct jvalue a, struct jvalue b) {
     jenter(run);
-    bool is = a.type == JTYPE_DICT ? dicts_equal(run, a.dict, b.dict) : lists_equal(run, jlist_of(run, a), jlist_of(run, b));
+    bool is = a.type == JTYPE_DICT ? dicts_equal(run, a.dict, b.dict)
+                                   : lists_equal(run, jlist_of(run, a), jlist_of(run, b));
     jleave(run);
     return is;
 }
@@ -156,9 +163,7 @@ bool jequal(struct jrun *run, struct jvalue a, struct jvalue b) {
     switch (a.type) {
     case JTYPE_UNDEFINED:
     case JTYPE_NONE: return true;
-    case JTYPE_STRING:
-        jstep(run, a.str->len / 64);
-        return jstr_equal(a.str, b.str);
+    case JTYPE_STRING: jstep(run, a.str->len / 64); return jstr_equal(a.str, b.str);
     case JTYPE_LIST:
     case JTYPE_TUPLE:
     case JTYPE_DICT:
@@ -207,7 +212,9 @@ uint64_t jhash(struct jrun *run, struct jvalue value) {
             return hash_bytes(&n, sizeof n, 1);
         }
         return hash_bytes(&value.real, sizeof value.real, 2);
-    case JTYPE_STRING: jstep(run, value.str->len / 64); return hash_bytes(value.str->bytes, value.str->len, 3);
+    case JTYPE_STRING:
+        jstep(run, value.str->len / 64);
+        return hash_bytes(value.str->bytes, value.str->len, 3);
     case JTYPE_TUPLE: {
         uint64_t hash = 4;
         jenter(run);
@@ -236,7 +243,8 @@ bool jcontains(struct jrun *run, struct jvalue in, struct jvalue value) {
     case JTYPE_RANGE: {
         int64_t n;
         if (!jas_int(value, &n)) {
-            if (value.type != JTYPE_FLOAT || value.real != floor(value.real) || fabs(value.real) > 9e18) return false;
+            if (value.type != JTYPE_FLOAT || value.real != floor(value.real) || fabs(value.real) > 9e18)
+                return false;
             n = (int64_t)value.real;
         }
         const struct jrange *r = in.range;
@@ -289,7 +297,8 @@ size_t jlength(struct jrun *run, struct jvalue value) {
 int64_t jneed_int(struct jrun *run, struct jvalue value, const char *what) {
     int64_t n = 0;
     if (value.type == JTYPE_UNDEFINED) jundefined_fail(run, value);
-    if (!jas_int(value, &n)) jfail(run, "%s: '%s' object cannot be interpreted as an integer", what, jtype_name(value));
+    if (!jas_int(value, &n))
+        jfail(run, "%s: '%s' object cannot be interpreted as an integer", what, jtype_name(value));
     return n;
 }
 
@@ -375,7 +384,8 @@ static struct jvalue slice_every(struct jrun *run, struct jvalue of, int64_t fro
     if (of.type == JTYPE_STRING) {
         struct jlist *chars = jlist_of(run, of);
         struct jout out = {0};
-        for (int64_t i = from; step > 0 ? i < to : i > to; i += step) jout_str(run, &out, chars->items[i].str);
+        for (int64_t i = from; step > 0 ? i < to : i > to; i += step)
+            jout_str(run, &out, chars->items[i].str);
         return jstring(jout_finish(run, &out));
     }
     struct jlist *list = jlist_new(run, 0), *all = jlist_of(run, of);
@@ -386,15 +396,19 @@ static struct jvalue slice_every(struct jrun *run, struct jvalue of, int64_t fro
 }
 
 /* One end of a slice: counted from the end if negative, and cut to low..high. */
-static int64_t slice_end(struct jrun *run, struct jvalue value, int64_t otherwise, int64_t n, int64_t low, int64_t high) {
+static int64_t slice_end(struct jrun *run, struct jvalue value, int64_t otherwise, int64_t n, int64_t low,
+                         int64_t high) {
     if (value.type == JTYPE_MISSING || value.type == JTYPE_NONE) return otherwise;
     int64_t at = jneed_int(run, value, "slice");
-    if (at < 0) at = at < -n ? -1 : at + n;
-    else if (at > n) at = n;
+    if (at < 0)
+        at = at < -n ? -1 : at + n;
+    else if (at > n)
+        at = n;
     return at < low ? low : at > high ? high : at;
 }
 
-struct jvalue jget_slice(struct jrun *run, struct jvalue of, struct jvalue from, struct jvalue to, struct jvalue step) {
+struct jvalue jget_slice(struct jrun *run, struct jvalue of, struct jvalue from, struct jvalue to,
+                         struct jvalue step) {
     if (of.type == JTYPE_UNDEFINED) jundefined_fail(run, of);
     if (of.type != JTYPE_STRING && of.type != JTYPE_LIST && of.type != JTYPE_TUPLE && of.type != JTYPE_RANGE)
         return jundefined_hint(run, "this object cannot be sliced");
@@ -408,7 +422,8 @@ struct jvalue jget_slice(struct jrun *run, struct jvalue of, struct jvalue from,
     if (by < -n - 1) by = -n - 1;
     if (of.type == JTYPE_RANGE) {
         struct jrange *r = jalloc(run, sizeof *r);
-        size_t count = by > 0 ? (b > a ? (size_t)((b - a - 1) / by) + 1 : 0) : (a > b ? (size_t)((a - b - 1) / -by) + 1 : 0);
+        size_t count = by > 0 ? (b > a ? (size_t)((b - a - 1) / by) + 1 : 0)
+                              : (a > b ? (size_t)((a - b - 1) / -by) + 1 : 0);
         *r = (struct jrange){of.range->start + a * of.range->step, of.range->start + b * of.range->step,
                              of.range->step * by, count};
         return JVALUE(JTYPE_RANGE, range, r);

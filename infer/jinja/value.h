@@ -1,8 +1,9 @@
 /* Values of a template, with Python's rules: what is true, equal, smaller, printed how.
  *
- * A value is passed by copy; what it points to lives in the run's arena and, namespaces apart, never changes. Every byte of
- * every string knows whether it came from the template or from a person (or a model): `person` for a whole string, a shadow
- * byte for each byte where a string is mixed. Numbers from outside carry the mark too, and pass it on when printed. */
+ * A value is passed by copy; what it points to lives in the run's arena and, namespaces apart, never changes.
+ * Every byte of every string knows whether it came from the template or from a person (or a model): `person`
+ * for a whole string, a shadow byte for each byte where a string is mixed. Numbers from outside carry the
+ * mark too, and pass it on when printed. */
 #ifndef LOGITOP_INFER_JINJA_VALUE_H
 #define LOGITOP_INFER_JINJA_VALUE_H
 
@@ -104,7 +105,7 @@ struct jview {
 struct jgenerator {
     /* Fills `list` when the first item is asked for, as a Python generator would start then. */
     struct jlist *(*fill)(struct jrun *run, struct jgenerator *generator);
-    const char *name;       /* "sync_do_map", for its repr */
+    const char *name; /* "sync_do_map", for its repr */
     struct jvalue source;
     struct jargs *args;
     int mode;
@@ -137,10 +138,18 @@ struct jargs { /* of a call */
 #define JMISSING ((struct jvalue){.type = JTYPE_MISSING})
 #define JNONE ((struct jvalue){.type = JTYPE_NONE})
 
-static inline struct jvalue jbool(bool is) { return JVALUE(JTYPE_BOOL, boolean, is); }
-static inline struct jvalue jint(int64_t n) { return JVALUE(JTYPE_INT, integer, n); }
-static inline struct jvalue jfloat(double n) { return JVALUE(JTYPE_FLOAT, real, n); }
-static inline struct jvalue jstring(struct jstr *s) { return JVALUE(JTYPE_STRING, str, s); }
+static inline struct jvalue jbool(bool is) {
+    return JVALUE(JTYPE_BOOL, boolean, is);
+}
+static inline struct jvalue jint(int64_t n) {
+    return JVALUE(JTYPE_INT, integer, n);
+}
+static inline struct jvalue jfloat(double n) {
+    return JVALUE(JTYPE_FLOAT, real, n);
+}
+static inline struct jvalue jstring(struct jstr *s) {
+    return JVALUE(JTYPE_STRING, str, s);
+}
 struct jvalue jundefined_name(struct jrun *run, struct jvalue name);
 struct jvalue jundefined_member(struct jrun *run, struct jvalue of, struct jvalue name);
 struct jvalue jundefined_hint(struct jrun *run, const char *hint);
@@ -149,9 +158,10 @@ struct jvalue jtext(struct jrun *run, const char *text); /* a string of the temp
 
 /* ---- strings (str.c) ---- */
 
-struct jstr *jstr_ref(struct jrun *run, const char *bytes, size_t len, bool person);  /* borrows */
+struct jstr *jstr_ref(struct jrun *run, const char *bytes, size_t len, bool person); /* borrows */
 struct jstr *jstr_copy(struct jrun *run, const char *bytes, size_t len, bool person);
-struct jstr *jstr_slice(struct jrun *run, const struct jstr *s, size_t from, size_t to); /* bytes from..to-1 */
+struct jstr *jstr_slice(struct jrun *run, const struct jstr *s, size_t from,
+                        size_t to); /* bytes from..to-1 */
 struct jstr *jstr_concat(struct jrun *run, struct jstr *a, struct jstr *b);
 size_t jstr_n_chars(struct jrun *run, struct jstr *s);
 size_t jstr_offset(struct jrun *run, struct jstr *s, size_t n_chars); /* byte where character n begins */
@@ -162,12 +172,15 @@ int jstr_compare(struct jrun *run, const struct jstr *a, const struct jstr *b);
 size_t jstr_find(struct jrun *run, const struct jstr *s, const struct jstr *part, size_t from);
 size_t jstr_rfind(struct jrun *run, const struct jstr *s, const struct jstr *part, size_t before);
 struct jstr *jstr_strip(struct jrun *run, struct jstr *s, const struct jstr *chars, bool left, bool right);
-struct jstr *jstr_replace(struct jrun *run, struct jstr *s, struct jstr *from, struct jstr *to, int64_t count);
-struct jstr *jstr_escape(struct jrun *run, struct jstr *s);    /* HTML; gives markup */
+struct jstr *jstr_replace(struct jrun *run, struct jstr *s, struct jstr *from, struct jstr *to,
+                          int64_t count);
+struct jstr *jstr_escape(struct jrun *run, struct jstr *s); /* HTML; gives markup */
 struct jlist *jstr_lines(struct jrun *run, struct jstr *s, bool keep_ends);
 struct jlist *jstr_split_space(struct jrun *run, struct jstr *s, int64_t max, bool from_right);
 struct jlist *jstr_split(struct jrun *run, struct jstr *s, struct jstr *by, int64_t max, bool from_right);
-static inline bool jstr_person(const struct jstr *s, size_t i) { return s->shadow ? s->shadow[i] : s->person; }
+static inline bool jstr_person(const struct jstr *s, size_t i) {
+    return s->shadow ? s->shadow[i] : s->person;
+}
 bool jstr_any_person(const struct jstr *s);
 /* The character at `at`, its length in *length; a byte that begins none gives 0xDC00 + byte. */
 uint32_t jchar_at(const char *bytes, size_t len, size_t at, int *length);
@@ -192,7 +205,8 @@ struct jout {
     size_t len;
     const char *what; /* for the limit's message */
 };
-void jout_bytes(struct jrun *run, struct jout *out, const char *bytes, size_t len, bool person); /* borrowed */
+void jout_bytes(struct jrun *run, struct jout *out, const char *bytes, size_t len,
+                bool person); /* borrowed */
 void jout_copy(struct jrun *run, struct jout *out, const char *bytes, size_t len, bool person);
 void jout_text(struct jrun *run, struct jout *out, const char *text, bool person); /* a literal */
 void jout_fill(struct jrun *run, struct jout *out, char c, size_t n, bool person);
@@ -209,7 +223,8 @@ struct jlist *jlist_concat(struct jrun *run, struct jlist *a, struct jlist *b);
 struct jvalue jlist_value(struct jlist *list);
 struct jvalue jtuple_value(struct jlist *list);
 struct jvalue jtuple2(struct jrun *run, struct jvalue a, struct jvalue b);
-struct jlist *jlist_sorted(struct jrun *run, const struct jlist *keys, const struct jlist *items, bool reverse);
+struct jlist *jlist_sorted(struct jrun *run, const struct jlist *keys, const struct jlist *items,
+                           bool reverse);
 
 struct jdict *jdict_new(struct jrun *run, size_t room);
 void jdict_set(struct jrun *run, struct jdict *dict, struct jvalue key, struct jvalue value);
@@ -238,14 +253,16 @@ uint64_t jhash(struct jrun *run, struct jvalue value);
 bool jcontains(struct jrun *run, struct jvalue in, struct jvalue value);
 bool jhas_length(struct jvalue value);
 size_t jlength(struct jrun *run, struct jvalue value);
-bool jis_number(struct jvalue value);                         /* booleans too, as in Python */
-bool jas_int(struct jvalue value, int64_t *out);              /* int or boolean */
-double jas_double(struct jvalue value);                       /* of a number */
+bool jis_number(struct jvalue value);            /* booleans too, as in Python */
+bool jas_int(struct jvalue value, int64_t *out); /* int or boolean */
+double jas_double(struct jvalue value);          /* of a number */
 int64_t jneed_int(struct jrun *run, struct jvalue value, const char *what);
 struct jstr *jneed_str(struct jrun *run, struct jvalue value, const char *what);
-struct jvalue jget_item(struct jrun *run, struct jvalue of, struct jvalue key);      /* of[key] */
-struct jvalue jget_attribute(struct jrun *run, struct jvalue of, struct jvalue key); /* of.key; key is a string */
-struct jvalue jget_slice(struct jrun *run, struct jvalue of, struct jvalue from, struct jvalue to, struct jvalue step);
+struct jvalue jget_item(struct jrun *run, struct jvalue of, struct jvalue key); /* of[key] */
+struct jvalue jget_attribute(struct jrun *run, struct jvalue of,
+                             struct jvalue key); /* of.key; key is a string */
+struct jvalue jget_slice(struct jrun *run, struct jvalue of, struct jvalue from, struct jvalue to,
+                         struct jvalue step);
 /* "a.b.0" as filters read attribute=; an integer value is one index. */
 struct jvalue jget_path(struct jrun *run, struct jvalue of, struct jvalue path, struct jvalue otherwise);
 
@@ -255,8 +272,9 @@ enum joperator { JOP_ADD, JOP_SUB, JOP_MUL, JOP_DIV, JOP_FLOORDIV, JOP_MOD, JOP_
 struct jvalue jarithmetic(struct jrun *run, enum joperator op, struct jvalue a, struct jvalue b);
 struct jvalue jnegative(struct jrun *run, struct jvalue a, bool negate);
 struct jvalue jfloat_to_int(struct jrun *run, double number);
-bool jparse_int(struct jrun *run, const struct jstr *s, int base, int64_t *out); /* Python's int(text, base) */
-bool jparse_float(const struct jstr *s, double *out);                            /* Python's float(text) */
+bool jparse_int(struct jrun *run, const struct jstr *s, int base,
+                int64_t *out);                        /* Python's int(text, base) */
+bool jparse_float(const struct jstr *s, double *out); /* Python's float(text) */
 
 /* ---- printing (repr.c) ---- */
 
@@ -266,15 +284,19 @@ int jformat_float(double number, char text[40]); /* Python's repr(float) */
 
 /* ---- others ---- */
 
-void jtojson(struct jrun *run, struct jout *out, struct jvalue value, const struct jargs *args); /* tojson.c */
-struct jvalue jmethod_find(struct jrun *run, struct jvalue of, const struct jstr *name);         /* methods.c; or missing */
-struct jstr *jformat_percent(struct jrun *run, struct jstr *format, struct jvalue args);         /* format.c: % */
-struct jstr *jformat_braces(struct jrun *run, struct jstr *format, const struct jargs *args);    /* format.c: .format() */
-struct jstr *jstrftime(struct jrun *run, const struct jstr *format, const struct tm *time);      /* strftime.c */
+void jtojson(struct jrun *run, struct jout *out, struct jvalue value,
+             const struct jargs *args); /* tojson.c */
+struct jvalue jmethod_find(struct jrun *run, struct jvalue of,
+                           const struct jstr *name); /* methods.c; or missing */
+struct jstr *jformat_percent(struct jrun *run, struct jstr *format, struct jvalue args); /* format.c: % */
+struct jstr *jformat_braces(struct jrun *run, struct jstr *format,
+                            const struct jargs *args); /* format.c: .format() */
+struct jstr *jstrftime(struct jrun *run, const struct jstr *format, const struct tm *time); /* strftime.c */
 
-/* Place arguments by position and name, as a Python function with these parameters would: out[i] is JMISSING where none was
- * given. names: "d,attribute". Fails on too many, unknown or doubled ones, and if one of the first `required` is missing. */
-void jbind(struct jrun *run, const char *function, const char *names, size_t required, const struct jargs *args,
-           struct jvalue *out);
+/* Place arguments by position and name, as a Python function with these parameters would: out[i] is JMISSING
+ * where none was given. names: "d,attribute". Fails on too many, unknown or doubled ones, and if one of the
+ * first `required` is missing. */
+void jbind(struct jrun *run, const char *function, const char *names, size_t required,
+           const struct jargs *args, struct jvalue *out);
 
 #endif

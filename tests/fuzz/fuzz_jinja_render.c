@@ -1,5 +1,5 @@
-/* Any template over a conversation: what comes out has segments that are its text, in order. Bytes behind a NUL are the
- * context's JSON instead. */
+/* Any template over a conversation: what comes out has segments that are its text, in order. Bytes behind a
+ * NUL are the context's JSON instead. */
 #include "infer/jinja/jinja.h"
 
 #include <stdlib.h>
@@ -8,9 +8,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char conversation[] =
-    "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_generation_prompt\":true,\"n\":3,\"f\":1.5,\"list\":[3,1,2,\"b\",null],"
-    "\"messages\":[{\"role\":\"system\",\"content\":\" be \\u00e9 \"},{\"role\":\"user\",\"content\":\"a<|im_end|>b\\n\"},"
-    "{\"role\":\"assistant\",\"content\":\"<think>x</think>y\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{\"a\":1}}}]}]}";
+    "{\"bos_token\":\"<s>\",\"eos_token\":\"</"
+    "s>\",\"add_generation_prompt\":true,\"n\":3,\"f\":1.5,\"list\":[3,1,2,\"b\",null],"
+    "\"messages\":[{\"role\":\"system\",\"content\":\" be \\u00e9 "
+    "\"},{\"role\":\"user\",\"content\":\"a<|im_end|>b\\n\"},"
+    "{\"role\":\"assistant\",\"content\":\"<think>x</"
+    "think>y\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{\"a\":1}}}]}]}";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const uint8_t *nul = size ? memchr(data, 0, size) : NULL;

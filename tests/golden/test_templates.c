@@ -1,5 +1,5 @@
-/* Real chat templates: what we make of them is what jinja2 makes (tests/data/templates), and no message of a person ever
- * becomes a control token. */
+/* Real chat templates: what we make of them is what jinja2 makes (tests/data/templates), and no message of a
+ * person ever becomes a control token. */
 #include "infer/jinja/jinja.h"
 #include "infer/model.h"
 #include "tests/golden/sha256.h"
@@ -18,8 +18,14 @@
 #include <jansson.h>
 
 static const char *const folder = THIRD_PARTY "/models/templates/";
-static const struct tm clock_time = {.tm_year = 126, .tm_mon = 2, .tm_mday = 5, .tm_hour = 14, .tm_min = 7, .tm_sec = 9,
-                                     .tm_wday = 4, .tm_yday = 63};
+static const struct tm clock_time = {.tm_year = 126,
+                                     .tm_mon = 2,
+                                     .tm_mday = 5,
+                                     .tm_hour = 14,
+                                     .tm_min = 7,
+                                     .tm_sec = 9,
+                                     .tm_wday = 4,
+                                     .tm_yday = 63};
 
 static bool read_file(const char *path, struct buf *out) {
     FILE *file = fopen(path, "rb");
@@ -45,7 +51,8 @@ static json_t *load_json(const char *path) {
 static json_t *conversation(json_t *all, const char *name) {
     for (size_t i = 0; i < json_array_size(all); i++) {
         json_t *one = json_array_get(all, i);
-        if (strcmp(json_string_value(json_object_get(one, "case")), name) == 0) return json_object_get(one, "context");
+        if (strcmp(json_string_value(json_object_get(one, "case")), name) == 0)
+            return json_object_get(one, "context");
     }
     fail_msg("no conversation %s", name);
     return NULL;
@@ -61,12 +68,17 @@ static void check_golden(const struct buf *source, json_t *context, char **field
     int status = jinja_context_read(values, json, strlen(json), &err);
     if (!status) status = jinja_parse(source->data, source->len, &template, &err);
     if (!status) status = jinja_render(template, values, &clock_time, &result, &err);
-    if (status) sha256_hex(err.text, strlen(err.text), hash);
-    else sha256_hex(result.text, result.len, hash);
+    if (status)
+        sha256_hex(err.text, strlen(err.text), hash);
+    else
+        sha256_hex(result.text, result.len, hash);
     const char *got = !status ? "output" : result.refused ? "refused" : "error";
-    if (strcmp(got, field[3]) != 0) fail_msg("%s, %s: found %s (%s), expected %s", field[0], field[2], got, err.text, field[3]);
-    if (strcmp(got, "error") != 0 && strcmp(hash, field[4]) != 0) fail_msg("%s, %s: another text than jinja2's", field[0], field[2]);
-    if (strcmp(got, "error") == 0 && !strstr(err.text, "(line ")) fail_msg("%s, %s: no place in: %s", field[0], field[2], err.text);
+    if (strcmp(got, field[3]) != 0)
+        fail_msg("%s, %s: found %s (%s), expected %s", field[0], field[2], got, err.text, field[3]);
+    if (strcmp(got, "error") != 0 && strcmp(hash, field[4]) != 0)
+        fail_msg("%s, %s: another text than jinja2's", field[0], field[2]);
+    if (strcmp(got, "error") == 0 && !strstr(err.text, "(line "))
+        fail_msg("%s, %s: no place in: %s", field[0], field[2], err.text);
     jinja_result_free(&result);
     jinja_free(template);
     jinja_context_free(values);
@@ -116,7 +128,7 @@ struct vocabulary {
     const char *path;
     const struct tokenizer *tokenizer;
     struct model *model;
-    struct buf controls;   /* all control tokens, one behind the other */
+    struct buf controls;      /* all control tokens, one behind the other */
     struct buf first, second; /* the same, cut: each token begins in one and ends in the other */
 };
 
@@ -130,13 +142,15 @@ static void gather(struct vocabulary *v) {
         buf_append(&v->first, text.bytes, half);
         buf_append(&v->second, text.bytes + half, text.len - half);
     }
-    struct span bos = tokenizer_bos(v->tokenizer) >= 0 ? tokenizer_bytes(v->tokenizer, tokenizer_bos(v->tokenizer)) : (struct span){"", 0};
+    struct span bos = tokenizer_bos(v->tokenizer) >= 0
+                          ? tokenizer_bytes(v->tokenizer, tokenizer_bos(v->tokenizer))
+                          : (struct span){"", 0};
     buf_append(&v->first, bos.bytes, bos.len / 2);
 }
 
 /* How many control ids a conversation of user, assistant and user becomes; -1 if the template refuses it. */
-static int count_controls(const struct vocabulary *v, const struct jinja_template *template, const struct buf *a,
-                          const struct buf *b, const struct buf *c) {
+static int count_controls(const struct vocabulary *v, const struct jinja_template *template,
+                          const struct buf *a, const struct buf *b, const struct buf *c) {
     struct jinja_context *context = jinja_context_new();
     struct jinja_result result;
     struct err err;
@@ -152,7 +166,9 @@ static int count_controls(const struct vocabulary *v, const struct jinja_templat
     int n = -1;
     if (jinja_render(template, context, &clock_time, &result, &err) == STATUS_OK) {
         struct ids ids = {0};
-        assert_int_equal(tokenizer_encode(v->tokenizer, result.segments, result.n_segments, ADDED_BY_ORIGIN, &ids, &err), 0);
+        assert_int_equal(
+            tokenizer_encode(v->tokenizer, result.segments, result.n_segments, ADDED_BY_ORIGIN, &ids, &err),
+            0);
         n = 0;
         for (size_t i = 0; i < ids.n; i++) n += tokenizer_type(v->tokenizer, ids.at[i]) == TOKEN_CONTROL;
         ids_free(&ids);
@@ -174,7 +190,8 @@ static void check_template(const struct vocabulary *v, const char *path, size_t 
     int split = count_controls(v, template, &v->first, &v->second, &plain);
     int other = count_controls(v, template, &plain, &v->first, &v->second);
     if (wanted != whole || wanted != split || wanted != other)
-        fail_msg("%s with %s: %d control ids for plain words, %d with control tokens in the messages, %d and %d with split ones",
+        fail_msg("%s with %s: %d control ids for plain words, %d with control tokens in the messages, %d and "
+                 "%d with split ones",
                  path, v->path, wanted, whole, split, other);
     *n += wanted >= 0;
     jinja_free(template);
@@ -192,10 +209,12 @@ static void nobody_types_a_control_token(void **state) {
     for (size_t i = 0; i < vocabularies.gl_pathc; i++) {
         struct vocabulary v = {.path = vocabularies.gl_pathv[i]};
         struct err err;
-        if (model_open(v.path, MODEL_VOCABULARY, &v.model, &err) != STATUS_OK) continue; /* a kind that is not supported */
+        if (model_open(v.path, MODEL_VOCABULARY, &v.model, &err) != STATUS_OK)
+            continue; /* a kind that is not supported */
         v.tokenizer = model_tokenizer(v.model);
         gather(&v);
-        for (size_t k = 0; k < templates.gl_pathc && v.controls.len; k++) check_template(&v, templates.gl_pathv[k], &n);
+        for (size_t k = 0; k < templates.gl_pathc && v.controls.len; k++)
+            check_template(&v, templates.gl_pathv[k], &n);
         buf_free(&v.controls);
         buf_free(&v.first);
         buf_free(&v.second);
@@ -207,7 +226,8 @@ static void nobody_types_a_control_token(void **state) {
     globfree(&templates);
 }
 
-/* A hundred turns with the largest template. Generous for slow machines and sanitizers; the figure is printed. */
+/* A hundred turns with the largest template. Generous for slow machines and sanitizers; the figure is
+ * printed. */
 static void fast_enough(void **state) {
     (void)state;
     struct buf source = {0};
@@ -220,7 +240,8 @@ static void fast_enough(void **state) {
     for (int i = 0; i < 200; i++) {
         char text[600];
         snprintf(text, sizeof text, "%0500d", i);
-        assert_int_equal(jinja_add_message(context, i % 2 ? "assistant" : "user", text, strlen(text), &err), 0);
+        assert_int_equal(jinja_add_message(context, i % 2 ? "assistant" : "user", text, strlen(text), &err),
+                         0);
     }
     double best = 1e9;
     for (int i = 0; i < 5; i++) {
@@ -246,7 +267,8 @@ int main(void) {
         return 77;
     }
     globfree(&found);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(as_jinja2), cmocka_unit_test(nobody_types_a_control_token),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(as_jinja2),
+                                       cmocka_unit_test(nobody_types_a_control_token),
                                        cmocka_unit_test(fast_enough)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,17 +11,22 @@
 
 #include <cmocka.h>
 
-static const char strict[] = "{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}"
-                             "{% endif %}{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>{% endfor %}"
-                             "{% if add_generation_prompt %}<model>{% if tall %}tall {% endif %}{% endif %}";
+static const char strict[] =
+    "{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}"
+    "{% endif %}{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>{% endfor %}"
+    "{% if add_generation_prompt %}<model>{% if tall %}tall {% endif %}{% endif %}";
 
 static struct message said(const char *role, const char *text) {
     return (struct message){.role = role, .text = text, .len = strlen(text)};
 }
 
 static struct chat_template *make(const char *text, bool has_chatml, const char *variables) {
-    struct chat_template_source source = {.file = "m.gguf", .text = {text, strlen(text)}, .bos = {"<s>", 3}, .eos = {"</s>", 4},
-                                          .has_chatml = has_chatml, .variables = variables};
+    struct chat_template_source source = {.file = "m.gguf",
+                                          .text = {text, strlen(text)},
+                                          .bos = {"<s>", 3},
+                                          .eos = {"</s>", 4},
+                                          .has_chatml = has_chatml,
+                                          .variables = variables};
     struct chat_template *t = NULL;
     struct err err = {0};
     if (chat_template_new(&source, &t, &err)) fail_msg("%s", err.text);
@@ -29,7 +34,8 @@ static struct chat_template *make(const char *text, bool has_chatml, const char 
 }
 
 /* The prompt with a person's parts in brackets. */
-static void expect(const struct chat_template *t, const struct message *messages, size_t n, bool go_on, const char *wanted) {
+static void expect(const struct chat_template *t, const struct message *messages, size_t n, bool go_on,
+                   const char *wanted) {
     struct prompt prompt;
     struct err err = {0};
     struct buf text = {0};
@@ -45,8 +51,8 @@ static void expect(const struct chat_template *t, const struct message *messages
     prompt_free(&prompt);
 }
 
-static void expect_refusal(const struct chat_template *t, const struct message *messages, size_t n, enum status status,
-                           const char *words) {
+static void expect_refusal(const struct chat_template *t, const struct message *messages, size_t n,
+                           enum status status, const char *words) {
     struct prompt prompt;
     struct err err = {0};
     assert_int_equal(chat_template_render(t, messages, n, false, &prompt, &err), status);
@@ -72,9 +78,12 @@ static void chatml_is_the_fallback(void **state) {
     struct message chat[] = {said("system", "s"), said("user", "<|im_end|>"), said("assistant", "an")};
     struct chat_template *t = make("", true, NULL);
     assert_string_equal(chat_template_name(t), "ChatML");
-    expect(t, chat, 2, false, "<|im_start|>system\n[s]<|im_end|>\n<|im_start|>user\n[<|im_end|>]<|im_end|>\n<|im_start|>assistant\n");
+    expect(t, chat, 2, false,
+           "<|im_start|>system\n[s]<|im_end|>\n<|im_start|>user\n[<|im_end|>]<|im_end|>\n<|im_start|>"
+           "assistant\n");
     expect(t, chat, 3, true,
-           "<|im_start|>system\n[s]<|im_end|>\n<|im_start|>user\n[<|im_end|>]<|im_end|>\n<|im_start|>assistant\n[an]");
+           "<|im_start|>system\n[s]<|im_end|>\n<|im_start|>user\n[<|im_end|>]<|im_end|>\n<|im_start|>"
+           "assistant\n[an]");
     chat_template_free(t);
     t = make("", false, NULL);
     assert_string_equal(chat_template_name(t), "none");
@@ -100,10 +109,12 @@ static void refusals_are_told_apart(void **state) {
     assert_false(chat_template_wants_fold(t, chat, 2, false));
     chat_template_free(t);
     t = make("{{ messages[0].nope.x }}", false, NULL);
-    expect_refusal(t, chat, 1, STATUS_FAILED, "m.gguf: chat template: 'dict object' has no attribute 'nope' (line 1, column 20)");
+    expect_refusal(t, chat, 1, STATUS_FAILED,
+                   "m.gguf: chat template: 'dict object' has no attribute 'nope' (line 1, column 20)");
     chat_template_free(t);
     t = make("{% include 'x' %}", true, NULL);
-    expect_refusal(t, chat, 1, STATUS_UNSUPPORTED, "m.gguf: chat template: the statement 'include' is not supported");
+    expect_refusal(t, chat, 1, STATUS_UNSUPPORTED,
+                   "m.gguf: chat template: the statement 'include' is not supported");
     chat_template_free(t);
 }
 
@@ -131,7 +142,7 @@ static void the_date_stands_still(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(file_template_is_used),  cmocka_unit_test(chatml_is_the_fallback),
+        cmocka_unit_test(file_template_is_used),   cmocka_unit_test(chatml_is_the_fallback),
         cmocka_unit_test(refusals_are_told_apart), cmocka_unit_test(bad_variables_are_refused),
         cmocka_unit_test(the_date_stands_still),
     };

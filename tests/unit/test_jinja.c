@@ -16,11 +16,18 @@
 #include <glob.h>
 #include <jansson.h>
 
-static const struct tm clock_time = {.tm_year = 126, .tm_mon = 2, .tm_mday = 5, .tm_hour = 14, .tm_min = 7, .tm_sec = 9,
-                                     .tm_wday = 4, .tm_yday = 63};
+static const struct tm clock_time = {.tm_year = 126,
+                                     .tm_mon = 2,
+                                     .tm_mday = 5,
+                                     .tm_hour = 14,
+                                     .tm_min = 7,
+                                     .tm_sec = 9,
+                                     .tm_wday = 4,
+                                     .tm_yday = 63};
 
 /* Render a text with a JSON context (NULL: none). */
-static int render(const char *source, size_t len, const char *json, struct jinja_result *out, struct err *err) {
+static int render(const char *source, size_t len, const char *json, struct jinja_result *out,
+                  struct err *err) {
     struct jinja_template *template;
     struct jinja_context *context = jinja_context_new();
     *out = (struct jinja_result){0};
@@ -37,7 +44,8 @@ static int render(const char *source, size_t len, const char *json, struct jinja
 static void as_jinja2(void **state) {
     (void)state;
     json_error_t error;
-    json_t *all = json_load_file(TEST_DATA "/jinja/cases.json", 0, &error), *cases = json_object_get(all, "cases");
+    json_t *all = json_load_file(TEST_DATA "/jinja/cases.json", 0, &error),
+           *cases = json_object_get(all, "cases");
     if (!all) fail_msg("%s", error.text);
     char *context = json_dumps(json_object_get(all, "context"), 0);
     size_t n = json_array_size(cases), wrong = 0;
@@ -48,11 +56,16 @@ static void as_jinja2(void **state) {
         struct jinja_result result;
         struct err err = {0};
         int status = render(json_string_value(source), json_string_length(source), context, &result, &err);
-        bool right = output ? status == STATUS_OK && strcmp(result.text, output) == 0
-                            : status != STATUS_OK && (words ? result.refused && strcmp(err.text, words) == 0
-                                                            : !result.refused && strstr(err.text, "(line ") != NULL);
-        if (!right) print_message("%s\n  found    %s\n  expected %s\n", json_string_value(source), status ? err.text : result.text,
-                                  output ? output : words ? words : "an error with its place");
+        bool right =
+            output ? status == STATUS_OK && strcmp(result.text, output) == 0
+                   : status != STATUS_OK && (words ? result.refused && strcmp(err.text, words) == 0
+                                                   : !result.refused && strstr(err.text, "(line ") != NULL);
+        if (!right)
+            print_message("%s\n  found    %s\n  expected %s\n", json_string_value(source),
+                          status ? err.text : result.text,
+                          output  ? output
+                          : words ? words
+                                  : "an error with its place");
         wrong += !right;
         jinja_result_free(&result);
     }
@@ -72,7 +85,9 @@ static void refused_with(const char *source, size_t len, const char *words) {
     if (!strstr(err.text, words)) fail_msg("%.60s: found: %s; expected: %s", source, err.text, words);
 }
 
-static void refused_text(const char *source, const char *words) { refused_with(source, strlen(source), words); }
+static void refused_text(const char *source, const char *words) {
+    refused_with(source, strlen(source), words);
+}
 
 static char *repeated(const char *before, const char *unit, size_t n, const char *after) {
     struct buf text = {0};
@@ -82,7 +97,8 @@ static char *repeated(const char *before, const char *unit, size_t n, const char
     return buf_take(&text);
 }
 
-static void refused_repeated(const char *before, const char *unit, size_t n, const char *after, const char *words) {
+static void refused_repeated(const char *before, const char *unit, size_t n, const char *after,
+                             const char *words) {
     char *text = repeated(before, unit, n, after);
     refused_text(text, words);
     free(text);
@@ -111,25 +127,41 @@ static void hostile_sources_end(void **state) {
 static void hostile_renders_end(void **state) {
     (void)state;
     refused_text("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "more than 64 macros");
-    refused_text("{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}", "more than 64 macros");
-    refused_text("{% macro m() %}{% call m() %}{% endcall %}{{ caller }}{% endmacro %}{{ m() }}", "more than 64 macros");
+    refused_text("{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}",
+                 "more than 64 macros");
+    refused_text("{% macro m() %}{% call m() %}{% endcall %}{{ caller }}{% endmacro %}{{ m() }}",
+                 "more than 64 macros");
     refused_text("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", "more than 64 macros");
     refused_text("{{ range(10**9) }}", "more than 100000 items in a range");
-    refused_text("{% set l = range(99999) | list %}{% for a in l %}{% for b in l %}{% endfor %}{% endfor %}", "more than 1000000 loop items");
-    refused_text("{% set ns = namespace(s='x') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}", "bytes in a string");
+    refused_text("{% set l = range(99999) | list %}{% for a in l %}{% for b in l %}{% endfor %}{% endfor %}",
+                 "more than 1000000 loop items");
+    refused_text(
+        "{% set ns = namespace(s='x') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+        "bytes in a string");
     refused_text("{{ 'x' * 10**12 }}", "bytes in a string");
     refused_text("{{ [0] * 10**12 }}", "items in a list");
     refused_text("{{ 'ab' | replace('', 'x' * 9000000) }}", "bytes in a string");
     refused_text("{{ '%99999d' % 1 ~ '%999999999d' % 1 }}", "width beyond");
     refused_text("{{ 'x' | center(10**10) }}", "bytes in a string");
-    refused_text("{% set s = 'x' * 1000000 %}{% for i in range(99999) %}{{ s }}{% endfor %}", "bytes of output");
-    refused_text("{% set s = 'x' * 1000000 %}{% for i in range(99999) %}{% if s | upper %}{% endif %}{% endfor %}", "more than");
-    refused_text("{% set s = 'x' * 9000000 %}{% for i in range(99999) %}{% if 'y' in s %}{% endif %}{% endfor %}", "steps");
-    refused_text("{% set ns = namespace(l=[]) %}{% for i in range(99999) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l }}", "levels of evaluation");
-    refused_text("{% set ns = namespace(l=[]) %}{% for i in range(99999) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l == [ns.l] }}{{ ns.l | tojson }}", "levels of evaluation");
+    refused_text("{% set s = 'x' * 1000000 %}{% for i in range(99999) %}{{ s }}{% endfor %}",
+                 "bytes of output");
+    refused_text(
+        "{% set s = 'x' * 1000000 %}{% for i in range(99999) %}{% if s | upper %}{% endif %}{% endfor %}",
+        "more than");
+    refused_text(
+        "{% set s = 'x' * 9000000 %}{% for i in range(99999) %}{% if 'y' in s %}{% endif %}{% endfor %}",
+        "steps");
+    refused_text("{% set ns = namespace(l=[]) %}{% for i in range(99999) %}{% set ns.l = [ns.l] %}{% endfor "
+                 "%}{{ ns.l }}",
+                 "levels of evaluation");
+    refused_text("{% set ns = namespace(l=[]) %}{% for i in range(99999) %}{% set ns.l = [ns.l] %}{% endfor "
+                 "%}{{ ns.l == [ns.l] }}{{ ns.l | tojson }}",
+                 "levels of evaluation");
     refused_text("{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}", "levels of evaluation");
     refused_text("{{ '{:>99999}' * 9000 }}{{ ('{0:>99999}' * 9000).format(1) }}", "bytes");
-    refused_text("{% for a in range(9999) %}{% for b in range(99) %}{{ range(99999) | sum }}{% endfor %}{% endfor %}", "more than");
+    refused_text(
+        "{% for a in range(9999) %}{% for b in range(99) %}{{ range(99999) | sum }}{% endfor %}{% endfor %}",
+        "more than");
     refused_text("{{ 2 ** 64 }}", "does not fit in 64 bits");
     refused_text("{{ 9223372036854775808 }}", "does not fit in 64 bits");
     refused_text("{{ 9223372036854775807 + 1 }}", "does not fit in 64 bits");
@@ -149,7 +181,8 @@ static void legal_depth_works(void **state) {
     assert_string_equal(result.text, "1");
     jinja_result_free(&result);
     free(nested), free(closed), free(whole);
-    const char *deep = "{% macro m(n) %}{% if n %}{% for x in [1] %}{{ m(n - 1) }}{% endfor %}{% endif %}x{% endmacro %}{{ m(62) }}";
+    const char *deep = "{% macro m(n) %}{% if n %}{% for x in [1] %}{{ m(n - 1) }}{% endfor %}{% endif %}x{% "
+                       "endmacro %}{{ m(62) }}";
     if (render(deep, strlen(deep), NULL, &result, &err)) fail_msg("%s", err.text);
     assert_int_equal(result.len, 63);
     jinja_result_free(&result);
@@ -167,16 +200,17 @@ static void missing_features_have_names(void **state) {
     refused_text("{{ 'x'.encode() }}", "the method 'encode' of 'str' is not supported");
     refused_text("{{ lipsum() }}", "the function 'lipsum' is not supported");
     refused_text("{{ ok }}\n{% if 1 %}\n{{ é.x }}{% endif %}", "is undefined (line 3, column 5)");
-    refused_text("{% if x %}", "unexpected end of the template; 'elif' was looked for, to close 'if' of line 1");
+    refused_text("{% if x %}",
+                 "unexpected end of the template; 'elif' was looked for, to close 'if' of line 1");
 }
 
 /* ---- origins ---- */
 
 /* The result with a person's parts in brackets. */
 static void origins(const char *source, const char *wanted) {
-    static const char context[] =
-        "{\"messages\":[{\"role\":\"user\",\"content\":\" P<|q|> \"},{\"role\":\"boss\",\"content\":\"x,y\"}],\"n\":12,"
-        "\"bos_token\":\"<s>\",\"d\":{\"k\":[1,\"v\"]},\"u\":\"\\u00e9\\u00df\"}";
+    static const char context[] = "{\"messages\":[{\"role\":\"user\",\"content\":\" P<|q|> "
+                                  "\"},{\"role\":\"boss\",\"content\":\"x,y\"}],\"n\":12,"
+                                  "\"bos_token\":\"<s>\",\"d\":{\"k\":[1,\"v\"]},\"u\":\"\\u00e9\\u00df\"}";
     struct jinja_result result;
     struct err err = {0};
     if (render(source, strlen(source), context, &result, &err)) fail_msg("%s: %s", source, err.text);
@@ -187,7 +221,8 @@ static void origins(const char *source, const char *wanted) {
         if (!result.segments[i].from_template) buf_putc(&text, ']');
     }
     buf_puts(&text, "");
-    if (strcmp(text.data ? text.data : "", wanted) != 0) fail_msg("%s\n  found    %s\n  expected %s", source, text.data, wanted);
+    if (strcmp(text.data ? text.data : "", wanted) != 0)
+        fail_msg("%s\n  found    %s\n  expected %s", source, text.data, wanted);
     buf_free(&text);
     jinja_result_free(&result);
 }
@@ -224,14 +259,17 @@ static void every_byte_knows_its_origin(void **state) {
     origins("{{ ['a', messages[1].content] | map('upper') | join }}", "A[X,Y]");
     origins("{{ ('{\"a\": \"' ~ messages[1].content ~ '\"}') | from_json }}", "[{'a': 'x,y'}]");
     origins("{{ messages[1].content | list | first }}{{ messages[1].content | last }}", "[xy]");
-    origins("{% set s = 'a' %}{% set t = s ~ messages[1].content %}{% set v = s ~ 'b' %}{{ t }}{{ v }}{{ t ~ 'c' }}", "a[x,y]aba[x,y]c");
+    origins("{% set s = 'a' %}{% set t = s ~ messages[1].content %}{% set v = s ~ 'b' %}{{ t }}{{ v }}{{ t ~ "
+            "'c' }}",
+            "a[x,y]aba[x,y]c");
 }
 
 /* ---- contexts ---- */
 
 static void variables_are_read(void **state) {
     (void)state;
-    static const char source[] = "{{ a is true }}{{ b is none }}{{ c + 1 }}{{ d }}{{ e[0] }}{{ add_generation_prompt }}{{ messages }}";
+    static const char source[] =
+        "{{ a is true }}{{ b is none }}{{ c + 1 }}{{ d }}{{ e[0] }}{{ add_generation_prompt }}{{ messages }}";
     struct jinja_template *template;
     struct jinja_result result;
     struct err err = {0};
@@ -246,7 +284,8 @@ static void variables_are_read(void **state) {
     assert_int_equal(jinja_parse(source, sizeof source - 1, &template, &err), 0);
     for (int i = 0; i < 2; i++) { /* a second render finds everything as it was */
         assert_int_equal(jinja_render(template, context, &clock_time, &result, &err), 0);
-        assert_string_equal(result.text, "TrueTrue42plain wordsxFalse[{'role': 'user', 'content': '\\udcff\\udcfe'}]");
+        assert_string_equal(result.text,
+                            "TrueTrue42plain wordsxFalse[{'role': 'user', 'content': '\\udcff\\udcfe'}]");
         jinja_result_free(&result);
     }
     jinja_free(template);
@@ -280,7 +319,8 @@ static void corpus_is_quiet(void **state) {
         fclose(file);
         struct jinja_result result;
         struct err err = {0};
-        if (render(source, len, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"list\":[1,\"b\"]}", &result, &err) == STATUS_OK)
+        if (render(source, len, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"list\":[1,\"b\"]}",
+                   &result, &err) == STATUS_OK)
             for (size_t k = 0; k < result.n_segments; at += result.segments[k++].len)
                 assert_ptr_equal(result.segments[k].bytes, result.text + at);
         assert_int_equal(at, result.len);
@@ -292,9 +332,15 @@ static void corpus_is_quiet(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_jinja2),         cmocka_unit_test(hostile_sources_end),         cmocka_unit_test(hostile_renders_end),
-        cmocka_unit_test(legal_depth_works), cmocka_unit_test(missing_features_have_names), cmocka_unit_test(every_byte_knows_its_origin),
-        cmocka_unit_test(variables_are_read), cmocka_unit_test(bad_contexts_are_refused),   cmocka_unit_test(corpus_is_quiet),
+        cmocka_unit_test(as_jinja2),
+        cmocka_unit_test(hostile_sources_end),
+        cmocka_unit_test(hostile_renders_end),
+        cmocka_unit_test(legal_depth_works),
+        cmocka_unit_test(missing_features_have_names),
+        cmocka_unit_test(every_byte_knows_its_origin),
+        cmocka_unit_test(variables_are_read),
+        cmocka_unit_test(bad_contexts_are_refused),
+        cmocka_unit_test(corpus_is_quiet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
