@@ -470,10 +470,12 @@ void editor_run(struct editor *editor) {
 
 /* ---- what is in it ---- */
 
+bool editor_waiting(struct editor *editor) {
+    return editor->first < editor->n_queue || (editor->next_code < 4 && editor->codes[editor->next_code]);
+}
+
 bool editor_empty(struct editor *editor) {
-    bool waiting =
-        editor->first < editor->n_queue || (editor->next_code < 4 && editor->codes[editor->next_code]);
-    return !waiting && line_of(editor->el).n == 0;
+    return !editor_waiting(editor) && line_of(editor->el).n == 0;
 }
 
 bool editor_is_vi(struct editor *editor) {

@@ -35,6 +35,7 @@ void editor_set(struct editor *editor, const char *text, size_t len);   /* inste
 void editor_clear(struct editor *editor, bool keep);                    /* keep: into the history */
 
 bool editor_empty(struct editor *editor); /* and nothing is waiting to be put in */
+bool editor_waiting(struct editor *editor); /* something was put into its queue that is not done yet */
 bool editor_searching(struct editor *editor);
 bool editor_is_vi(struct editor *editor);
 /* The line as UTF-8 into `text`, the cursor as an offset in it. While searching, `search` gets the pattern.

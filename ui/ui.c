@@ -212,7 +212,10 @@ static bool host_wait(void *context) {
         take_key(ui, &key);
         return true;
     }
-    return ui->step(ui->step_context);
+    bool go_on = ui->step(ui->step_context);
+    if (editor_waiting(ui->editor))
+        ui->frame_wanted = true; /* its effect came too late for what was painted */
+    return go_on;
 }
 
 static void host_submit(void *context, const char *text, size_t len) {

@@ -148,6 +148,18 @@ static void lines_are_edited(void **state) {
     bench_close(&bench);
 }
 
+/* What the app does to the box in answer to an action is painted without another key. */
+static void a_cleared_box_is_seen(void **state) {
+    (void)state;
+    struct bench bench = {.clear = true};
+    bench_open(&bench, NULL);
+    type(&bench, (const char *const[]){"some words", NULL});
+    buf_clear(&bench.painted);
+    type(&bench, (const char *const[]){"\003", NULL});
+    assert_true(count(&bench.painted, "a hint") == 1);
+    bench_close(&bench);
+}
+
 static void keys_become_actions(void **state) {
     (void)state;
     struct bench bench = {0};
@@ -272,6 +284,7 @@ const char *__lsan_default_suppressions(void) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_are_edited),
+        cmocka_unit_test(a_cleared_box_is_seen),
         cmocka_unit_test(keys_become_actions),
         cmocka_unit_test(only_known_escapes_are_written),
         cmocka_unit_test(the_screen_is_given_back),
