@@ -8,7 +8,12 @@
 
 #define TILE_BLOCKS 32 /* blocks of 32 that a tile spans */
 #define PREFETCH_AHEAD 2048 /* bytes */
-#ifdef SIMD_IN_MEMORY
+#ifdef SIMD_SMALL /* for sanitizers and debuggers: one body of each function instead of one a type and a width */
+#define KERNEL static __attribute__((unused))
+#else
+#define KERNEL SIMD_INLINE
+#endif
+#if defined SIMD_IN_MEMORY || defined SIMD_SMALL
 #define UNROLL /* unrolled, plain vectors gain nothing and take minutes to compile */
 #elif defined __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -23,7 +28,7 @@ struct sub_scales {
 };
 
 /* The integer scales of a unit of 256 columns. Plain loops: they run once for 4096 weights and vectorise. */
-SIMD_INLINE void expand_scales(enum dtype type, const uint8_t *unit, struct sub_scales *s) {
+KERNEL void expand_scales(enum dtype type, const uint8_t *unit, struct sub_scales *s) {
     int8_t *scale = s->scale[0], *min = s->min[0];
     const uint8_t *low = unit + (packed_layout(type).mins ? 64 : 32);
     const uint8_t *high = low + (type == DTYPE_IQ4_XS ? 64 : 128);
@@ -57,7 +62,7 @@ SIMD_INLINE void expand_scales(enum dtype type, const uint8_t *unit, struct sub_
 }
 
 /* Scales (and mins) of one run of 32 columns, one vector a half where the type has halves. Exactly the file's values. */
-SIMD_INLINE void run_scales(enum dtype type, const uint8_t *unit, const struct sub_scales *s, int run, vfloat scale[2],
+KERNEL void run_scales(enum dtype type, const uint8_t *unit, const struct sub_scales *s, int run, vfloat scale[2],
                             vfloat min[2]) {
     const struct packed_layout l = packed_layout(type);
     const float minus_one = -1.0f;
@@ -73,7 +78,7 @@ SIMD_INLINE void run_scales(enum dtype type, const uint8_t *unit, const struct s
 }
 
 /* The codes of one run: w[j] holds columns 4j to 4j+3 of 16 rows, as unsigned bytes. */
-SIMD_INLINE void run_codes(enum dtype type, const uint8_t *planes, vbyte w[8]) {
+KERNEL void run_codes(enum dtype type, const uint8_t *planes, vbyte w[8]) {
     const struct packed_layout l = packed_layout(type);
     const uint8_t *one = planes, *two = one + (l.one ? 64 : 0), *rest = two + (l.two ? 128 : 0);
     if (l.eight) {
@@ -106,38 +111,38 @@ SIMD_INLINE void run_codes(enum dtype type, const uint8_t *planes, vbyte w[8]) {
     }
 }
 
-SIMD_INLINE const uint8_t *run_planes(enum dtype type, const uint8_t *unit, int run) {
+KERNEL const uint8_t *run_planes(enum dtype type, const uint8_t *unit, int run) {
     const struct packed_layout l = packed_layout(type);
     return unit + l.header + run * packed_run_size(l);
 }
 
-SIMD_INLINE size_t unit_size(enum dtype type) {
+KERNEL size_t unit_size(enum dtype type) {
     const struct packed_layout l = packed_layout(type);
     return (size_t)(l.header + l.runs * packed_run_size(l));
 }
 
 /* ---- one column ---- */
 
-SIMD_INLINE const int32_t *fact_int(const union activation_fact *facts, int fact, int width) {
+KERNEL const int32_t *fact_int(const union activation_fact *facts, int fact, int width) {
     return &facts[fact * width].i;
 }
 
-SIMD_INLINE const float *fact_float(const union activation_fact *facts, int fact, int width) {
+KERNEL const float *fact_float(const union activation_fact *facts, int fact, int width) {
     return &facts[fact * width].f;
 }
 
 /* Where a dot product of signed weights starts: minus offset times the sum of the activations. */
-SIMD_INLINE vint dot_start(const union activation_fact *facts, int fact, int width, int offset) {
+KERNEL vint dot_start(const union activation_fact *facts, int fact, int width, int offset) {
     if (offset == 0 || (SIMD_SIGNED_DOT && offset == 128)) return vi_zero();
     vint bias = vi_set(fact_int(facts, fact, width));
     return offset == 128 ? bias : vi_sra(bias, offset == 32 ? 2 : offset == 16 ? 3 : offset == 8 ? 4 : 5);
 }
 
-SIMD_INLINE void prefetch(const uint8_t *from, int size) {
+KERNEL void prefetch(const uint8_t *from, int size) {
     for (int i = 0; i < size; i += 64) __builtin_prefetch(from + PREFETCH_AHEAD + i, 0, 2);
 }
 
-SIMD_INLINE vfloat one_column_run(enum dtype type, const uint8_t *unit, const struct sub_scales *s, int run,
+KERNEL vfloat one_column_run(enum dtype type, const uint8_t *unit, const struct sub_scales *s, int run,
                                   const int8_t *x, const union activation_fact *facts, vfloat acc) {
     const struct packed_layout l = packed_layout(type);
     vbyte w[8];
@@ -166,15 +171,15 @@ SIMD_INLINE vfloat one_column_run(enum dtype type, const uint8_t *unit, const st
     return acc;
 }
 
-SIMD_INLINE int group_rows(const struct matrix *m, uint64_t row) {
+KERNEL int group_rows(const struct matrix *m, uint64_t row) {
     return m->rows - row < MATRIX_ROWS ? (int)(m->rows - row) : MATRIX_ROWS;
 }
 
-SIMD_INLINE const uint8_t *group_at(const struct matrix *m, uint64_t row) {
+KERNEL const uint8_t *group_at(const struct matrix *m, uint64_t row) {
     return m->packed + row / MATRIX_ROWS * m->group_size;
 }
 
-SIMD_INLINE void one_column(enum dtype type, const struct matrix *m, const struct activations *a, float *y,
+KERNEL void one_column(enum dtype type, const struct matrix *m, const struct activations *a, float *y,
                             uint64_t row_begin, uint64_t row_end) {
     const struct packed_layout l = packed_layout(type);
     const size_t units = m->cols / 32 / l.runs;
@@ -207,7 +212,7 @@ struct tile {
     float scale[TILE_BLOCKS][2][16], min[TILE_BLOCKS][2][16];
 };
 
-SIMD_INLINE void tile_fill(enum dtype type, const uint8_t *group, size_t block, size_t n, struct tile *t) {
+KERNEL void tile_fill(enum dtype type, const uint8_t *group, size_t block, size_t n, struct tile *t) {
     const struct packed_layout l = packed_layout(type);
     const uint8_t *unit = group + block / l.runs * unit_size(type); /* block is a multiple of runs */
     for (size_t b = 0; b < n; unit += unit_size(type)) {
@@ -230,7 +235,7 @@ SIMD_INLINE void tile_fill(enum dtype type, const uint8_t *group, size_t block, 
 }
 
 /* A tile times columns [at, at + N) of a panel that is `width` columns wide. */
-SIMD_INLINE void tile_columns(const int N, const bool halves, const bool mins, const struct tile *t, size_t n_blocks,
+KERNEL void tile_columns(const int N, const bool halves, const bool mins, const struct tile *t, size_t n_blocks,
                               const int8_t *x, const union activation_fact *facts, int width, bool first, float *y,
                               size_t stride, int rows) {
     vfloat acc[16];
@@ -268,7 +273,7 @@ SIMD_INLINE void tile_columns(const int N, const bool halves, const bool mins, c
 }
 
 /* A tile times one panel: as many columns at a time as the registers hold. */
-SIMD_INLINE void tile_panel(const bool halves, const bool mins, const struct tile *t, size_t n_blocks, const int8_t *x,
+KERNEL void tile_panel(const bool halves, const bool mins, const struct tile *t, size_t n_blocks, const int8_t *x,
                             const union activation_fact *facts, int width, bool first, float *y, size_t stride, int rows) {
 #define COLUMNS(N, wide) \
     tile_columns(N, halves, mins, t, n_blocks, x + 32 * c, facts + c, wide, first, y + c * stride, stride, rows)
@@ -353,7 +358,7 @@ static void product_q8(const struct matrix *m, const struct activations *a, floa
 #define WIDE_TILE 256 /* columns of a widened tile */
 #define WIDE_RUN 64   /* elements summed in one chain; the chains' sums are added in order */
 
-SIMD_INLINE void widen_run(enum dtype type, const uint8_t *unit, const struct sub_scales *s, int run, float *out) {
+KERNEL void widen_run(enum dtype type, const uint8_t *unit, const struct sub_scales *s, int run, float *out) {
     const struct packed_layout l = packed_layout(type);
     const float minus_offset = (float)-l.offset;
     vbyte w[8];
@@ -371,7 +376,7 @@ SIMD_INLINE void widen_run(enum dtype type, const uint8_t *unit, const struct su
     }
 }
 
-SIMD_INLINE void widen_blocks(enum dtype type, const uint8_t *group, size_t k, size_t n, float *out) {
+KERNEL void widen_blocks(enum dtype type, const uint8_t *group, size_t k, size_t n, float *out) {
     const struct packed_layout l = packed_layout(type);
     for (size_t b = k / 32; b < (k + n) / 32;) {
         const uint8_t *unit = group + b / l.runs * unit_size(type);
@@ -400,7 +405,7 @@ static void widen(enum dtype type, const uint8_t *group, size_t k, size_t n, flo
 }
 
 /* One run of at most WIDE_RUN elements, N columns: each output is one chain from zero, whatever N is. */
-SIMD_INLINE void wide_columns(const int N, const float *w, size_t n, const float *x, int width, bool first, float *y,
+KERNEL void wide_columns(const int N, const float *w, size_t n, const float *x, int width, bool first, float *y,
                               size_t stride, int rows) {
     vfloat acc[16];
     UNROLL
@@ -418,7 +423,7 @@ SIMD_INLINE void wide_columns(const int N, const float *w, size_t n, const float
 }
 
 /* Element k of 16 rows, F32, F16 or BF16. */
-SIMD_INLINE vfloat load_elements(enum dtype type, const uint8_t *group, size_t k) {
+KERNEL vfloat load_elements(enum dtype type, const uint8_t *group, size_t k) {
     if (type == DTYPE_F16) return vf_load_f16(group + 32 * k);
     if (type == DTYPE_BF16) return vf_load_bf16(group + 32 * k);
     return vf_load(group + 64 * k);
@@ -426,7 +431,7 @@ SIMD_INLINE vfloat load_elements(enum dtype type, const uint8_t *group, size_t k
 
 /* One column of 256 elements straight from packed elements: the same sums as wide_columns(), but four runs at a time, so that
  * four chains hide each other's latency. */
-SIMD_INLINE void four_runs(enum dtype type, const uint8_t *from, const float *x, bool first, float *y, int rows) {
+KERNEL void four_runs(enum dtype type, const uint8_t *from, const float *x, bool first, float *y, int rows) {
     const int size = type == DTYPE_F32 ? 64 : 32;
     vfloat acc[4];
     UNROLL
@@ -465,7 +470,7 @@ static void wide_panel(const float *w, size_t n, const float *x, int width, bool
 }
 
 /* One column of elements that need no unpacking: group after group, as they lie in memory. */
-SIMD_INLINE void one_column_elements(enum dtype type, const struct matrix *m, const struct activations *a, float *y,
+KERNEL void one_column_elements(enum dtype type, const struct matrix *m, const struct activations *a, float *y,
                                      uint64_t row_begin, uint64_t row_end) {
     _Alignas(64) float wide[WIDE_TILE * MATRIX_ROWS];
     for (uint64_t row = row_begin; row < row_end; row += MATRIX_ROWS) {
@@ -500,7 +505,7 @@ static void product_f32(const struct matrix *m, const struct activations *a, flo
 
 /* ---- activations ---- */
 
-SIMD_INLINE uint32_t bits_of(float value) {
+KERNEL uint32_t bits_of(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
@@ -508,7 +513,7 @@ SIMD_INLINE uint32_t bits_of(float value) {
 
 /* 32 elements to signed bytes and their facts. The largest magnitude is found on the bits, where NaN is above infinity, so
  * that the scale, and with it every product, is not finite if one element is not. */
-SIMD_INLINE void quantize_block(const float *x, int8_t *q, union activation_fact *facts, int width) {
+KERNEL void quantize_block(const float *x, int8_t *q, union activation_fact *facts, int width) {
     uint32_t largest = 0;
     for (int i = 0; i < 32; i++) {
         uint32_t magnitude = bits_of(x[i]) & 0x7fffffff;

@@ -16,7 +16,11 @@
 typedef struct { __m256i h[2]; } vbyte;
 typedef struct { __m256i h[2]; } vint;
 typedef struct { __m256 h[2]; } vfloat;
+/* for shifts by a variable, which becomes a constant where the caller is inlined */
+typedef uint16_t int16_lanes __attribute__((vector_size(32)));
+typedef int32_t int32_lanes __attribute__((vector_size(32)));
 
+#define EACH_HALF for (int i = 0; i < 2; i++)
 #define PAIR(type, expr0, expr1) ((type){{(expr0), (expr1)}})
 #define BOTH(type, function, a, b) PAIR(type, function((a).h[0], b), function((a).h[1], b))
 #define BOTH2(type, function, a, b) PAIR(type, function((a).h[0], (b).h[0]), function((a).h[1], (b).h[1]))
@@ -33,7 +37,7 @@ SIMD_INLINE void vb_store(void *p, vbyte a) {
 SIMD_INLINE vbyte vb_low4(vbyte a) { return BOTH(vbyte, _mm256_and_si256, a, _mm256_set1_epi8(15)); }
 SIMD_INLINE vbyte vb_high4(vbyte a) { return vb_low4(BOTH(vbyte, _mm256_srli_epi16, a, 4)); }
 SIMD_INLINE vbyte vb_field2(vbyte a, int field) {
-    a = BOTH(vbyte, _mm256_srli_epi16, a, 2 * field);
+    EACH_HALF a.h[i] = (__m256i)((int16_lanes)a.h[i] >> 2 * field);
     return BOTH(vbyte, _mm256_and_si256, a, _mm256_set1_epi8(3));
 }
 SIMD_INLINE vbyte vb_shl4(vbyte a) { return BOTH(vbyte, _mm256_slli_epi16, a, 4); } /* of values below 16 */
@@ -61,9 +65,12 @@ SIMD_INLINE vbyte vb_iq4(vbyte a) {
 SIMD_INLINE vint vi_zero(void) { return PAIR(vint, _mm256_setzero_si256(), _mm256_setzero_si256()); }
 SIMD_INLINE vint vi_set(const int32_t *p) { return PAIR(vint, _mm256_set1_epi32(*p), _mm256_set1_epi32(*p)); }
 SIMD_INLINE vint vi_add(vint a, vint b) { return BOTH2(vint, _mm256_add_epi32, a, b); }
-SIMD_INLINE vint vi_sra(vint a, int n) { return BOTH(vint, _mm256_srai_epi32, a, n); }
+SIMD_INLINE vint vi_sra(vint a, int n) {
+    EACH_HALF a.h[i] = (__m256i)((int32_lanes)a.h[i] >> n);
+    return a;
+}
 SIMD_INLINE vint vi_byte(vbyte a, int n) {
-    a = BOTH(vbyte, _mm256_srli_epi32, a, 8 * n);
+    EACH_HALF a.h[i] = (__m256i)((int32_lanes)a.h[i] >> 8 * n);
     return BOTH(vint, _mm256_and_si256, a, _mm256_set1_epi32(255));
 }
 /* vpmaddubsw adds two products in 16 bits, saturating: weights below 128 fit as they are, signed ones as magnitude times

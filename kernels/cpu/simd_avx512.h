@@ -16,13 +16,16 @@
 typedef __m512i vbyte;
 typedef __m512i vint;
 typedef __m512 vfloat;
+/* for shifts by a variable, which becomes a constant where the caller is inlined */
+typedef uint16_t int16_lanes __attribute__((vector_size(64)));
+typedef int32_t int32_lanes __attribute__((vector_size(64)));
 
 SIMD_INLINE vbyte vb_load(const void *p) { return _mm512_loadu_si512(p); }
 SIMD_INLINE void vb_store(void *p, vbyte a) { _mm512_storeu_si512(p, a); }
 SIMD_INLINE vbyte vb_low4(vbyte a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
 SIMD_INLINE vbyte vb_high4(vbyte a) { return vb_low4(_mm512_srli_epi16(a, 4)); }
 SIMD_INLINE vbyte vb_field2(vbyte a, int field) {
-    return _mm512_and_si512(_mm512_srli_epi16(a, (unsigned)(2 * field)), _mm512_set1_epi8(3));
+    return _mm512_and_si512((vbyte)((int16_lanes)a >> 2 * field), _mm512_set1_epi8(3));
 }
 SIMD_INLINE vbyte vb_shl4(vbyte a) { return _mm512_slli_epi16(a, 4); } /* of values below 16 */
 SIMD_INLINE vbyte vb_or(vbyte a, vbyte b) { return _mm512_or_si512(a, b); }
@@ -42,9 +45,9 @@ SIMD_INLINE vbyte vb_iq4(vbyte a) {
 SIMD_INLINE vint vi_zero(void) { return _mm512_setzero_si512(); }
 SIMD_INLINE vint vi_set(const int32_t *p) { return _mm512_set1_epi32(*p); }
 SIMD_INLINE vint vi_add(vint a, vint b) { return _mm512_add_epi32(a, b); }
-SIMD_INLINE vint vi_sra(vint a, int n) { return _mm512_srai_epi32(a, (unsigned)n); }
+SIMD_INLINE vint vi_sra(vint a, int n) { return (vint)((int32_lanes)a >> n); }
 SIMD_INLINE vint vi_byte(vbyte a, int n) {
-    return _mm512_and_si512(_mm512_srli_epi32(a, (unsigned)(8 * n)), _mm512_set1_epi32(255));
+    return _mm512_and_si512((vint)((int32_lanes)a >> 8 * n), _mm512_set1_epi32(255));
 }
 /* lane i += bytes 4i..4i+3 of w, unsigned, times the four signed bytes at x */
 SIMD_INLINE vint vi_dot4(vint acc, vbyte w, const int8_t *x, int is_signed) {
