@@ -35,7 +35,7 @@ static bool is_plain(enum dtype type) { return type == DTYPE_F32 || type == DTYP
 
 int matrix_init(struct matrix *m, const struct weight *weight, bool exact, enum isa isa, void *memory, struct err *err) {
     const struct dtype_info *info = dtype_info(weight->type);
-    size_t size = matrix_size(weight), row, file;
+    size_t size = matrix_size(weight), row, file = 0;
     if (!info || !info->computable)
         return err_set(err, STATUS_UNSUPPORTED, "%s: type %s (%d) cannot be computed with", weight->name,
                        info ? info->name : "unknown", (int)weight->type);
