@@ -411,7 +411,7 @@ struct jvalue jget_slice(struct jrun *run, struct jvalue of, struct jvalue from,
                          struct jvalue step) {
     if (of.type == JTYPE_UNDEFINED) jundefined_fail(run, of);
     if (of.type != JTYPE_STRING && of.type != JTYPE_LIST && of.type != JTYPE_TUPLE && of.type != JTYPE_RANGE)
-        return jundefined_hint(run, "this object cannot be sliced");
+        jfail(run, "'%s' object is not subscriptable", jtype_name(of));
     int64_t n = (int64_t)jlength(run, of), by = 1;
     if (step.type != JTYPE_MISSING && step.type != JTYPE_NONE) by = jneed_int(run, step, "slice");
     if (by == 0) jfail(run, "slice step cannot be zero");
