@@ -57,7 +57,8 @@ static bool step(void *context) {
     struct ui_model model = {.status = {.state = UI_STATE_IDLE, .model = "a model"}, .hint = "a hint"};
     ui_poll_fds(bench->ui, fds);
     int timeout = ui_timeout_ms(bench->ui);
-    poll(fds, UI_FDS, timeout < 0 || timeout > 10 ? 10 : timeout);
+    bool short_sleep = timeout >= 0 && timeout <= 10;
+    bool turn = poll(fds, UI_FDS, short_sleep ? timeout : 10) > 0 || short_sleep; /* an app would sleep on */
     drain(bench);
     if (fds[0].revents)
         bench->typed_ns = clock_ns(); /* so that a slow machine does not type into an Escape */
@@ -66,7 +67,7 @@ static bool step(void *context) {
         return false;
     }
     while (ui_next_action(bench->ui, &action)) note(bench, &action);
-    ui_draw(bench->ui, &model);
+    if (turn) ui_draw(bench->ui, &model);
     drain(bench);
     if (clock_ns() - bench->typed_ns < 60 * 1000000LL) return true;
     bench->typed_ns = clock_ns();
@@ -153,10 +154,8 @@ static void a_cleared_box_is_seen(void **state) {
     (void)state;
     struct bench bench = {.clear = true};
     bench_open(&bench, NULL);
-    type(&bench, (const char *const[]){"some words", NULL});
-    buf_clear(&bench.painted);
-    type(&bench, (const char *const[]){"\003", NULL});
-    assert_true(count(&bench.painted, "a hint") == 1);
+    type(&bench, (const char *const[]){"some words", "\003", NULL});
+    assert_int_equal(count(&bench.painted, "a hint"), 2); /* before the words and after them */
     bench_close(&bench);
 }
 
