@@ -4,8 +4,7 @@
  * queries stays in registers, tiles of keys and values pass by, softmax is kept running), and plain_kernel for everything
  * else: any head dimension, F32 cache, F32 arithmetic. A single position in the decode loop has its own kernel (decode_attention.cu). */
 #include "kernels/cuda/head.cuh"
-
-#include <cuda_fp16.h>
+#include "kernels/cuda/mma.cuh"
 
 namespace {
 
@@ -69,35 +68,6 @@ __global__ void __launch_bounds__(PLAIN_THREADS)
 /* ---- matrix units ---- */
 
 enum { FLASH_QUERIES = 64, FLASH_KEYS = 64, FLASH_THREADS = 128 };
-
-__device__ __forceinline__ void load_fragments(uint32_t r[4], const __half *p) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"((uint32_t)__cvta_generic_to_shared(p)));
-}
-__device__ __forceinline__ void load_fragments_transposed(uint32_t r[4], const __half *p) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"((uint32_t)__cvta_generic_to_shared(p)));
-}
-__device__ __forceinline__ void multiply_add(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
-#if __CUDA_ARCH__ >= 800
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-#else /* Turing has the halves of it */
-    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(b0));
-    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[2]), "r"(a[3]), "r"(b1));
-#endif
-}
-__device__ __forceinline__ uint32_t pack_halves(float x, float y) {
-    __half2 h = __floats2half2_rn(x, y);
-    return *(uint32_t *)&h;
-}
 
 /* A tile of rows [rows][D] from global to shared memory, rows from `valid` on are zero. */
 template <int D> __device__ __forceinline__ void load_tile(__half (*tile)[D + 8], const __half *from, uint32_t rows, uint32_t valid) {

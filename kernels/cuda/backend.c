@@ -30,7 +30,7 @@ static int cuda_probe(const struct backend_options *options, struct err *err) {
 static size_t aligned(size_t size) { return (size + 255) / 256 * 256; }
 
 /* The work space of a step: a piece for each array, in the order of struct backend. With `base` NULL only the size counts. */
-static size_t lay_out_work(struct backend *b, const struct model_view *m, char *base) {
+static size_t lay_out_work(struct backend *b, const struct model_view *m, size_t chunk, char *base) {
     size_t at = 0, q_dim = (size_t)m->n_heads * m->head_dim, kv_dim = (size_t)m->n_kv_heads * m->head_dim;
     size_t widest = m->n_ff > m->n_embd ? m->n_ff : m->n_embd;
     if (q_dim > widest) widest = q_dim;
@@ -40,19 +40,19 @@ static size_t lay_out_work(struct backend *b, const struct model_view *m, char *
         if (base) b->field = (void *)(base + at);                                                            \
         at += aligned(bytes);                                                                                \
     } while (0)
-    PIECE(ids, CHUNK * sizeof(int32_t));
-    PIECE(x, CHUNK * m->n_embd * sizeof(float));
-    PIECE(normed, CHUNK * m->n_embd * sizeof(float));
-    PIECE(q, CHUNK * q_dim * sizeof(float));
-    PIECE(k, CHUNK * kv_dim * sizeof(float));
-    PIECE(v, CHUNK * kv_dim * sizeof(float));
-    PIECE(attn, CHUNK * q_dim * sizeof(float));
-    PIECE(gate, CHUNK * wide * sizeof(float)); /* also q and k before their rotation, in traces */
-    PIECE(up, CHUNK * wide * sizeof(float));
-    PIECE(h, CHUNK * wide * sizeof(float)); /* results of cuBLASLt */
-    PIECE(row_scale, CHUNK * sizeof(float));
+    PIECE(ids, chunk * sizeof(int32_t));
+    PIECE(x, chunk * m->n_embd * sizeof(float));
+    PIECE(normed, chunk * m->n_embd * sizeof(float));
+    PIECE(q, chunk * q_dim * sizeof(float));
+    PIECE(k, chunk * kv_dim * sizeof(float));
+    PIECE(v, chunk * kv_dim * sizeof(float));
+    PIECE(attn, chunk * q_dim * sizeof(float));
+    PIECE(gate, chunk * wide * sizeof(float)); /* also q and k before their rotation, in traces */
+    PIECE(up, chunk * wide * sizeof(float));
+    PIECE(h, chunk * wide * sizeof(float)); /* results of cuBLASLt */
+    PIECE(row_scale, chunk * sizeof(float));
     PIECE(logits, m->n_rows * sizeof(float));
-    PIECE(narrow, CHUNK * wide * 2);
+    PIECE(narrow, chunk * wide * 2);
 #undef PIECE
     return at;
 }
@@ -73,19 +73,25 @@ static size_t scratch16_size(const struct model_view *m) {
 
 struct need { /* bytes */
     size_t planes, copies, work, scratch16, kv_position, free, total, reserve;
+    uint32_t chunk;
 };
+
+/* Positions of a prefill step: longer ones use the matrix units better, where there is memory to spare. */
+enum { CHUNK = 512, CHUNK_LARGE = 2048 };
+#define LARGE_DEVICE ((size_t)32 << 30)
 
 static int measure(const struct model_view *m, const struct backend_options *o, struct need *n, struct err *err) {
     int status = weights_check(m, err);
     if (status == STATUS_OK) status = cuda_probe(o, err);
     if (status == STATUS_OK) status = weights_size(m, o->exact, &n->planes, &n->copies, err);
     if (status != STATUS_OK) return status;
-    n->work = lay_out_work(NULL, m, NULL) + decode_memory(m);
+    CUDA_TRY(cudaSetDevice(o->device));
+    CUDA_TRY(cudaMemGetInfo(&n->free, &n->total));
+    n->chunk = n->total > LARGE_DEVICE ? CHUNK_LARGE : CHUNK;
+    n->work = lay_out_work(NULL, m, n->chunk, NULL) + decode_memory(m);
     n->scratch16 = o->exact ? 0 : scratch16_size(m);
     n->kv_position = (size_t)m->n_layers * 2 * m->n_kv_heads * m->head_dim * (o->exact ? sizeof(float) : 2);
     n->reserve = (size_t)256 << 20; /* staging of the loader, cuBLASLt's work space, graphs */
-    CUDA_TRY(cudaSetDevice(o->device));
-    CUDA_TRY(cudaMemGetInfo(&n->free, &n->total));
     return STATUS_OK;
 }
 
@@ -136,10 +142,11 @@ static int prepare(struct backend *b, const struct backend_options *o, struct ne
     CUDA_TRY(cudaStreamCreateWithFlags(&b->stream, cudaStreamNonBlocking));
     if (!b->exact) b->blas = blas_open();
     *copies = b->blas && needed + n->copies < n->free;
+    b->chunk = n->chunk;
     b->weights_size = n->planes + (*copies ? n->copies : 0);
     CUDA_TRY(cudaMalloc(&b->weights, b->weights_size));
-    CUDA_TRY(cudaMalloc(&b->work, lay_out_work(b, m, NULL)));
-    lay_out_work(b, m, b->work);
+    CUDA_TRY(cudaMalloc(&b->work, lay_out_work(b, m, b->chunk, NULL)));
+    lay_out_work(b, m, b->chunk, b->work);
     if (b->blas && !*copies) CUDA_TRY(cudaMalloc(&b->scratch16, n->scratch16));
     CUDA_TRY(cudaHostAlloc((void **)&b->host_logits, m->n_rows * sizeof(float), cudaHostAllocDefault));
     return decode_memory_new(b, err);

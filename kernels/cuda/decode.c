@@ -16,6 +16,7 @@ enum { AHEAD = 3 /* steps that are queued before their results are taken */ };
 
 struct decode_buffers { /* of a backend */
     struct decode_state *state;
+    float2 *turn;
     struct decode_state *host_state; /* pinned: what a run begins with */
     float *partial;
     uint32_t *arrived;
@@ -49,12 +50,12 @@ static struct rope_args shape_of(const struct model_view *m) {
 }
 
 /* Splits for the longest context: the kernel uses fewer where it is short. */
-enum { MANY = 1 << 20, MULTIPROCESSORS_MAX = 256 };
+enum { MANY = 1 << 20, MULTIPROCESSORS_MAX = 256, HEAD_PAIRS_MAX = 128 };
 
 size_t decode_memory(const struct model_view *m) {
     struct rope_args shape = shape_of(m);
     return decode_attention_partial(shape, decode_attention_splits(shape, MANY, MULTIPROCESSORS_MAX)) +
-           decode_attention_blocks(shape) * sizeof(uint32_t) + sizeof(struct decode_state) + sizeof(struct sample_order) +
+           decode_attention_blocks(shape) * sizeof(uint32_t) + sizeof(struct decode_state) + sizeof(struct sample_order) + HEAD_PAIRS_MAX * sizeof(float2) +
            sizeof(struct sample_scratch_device);
 }
 
@@ -79,6 +80,7 @@ int decode_memory_new(struct backend *b, struct err *err) {
         bool host;
     } all[] = {
         {(void **)&d->state, sizeof *d->state, false},
+        {(void **)&d->turn, HEAD_PAIRS_MAX * sizeof *d->turn, false},
         {(void **)&d->host_state, sizeof *d->host_state, true},
         {(void **)&d->partial, decode_attention_partial(shape, d->splits), false},
         {(void **)&d->arrived, decode_attention_blocks(shape) * sizeof(uint32_t), false},
@@ -100,6 +102,7 @@ void decode_memory_free(struct backend *b) {
     sample_scratch_free(b->scratch);
     if (!d) return;
     cudaFree(d->state);
+    cudaFree(d->turn);
     cudaFree(d->partial);
     cudaFree(d->arrived);
     cudaFree(d->order);
@@ -145,13 +148,13 @@ static int enqueue_step(struct timeline *t, bool sample, struct err *err) {
     struct backend *b = t->backend;
     const struct model_view *m = b->model;
     struct decode_buffers *d = b->decode;
-    CUDA_TRY(launch_decode_embed(b->stream, b->token_embd, &d->state->id, b->x));
+    CUDA_TRY(launch_decode_embed(b->stream, b->token_embd, d->state, b->x, b->rope, d->turn));
     for (uint32_t i = 0; i < m->n_layers; i++) {
         const struct device_layer *l = &b->layers[i];
         int status = launch_all(b, qkv_of(b, l), err);
         if (status != STATUS_OK) return status;
         struct decode_attention_args attention = {.rope = b->rope, .cache = timeline_layer(t, i), .q = b->q, .k = b->k, .v = b->v,
-                                                  .position = &d->state->position, .out = b->attn, .partial = d->partial,
+                                                  .position = &d->state->position, .turn = d->turn, .out = b->attn, .partial = d->partial,
                                                   .arrived = d->arrived, .splits = d->splits};
         attention.rope.q_norm = l->q_norm;
         attention.rope.k_norm = l->k_norm;
@@ -221,7 +224,7 @@ int cuda_decode_begin(struct timeline *t, const struct decode_request *request, 
     struct decode *d = xcalloc(1, sizeof *d);
     *d = (struct decode){.timeline = t, .request = *request, .id = request->id, .first = t->length};
     int status = STATUS_OK;
-    if (b->exact || b->model->head_dim % 8) d->way = WAY_FORWARD;
+    if (b->exact || !decode_attention_fits(b->rope)) d->way = WAY_FORWARD;
     else d->way = sample_fits(&request->sampling, request->top_k, b->model->n_vocab) ? WAY_DEVICE : WAY_HOST;
     if (d->way != WAY_FORWARD && !t->graphs[d->way]) status = capture(t, d->way == WAY_DEVICE, &t->graphs[d->way], err);
     if (status == STATUS_OK && d->way == WAY_DEVICE && t->length < t->n_ctx) status = begin_on_device(d, err);

@@ -1,163 +1,257 @@
 /* Attention of the one position that a decode step adds, fused with what stands around it: head norm, rotation, and the append to
- * the cache. The keys are cut into splits so that a long context fills the card: a block takes one key/value head (all query
- * heads that share it, eight at a time) and one split; the block that finishes last for a head merges the splits
- * ("Flash-Decoding"), so that no second kernel is needed.
+ * the cache. A block takes one key/value head (all query heads that share it, eight at a time) and one split of the keys, so that a
+ * long context fills the card; the block that finishes last for a head merges the splits ("Flash-Decoding"), so that
+ * no second kernel is needed.
+ *
+ * Each warp runs on its own: it copies tiles of keys and values into shared memory in the background, multiplies them on the matrix
+ * units with the query heads as rows, and keeps its own running softmax; the warps meet once, at the end. Query heads are scaled
+ * and rounded to F16, scores and sums are F32.
  *
  * The position comes from device memory: the same launch serves every step of a captured graph. */
 #include "kernels/cuda/decode_kernels.h"
+#include "kernels/cuda/dependent.cuh"
 #include "kernels/cuda/head.cuh"
-
-#include <cuda_fp16.h>
+#include "kernels/cuda/mma.cuh"
 
 namespace {
 
 enum {
-    THREADS = 256,
-    WARPS = THREADS / 32,
-    GROUP = 8,           /* query heads a block */
-    LANES = 8,           /* threads a key: each takes every eighth chunk of 8 elements */
-    KEYS = THREADS / LANES, /* keys at once */
-    TILE = 256,          /* keys between two updates of the running softmax */
-    SPLIT_MIN = 64,      /* keys that are worth a block of their own */
+    WARPS = 4,
+    THREADS = WARPS * 32,
+    GROUP = 8,         /* query heads a block: the upper half of a 16-row tile stays empty */
+    TILE = 32,         /* keys a warp takes at a time */
+    STAGES = 2,        /* tiles of a warp in shared memory */
+    SPLIT_MIN = WARPS * TILE, /* keys that are worth a block of their own */
+    SPLITS_MAX = 256,
 };
 
-/* Eight elements of a key times a query. */
-__device__ __forceinline__ void dot_chunk(uint4 k, const float *q, float &sum) {
-    const __half2 *h = (const __half2 *)&k;
-    float4 a = *(const float4 *)q, b = *(const float4 *)(q + 4);
-    float2 x = __half22float2(h[0]), y = __half22float2(h[1]), z = __half22float2(h[2]), w = __half22float2(h[3]);
-    sum += x.x * a.x + x.y * a.y + y.x * a.z + y.y * a.w + z.x * b.x + z.y * b.y + w.x * b.z + w.y * b.w;
+template <int D> struct tile {
+    __half k[TILE][D + 8], v[TILE][D + 8];
+};
+
+template <int D> struct shared_memory {
+    tile<D> tiles[WARPS][STAGES];
+    float head[GROUP + 1][D]; /* query heads, then the new key */
+    float factor[SPLITS_MAX][GROUP];
+    float top[WARPS][GROUP], sum[WARPS][GROUP], total[GROUP];
+};
+
+template <int D> __device__ __forceinline__ void fetch(tile<D> &to, const __half *k, const __half *v, uint32_t first, uint32_t end, uint32_t lane) {
+    for (uint32_t c = lane; c < TILE * (D / 8); c += 32) {
+        uint32_t row = c / (D / 8), col = c % (D / 8) * 8, key = min(first + row, end - 1); /* the last one again: masked */
+        copy_16_async(&to.k[row][col], k + (size_t)key * D + col);
+        copy_16_async(&to.v[row][col], v + (size_t)key * D + col);
+    }
+    copies_commit();
 }
 
-/* CHUNKS: chunks of 8 elements that one of the LANES threads of a key takes, ceil(head_dim / 64). */
-template <int CHUNKS>
-__global__ void __launch_bounds__(THREADS) decode_attention_kernel(decode_attention_args a) {
-    extern __shared__ float memory[];
-    const uint32_t d = a.rope.head_dim, group = a.rope.n_heads / a.rope.n_kv_heads, groups = (group + GROUP - 1) / GROUP;
+/* What a warp has of the softmax of its head rows, and the weighted sums of values. */
+template <int D> struct running {
+    float top, sum; /* of row lane / 4; sum is of this thread's columns alone */
+    float acc[D / 8][4];
+};
+
+template <int D>
+__device__ __forceinline__ void take_tile(running<D> &r, const tile<D> &t, const uint32_t query[D / 16][4], uint32_t first, uint32_t end, uint32_t lane) {
+    float score[TILE / 8][4] = {};
+#pragma unroll
+    for (int s = 0; s < D / 16; s++) {
+#pragma unroll
+        for (int n = 0; n < TILE / 16; n++) {
+            uint32_t b[4];
+            load_fragments(b, &t.k[n * 16 + lane / 16 * 8 + lane % 8][s * 16 + lane / 8 % 2 * 8]);
+            multiply_add(score[2 * n], query[s], b[0], b[1]);
+            multiply_add(score[2 * n + 1], query[s], b[2], b[3]);
+        }
+    }
+    float now = r.top;
+#pragma unroll
+    for (int n = 0; n < TILE / 8; n++) {
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            if (first + n * 8 + lane % 4 * 2 + e >= end) score[n][e] = -INFINITY;
+            now = fmaxf(now, score[n][e]);
+        }
+    }
+    now = fmaxf(now, __shfl_xor_sync(~0u, now, 1));
+    now = fmaxf(now, __shfl_xor_sync(~0u, now, 2));
+    float fade = exp2f(r.top - now);
+    r.top = now;
+    r.sum *= fade;
+#pragma unroll
+    for (int n = 0; n < TILE / 8; n++) {
+#pragma unroll
+        for (int e = 0; e < 2; e++) r.sum += score[n][e] = exp2f(score[n][e] - now);
+    }
+#pragma unroll
+    for (int n = 0; n < D / 8; n++) r.acc[n][0] *= fade, r.acc[n][1] *= fade;
+#pragma unroll
+    for (int s = 0; s < TILE / 16; s++) {
+        uint32_t p[4] = {pack_halves(score[2 * s][0], score[2 * s][1]), 0, pack_halves(score[2 * s + 1][0], score[2 * s + 1][1]), 0};
+#pragma unroll
+        for (int n = 0; n < D / 16; n++) {
+            uint32_t b[4];
+            load_fragments_transposed(b, &t.v[s * 16 + lane % 16][n * 16 + lane / 16 * 8]);
+            multiply_add(r.acc[2 * n], p, b[0], b[1]);
+            multiply_add(r.acc[2 * n + 1], p, b[2], b[3]);
+        }
+    }
+}
+
+/* Query heads and, where this split holds the newest position, its key and value: into the cache, and into the tile that should
+ * have fetched them (`k_row`, `v_row`; NULL in other splits), so that nobody waits for them to come back. */
+template <int D>
+__device__ __forceinline__ void prepare_heads(const decode_attention_args &a, shared_memory<D> &m, uint32_t kv, uint32_t first_head, uint32_t n_q,
+                                              uint32_t position, __half *k, __half *v, __half *k_row, __half *v_row) {
+    constexpr uint32_t turns = (D / 2 + 31) / 32, parts = D / 32;
+    const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, pairs = a.rope.rope_dim / 2;
+    float2 turn[turns];
+#pragma unroll
+    for (uint32_t t = 0; t < turns; t++)
+        if (t * 32 + lane < pairs) turn[t] = __ldcg(a.turn + t * 32 + lane);
+    for (uint32_t w = warp; w < GROUP + 1; w += WARPS) {
+        float *head = m.head[w];
+        const bool is_key = w == GROUP;
+        if (is_key ? !k_row : w >= n_q) {
+            for (uint32_t e = lane; e < D; e += 32) head[e] = 0;
+            continue;
+        }
+        const float *from = is_key ? a.k + (size_t)kv * D : a.q + (size_t)(first_head + w) * D;
+        float value[parts];
+#pragma unroll
+        for (uint32_t e = 0; e < parts; e++) head[e * 32 + lane] = __ldcg(from + e * 32 + lane);
+        if (is_key) {
+#pragma unroll
+            for (uint32_t e = 0; e < parts; e++) value[e] = __ldcg(a.v + (size_t)kv * D + e * 32 + lane);
+        }
+        __syncwarp();
+        head_norm(head, is_key ? a.rope.k_norm : a.rope.q_norm, a.rope, lane);
+#pragma unroll
+        for (uint32_t t = 0; t < turns; t++)
+            if (t * 32 + lane < pairs) rotate_pair(head, a.rope, t * 32 + lane, turn[t]);
+        __syncwarp();
+        if (!is_key) continue;
+#pragma unroll
+        for (uint32_t e = 0; e < parts; e++) {
+            uint32_t at = e * 32 + lane;
+            k[(size_t)position * D + at] = k_row[at] = __float2half(head[at]);
+            v[(size_t)position * D + at] = v_row[at] = __float2half(value[e]);
+        }
+    }
+}
+
+/* The splits of one head into the answer, by the block that came last. */
+template <int D>
+__device__ __forceinline__ void merge_splits(const decode_attention_args &a, shared_memory<D> &m, uint32_t splits, uint32_t n_q, float *out) {
+    const float *all = a.partial + (size_t)blockIdx.y * gridDim.x * GROUP * (D + 2);
+    for (uint32_t i = threadIdx.x; i < splits * n_q; i += THREADS)
+        m.factor[i / n_q][i % n_q] = __ldcg(all + ((size_t)(i / n_q) * GROUP + i % n_q) * (D + 2) + D);
+    __syncthreads();
+    const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    for (uint32_t g = warp; g < n_q; g += WARPS) {
+        float top = -INFINITY, sum = 0;
+        for (uint32_t s = lane; s < splits; s += 32) top = fmaxf(top, m.factor[s][g]);
+        top = warp_max(top);
+        for (uint32_t s = lane; s < splits; s += 32) {
+            float factor = exp2f(m.factor[s][g] - top);
+            m.factor[s][g] = factor;
+            sum += factor * __ldcg(all + ((size_t)s * GROUP + g) * (D + 2) + D + 1);
+        }
+        sum = warp_sum(sum);
+        if (lane == 0) m.total[g] = sum;
+    }
+    __syncthreads();
+    for (uint32_t i = threadIdx.x; i < n_q * D; i += THREADS) {
+        uint32_t g = i / D, e = i % D;
+        float value = 0;
+#pragma unroll 8
+        for (uint32_t s = 0; s < splits; s++) value += m.factor[s][g] * __ldcg(all + ((size_t)s * GROUP + g) * (D + 2) + e);
+        out[i] = value / m.total[g];
+    }
+}
+
+template <int D> __global__ void __launch_bounds__(THREADS) decode_attention_kernel(decode_attention_args a) {
+    extern __shared__ __align__(16) char memory[];
+    shared_memory<D> &m = *(shared_memory<D> *)memory;
+    const uint32_t group = a.rope.n_heads / a.rope.n_kv_heads, groups = (group + GROUP - 1) / GROUP;
     const uint32_t kv = blockIdx.y / groups, g0 = blockIdx.y % groups * GROUP, n_q = min((uint32_t)GROUP, group - g0);
     const uint32_t position = *a.position, length = position + 1, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const uint32_t per = max((uint32_t)SPLIT_MIN, ((length + gridDim.x - 1) / gridDim.x + 31) / 32 * 32);
-    const uint32_t splits = (length + per - 1) / per, begin = blockIdx.x * per;
+    const uint32_t per = max((uint32_t)SPLIT_MIN, ((length + gridDim.x - 1) / gridDim.x + TILE - 1) / TILE * TILE);
+    const uint32_t splits = (length + per - 1) / per, begin = blockIdx.x * per, end = min(length, begin + per);
     if (blockIdx.x >= splits) return;
-    const uint32_t end = min(length, begin + per);
-    float *query = memory;                 /* [GROUP][d] */
-    float *weight = query + GROUP * d;     /* [TILE][GROUP] */
-    float *part = weight + TILE * GROUP;   /* [THREADS / (d / 2)][GROUP][d], at the end */
-    __half *k = (__half *)a.cache.k + (size_t)kv * a.cache.n_ctx * d, *v = (__half *)a.cache.v + (size_t)kv * a.cache.n_ctx * d;
+    let_next_kernel_start();
+    __half *k = (__half *)a.cache.k + (size_t)kv * a.cache.n_ctx * D, *v = (__half *)a.cache.v + (size_t)kv * a.cache.n_ctx * D;
 
-    for (uint32_t w = warp; w < n_q; w += WARPS) {
-        float *head = query + w * d;
-        const float *from = a.q + ((size_t)kv * group + g0 + w) * d;
-        for (uint32_t e = lane; e < d; e += 32) head[e] = from[e];
-        __syncwarp();
-        head_norm(head, a.rope.q_norm, a.rope, lane);
-        head_rotate(head, a.rope, position, lane);
-        const float scale = 1.0f / sqrtf((float)d);
-        for (uint32_t e = lane; e < d; e += 32) head[e] *= scale;
-    }
-    /* The newest key and value: every block that needs them writes them, all the same bits, and reads what it wrote. */
-    if (end == length && warp == WARPS - 1) {
-        float *head = weight;
-        for (uint32_t e = lane; e < d; e += 32) head[e] = a.k[(size_t)kv * d + e];
-        __syncwarp();
-        head_norm(head, a.rope.k_norm, a.rope, lane);
-        head_rotate(head, a.rope, position, lane);
-        for (uint32_t e = lane; e < d; e += 32) {
-            k[(size_t)position * d + e] = __float2half(head[e]);
-            v[(size_t)position * d + e] = __float2half(a.v[(size_t)kv * d + e]);
-        }
-    }
-    for (uint32_t i = threadIdx.x; i < (GROUP - n_q) * d; i += THREADS) query[n_q * d + i] = 0;
+    /* The position stays as it is during a step, and all but the newest key are there since the step before. What a tile fetches in the
+     * place of that one is overwritten; only a warp's first tile can be fetched before the heads are ready, so a newest key that lies in
+     * a later one goes through the cache. */
+    uint32_t first = begin + warp * TILE;
+    if (first < end) fetch<D>(m.tiles[warp][0], k, v, first, min(end, position ? position : 1), lane);
+    wait_for_previous_kernel();
+    copies_wait<0>();
+    __syncthreads();
+    const uint32_t newest_tile = (position - begin) / TILE;
+    const bool append = end == length, in_first_tile = append && newest_tile < WARPS;
+    tile<D> &newest = m.tiles[in_first_tile ? newest_tile : 0][in_first_tile ? 0 : STAGES - 1];
+    const uint32_t newest_row = (position - begin) % TILE;
+    prepare_heads<D>(a, m, kv, kv * group + g0, n_q, position, k, v, append ? newest.k[newest_row] : NULL, append ? newest.v[newest_row] : NULL);
     __syncthreads();
 
-    const uint32_t sub = threadIdx.x % LANES, slot = threadIdx.x / LANES; /* of a key; of the keys at once */
-    const uint32_t pairs = d / 2, lines = THREADS / pairs, pair = threadIdx.x % pairs, line = threadIdx.x / pairs;
-    float acc[GROUP][2] = {};
-    float largest = -INFINITY, sum = 0; /* of head `warp`: each warp keeps the running softmax of one head */
-
-    for (uint32_t start = begin; start < end; start += TILE) {
-        const uint32_t count = min((uint32_t)TILE, end - start);
-        for (uint32_t j = 0; j < count; j += KEYS) {
-            uint32_t key = j + slot;
-            float s[GROUP] = {};
-            if (key < count) {
+    running<D> r = {-INFINITY, 0, {}};
+    if (first < end) {
+        uint32_t query[D / 16][4];
+        const float scale = 1.44269504f / sqrtf((float)D); /* softmax in powers of two */
+        const float *head = m.head[lane / 4];
 #pragma unroll
-                for (int c = 0; c < CHUNKS; c++) {
-                    uint32_t e = (sub + c * LANES) * 8;
-                    if (e >= d) break;
-                    uint4 bits = *(const uint4 *)(k + (size_t)(start + key) * d + e);
-#pragma unroll
-                    for (int g = 0; g < GROUP; g++) dot_chunk(bits, query + g * d + e, s[g]);
-                }
-            }
-#pragma unroll
-            for (int g = 0; g < GROUP; g++) {
-                s[g] += __shfl_xor_sync(~0u, s[g], 1);
-                s[g] += __shfl_xor_sync(~0u, s[g], 2);
-                s[g] += __shfl_xor_sync(~0u, s[g], 4);
-            }
-            /* Each of the key's eight threads stores one head. */
-            float mine = s[0];
-#pragma unroll
-            for (int g = 1; g < GROUP; g++) mine = sub == g ? s[g] : mine;
-            if (key < count) weight[key * GROUP + sub] = mine;
+        for (int s = 0; s < D / 16; s++) {
+            uint32_t e = s * 16 + lane % 4 * 2;
+            query[s][0] = pack_halves(head[e] * scale, head[e + 1] * scale);
+            query[s][2] = pack_halves(head[e + 8] * scale, head[e + 9] * scale);
+            query[s][1] = query[s][3] = 0;
         }
-        __syncthreads();
-        /* Running softmax: warp g turns the scores of head g into weights; everyone needs the fade of what came before. */
-        __shared__ float fades[GROUP];
-        if (warp < GROUP) {
-            float now = largest;
-            for (uint32_t key = lane; key < count; key += 32) now = fmaxf(now, weight[key * GROUP + warp]);
-            now = warp_max(now);
-            float fade = __expf(largest - now), p_sum = 0;
-            for (uint32_t key = lane; key < count; key += 32) {
-                float p = __expf(weight[key * GROUP + warp] - now);
-                weight[key * GROUP + warp] = p;
-                p_sum += p;
+        for (uint32_t stage = 0; first < end; first += WARPS * TILE, stage ^= 1) {
+            uint32_t next = first + WARPS * TILE;
+            if (next < end) {
+                fetch<D>(m.tiles[warp][stage ^ 1], k, v, next, end, lane);
+                copies_wait<1>();
+            } else {
+                copies_wait<0>();
             }
-            largest = now;
-            sum = sum * fade + warp_sum(p_sum);
-            if (lane == 0) fades[warp] = fade;
-        }
-        __syncthreads();
-#pragma unroll
-        for (int g = 0; g < GROUP; g++) acc[g][0] *= fades[g], acc[g][1] *= fades[g];
-        if (line < lines) {
-#pragma unroll 4
-            for (uint32_t key = line; key < count; key += lines) {
-                float2 x = __half22float2(*(const __half2 *)(v + (size_t)(start + key) * d + 2 * pair));
-                float4 p = *(const float4 *)(weight + key * GROUP), r = *(const float4 *)(weight + key * GROUP + 4);
-                const float w[GROUP] = {p.x, p.y, p.z, p.w, r.x, r.y, r.z, r.w};
-#pragma unroll
-                for (int g = 0; g < GROUP; g++) acc[g][0] += w[g] * x.x, acc[g][1] += w[g] * x.y;
-            }
-        }
-        __syncthreads();
-    }
-
-    if (line < lines) {
-#pragma unroll
-        for (int g = 0; g < GROUP; g++) {
-            part[(line * GROUP + g) * d + 2 * pair] = acc[g][0];
-            part[(line * GROUP + g) * d + 2 * pair + 1] = acc[g][1];
+            __syncwarp();
+            take_tile<D>(r, m.tiles[warp][stage], query, first, end, lane);
+            __syncwarp();
         }
     }
-    __shared__ float total[GROUP], top[GROUP];
-    if (lane == 0 && warp < GROUP) total[warp] = sum, top[warp] = largest;
+
+    /* The warps meet: each row's top and sum, then weighted sums of values in what were the tiles. */
+    r.sum += __shfl_xor_sync(~0u, r.sum, 1);
+    r.sum += __shfl_xor_sync(~0u, r.sum, 2);
+    if (lane % 4 == 0) m.top[warp][lane / 4] = r.top, m.sum[warp][lane / 4] = r.sum;
     __syncthreads();
-    float *out = a.out + ((size_t)kv * group + g0) * d;
-    float *mine = a.partial + ((size_t)blockIdx.y * gridDim.x + blockIdx.x) * GROUP * (d + 2);
-    for (uint32_t i = threadIdx.x; i < n_q * d; i += THREADS) {
-        uint32_t g = i / d, e = i % d;
-        float value = 0;
-        for (uint32_t l = 0; l < lines; l++) value += part[(l * GROUP + g) * d + e];
-        if (splits == 1) out[i] = value / total[g];
-        else mine[g * (d + 2) + e] = value;
+    float(*part)[GROUP][D] = (float(*)[GROUP][D])m.tiles; /* [WARPS] */
+    float top = -INFINITY;
+#pragma unroll
+    for (int w = 0; w < WARPS; w++) top = fmaxf(top, m.top[w][lane / 4]);
+    const float fade = exp2f(r.top - top);
+#pragma unroll
+    for (int n = 0; n < D / 8; n++)
+        *(float2 *)&part[warp][lane / 4][n * 8 + lane % 4 * 2] = make_float2(r.acc[n][0] * fade, r.acc[n][1] * fade);
+    __syncthreads();
+    float *out = a.out + (size_t)(kv * group + g0) * D;
+    float *mine = a.partial + ((size_t)blockIdx.y * gridDim.x + blockIdx.x) * GROUP * (D + 2);
+    for (uint32_t i = threadIdx.x; i < n_q * D; i += THREADS) {
+        uint32_t g = i / D, e = i % D;
+        float value = 0, sum = 0, best = -INFINITY;
+#pragma unroll
+        for (int w = 0; w < WARPS; w++) best = fmaxf(best, m.top[w][g]);
+#pragma unroll
+        for (int w = 0; w < WARPS; w++) value += part[w][g][e], sum += m.sum[w][g] * exp2f(m.top[w][g] - best);
+        if (splits == 1) out[i] = value / sum;
+        else mine[g * (D + 2) + e] = value;
+        if (splits > 1 && e == 0) mine[g * (D + 2) + D] = best, mine[g * (D + 2) + D + 1] = sum;
     }
     if (splits == 1) return;
-    if (threadIdx.x < n_q) mine[threadIdx.x * (d + 2) + d] = top[threadIdx.x], mine[threadIdx.x * (d + 2) + d + 1] = total[threadIdx.x];
 
-    /* The last block of this head merges. */
     __shared__ bool is_last;
     __threadfence();
     __syncthreads();
@@ -168,37 +262,20 @@ __global__ void __launch_bounds__(THREADS) decode_attention_kernel(decode_attent
     __syncthreads();
     if (!is_last) return;
     __threadfence();
-    const float *all = a.partial + (size_t)blockIdx.y * gridDim.x * GROUP * (d + 2);
-    for (uint32_t i = threadIdx.x; i < splits * n_q; i += THREADS) { /* factor of each split and head into shared memory */
-        uint32_t s = i / n_q, g = i % n_q;
-        weight[s * GROUP + g] = __ldcg(all + ((size_t)s * GROUP + g) * (d + 2) + d);
-    }
-    __syncthreads();
-    if (warp < n_q) {
-        float now = -INFINITY, l = 0;
-        for (uint32_t s = lane; s < splits; s += 32) now = fmaxf(now, weight[s * GROUP + warp]);
-        now = warp_max(now);
-        for (uint32_t s = lane; s < splits; s += 32) {
-            float factor = __expf(weight[s * GROUP + warp] - now);
-            weight[s * GROUP + warp] = factor;
-            l += factor * __ldcg(all + ((size_t)s * GROUP + warp) * (d + 2) + d + 1);
-        }
-        l = warp_sum(l);
-        if (lane == 0) total[warp] = l;
-    }
-    __syncthreads();
-    for (uint32_t i = threadIdx.x; i < n_q * d; i += THREADS) {
-        uint32_t g = i / d, e = i % d;
-        float value = 0;
-#pragma unroll 8
-        for (uint32_t s = 0; s < splits; s++) value += weight[s * GROUP + g] * __ldcg(all + ((size_t)s * GROUP + g) * (d + 2) + e);
-        out[i] = value / total[g];
-    }
+    merge_splits<D>(a, m, splits, n_q, out);
 }
 
-uint32_t lines_of(uint32_t d) { return THREADS / (d / 2); }
+template <int D> cudaError_t launch_size(cudaStream_t stream, const decode_attention_args &a) {
+    dim3 grid(a.splits, decode_attention_blocks(a.rope));
+    return launch_dependent(stream, grid, THREADS, sizeof(shared_memory<D>), decode_attention_kernel<D>, a);
+}
 
 } // namespace
+
+extern "C" int decode_attention_fits(struct rope_args rope) {
+    uint32_t d = rope.head_dim;
+    return d == 32 || d == 64 || d == 96 || d == 128 || d == 256;
+}
 
 extern "C" uint32_t decode_attention_blocks(struct rope_args rope) {
     uint32_t group = rope.n_heads / rope.n_kv_heads;
@@ -208,7 +285,7 @@ extern "C" uint32_t decode_attention_blocks(struct rope_args rope) {
 extern "C" uint32_t decode_attention_splits(struct rope_args rope, uint32_t n_ctx, uint32_t multiprocessors) {
     uint32_t blocks = decode_attention_blocks(rope), splits = (multiprocessors + blocks - 1) / blocks, most = (n_ctx + SPLIT_MIN - 1) / SPLIT_MIN;
     if (splits > most) splits = most;
-    return splits < 1 ? 1 : splits > TILE ? TILE : splits;
+    return splits < 1 ? 1 : splits > SPLITS_MAX ? SPLITS_MAX : splits;
 }
 
 extern "C" size_t decode_attention_partial(struct rope_args rope, uint32_t splits) {
@@ -216,11 +293,12 @@ extern "C" size_t decode_attention_partial(struct rope_args rope, uint32_t split
 }
 
 extern "C" cudaError_t launch_decode_attention(cudaStream_t stream, struct decode_attention_args args) {
-    uint32_t d = args.rope.head_dim;
-    size_t bytes = (GROUP * d + TILE * GROUP + (size_t)lines_of(d) * GROUP * d) * sizeof(float);
-    dim3 grid(args.splits, decode_attention_blocks(args.rope));
-    if (d <= 64) decode_attention_kernel<1><<<grid, THREADS, bytes, stream>>>(args);
-    else if (d <= 128) decode_attention_kernel<2><<<grid, THREADS, bytes, stream>>>(args);
-    else decode_attention_kernel<4><<<grid, THREADS, bytes, stream>>>(args);
-    return cudaGetLastError();
+    switch (args.rope.head_dim) {
+    case 32: return launch_size<32>(stream, args);
+    case 64: return launch_size<64>(stream, args);
+    case 96: return launch_size<96>(stream, args);
+    case 128: return launch_size<128>(stream, args);
+    case 256: return launch_size<256>(stream, args);
+    default: return cudaErrorInvalidValue;
+    }
 }

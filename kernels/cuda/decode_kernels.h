@@ -8,17 +8,30 @@
 extern "C" {
 #endif
 
-/* ---- attention of the newest position (decode_attention.cu); heads of a multiple of 8 elements ---- */
+/* What the steps of a run hand on, on the device. */
+struct decode_state {
+    int32_t id;        /* fed next */
+    uint32_t position; /* where */
+    uint32_t step;     /* of the run: 0, 1, ... */
+};
+
+/* x = row of state->id; turn = cosine and sine of every rotated pair at state->position, [rope_dim / 2]. */
+cudaError_t launch_decode_embed(cudaStream_t stream, struct device_matrix table, const struct decode_state *state, float *x,
+                                struct rope_args rope, float2 *turn);
+
+/* ---- attention of the newest position (decode_attention.cu) ---- */
 struct decode_attention_args {
     struct rope_args rope;
     struct cache_layer cache;
     const float *q, *k, *v; /* of the newest position, before norm and rotation */
     const uint32_t *position;
+    const float2 *turn; /* of launch_decode_embed() */
     float *out;        /* [n_heads][head_dim] */
     float *partial;    /* decode_attention_partial() bytes */
     uint32_t *arrived; /* [decode_attention_blocks()], zero */
     uint32_t splits;
 };
+int decode_attention_fits(struct rope_args rope); /* head dimensions there are kernels for */
 uint32_t decode_attention_blocks(struct rope_args rope);
 uint32_t decode_attention_splits(struct rope_args rope, uint32_t n_ctx, uint32_t multiprocessors);
 size_t decode_attention_partial(struct rope_args rope, uint32_t splits);
@@ -42,17 +55,7 @@ int decode_product_fits(const struct decode_product_args *args);
 /* Weights that are quantised meet x as 8-bit blocks of 32, others meet it in F32. */
 cudaError_t launch_decode_product(cudaStream_t stream, struct decode_product_args args, uint32_t multiprocessors);
 
-/* x = row *id of the table. */
-cudaError_t launch_decode_embed(cudaStream_t stream, struct device_matrix table, const int32_t *id, float *x);
-
 /* ---- choosing the next token (decode_sample.cu) ---- */
-
-/* What the steps of a run hand on, on the device. */
-struct decode_state {
-    int32_t id;        /* fed next */
-    uint32_t position; /* where */
-    uint32_t step;     /* of the run: 0, 1, ... */
-};
 
 enum { SAMPLE_RING = 16 };
 

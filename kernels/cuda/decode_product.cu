@@ -7,25 +7,16 @@
  *     sum over e of (s q_e + m) x_e  =  s * xs * sum(q_e * xq_e)  +  m * xs * sum(xq_e)
  * For float weights it stays in F32.
  *
- * While the step before it still runs, a block pulls its first rows into the second-level cache (programmatic dependent launch). */
+ * A block starts while the kernel before it still runs and pulls its first rows into the second-level cache before it waits
+ * for the vector (programmatic dependent launch). */
 #include "kernels/cuda/decode_kernels.h"
+#include "kernels/cuda/dependent.cuh"
 #include "kernels/cuda/head.cuh"
 #include "kernels/cuda/layout.cuh"
 
 namespace {
 
-enum { THREADS = 512, WARPS = THREADS / 32, CACHED_ROUNDS = 2, MIXED = -1 };
-
-__device__ __forceinline__ void wait_for_previous_kernel() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-__device__ __forceinline__ void let_next_kernel_start() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;");
-#endif
-}
+enum { MIXED = -1 };
 
 /* ---- the vector in shared memory ---- */
 
@@ -88,48 +79,47 @@ template <int W> __device__ __forceinline__ void store_floats(const float_vector
     else to.plane[0][at / W + 1] = make_float4(v[4], v[5], v[6], v[7]);
 }
 
-/* Read x, norm it if wanted, hand eight elements at a time to `store`, whole warps together. The first rounds are kept in registers
- * between the two passes of a norm; vectors longer than a hidden state are read again. */
+/* Read x, norm it if wanted, hand eight elements at a time to `store`, whole warps together. The first round, which is all there
+ * is for hidden states up to 4096 or 8192, is kept in registers between the two passes of a norm; what is beyond is read again. */
 template <class S> __device__ __forceinline__ void prepare(const decode_product_args &a, uint32_t cols, uint32_t padded, S store) {
-    constexpr uint32_t round = THREADS * 8;
+    const uint32_t round = blockDim.x * 8;
     const uint32_t mine = threadIdx.x * 8, warps = threadIdx.x / 32 * 256; /* this thread's and its warp's first element of a round */
-    float kept[CACHED_ROUNDS][8];
-    float factor = 1;
-#pragma unroll
-    for (int r = 0; r < CACHED_ROUNDS; r++)
-        if (r * round + warps < padded) load_eight(a.x, cols, r * round + mine, kept[r]);
+    float kept[8], weight[8], factor = 1;
+    if (warps < padded) {
+        if (a.norm) load_eight(a.norm, cols, mine, weight); /* depends on no kernel: before the wait */
+    }
+    wait_for_previous_kernel();
+    if (warps < padded) load_eight(a.x, cols, mine, kept);
     if (a.norm) {
         float sum = 0;
+        if (warps < padded) {
 #pragma unroll
-        for (int r = 0; r < CACHED_ROUNDS; r++) {
-            if (r * round + warps < padded) {
-#pragma unroll
-                for (int e = 0; e < 8; e++) sum += kept[r][e] * kept[r][e];
-            }
+            for (int e = 0; e < 8; e++) sum += kept[e] * kept[e];
         }
-        for (uint32_t first = CACHED_ROUNDS * round; first + warps < padded; first += round) {
+        for (uint32_t first = round; first + warps < padded; first += round) {
             float v[8];
             load_eight(a.x, cols, first + mine, v);
+#pragma unroll
             for (int e = 0; e < 8; e++) sum += v[e] * v[e];
         }
         factor = rsqrtf(block_sum(sum) / (float)cols + a.eps);
     }
-    auto finish = [&](uint32_t at, float v[8]) {
+    if (warps < padded) {
         if (a.norm) {
-            float w[8];
-            load_eight(a.norm, cols, at, w);
 #pragma unroll
-            for (int e = 0; e < 8; e++) v[e] = v[e] * factor * w[e];
+            for (int e = 0; e < 8; e++) kept[e] *= factor * weight[e];
         }
-        store(at, v);
-    };
-#pragma unroll
-    for (int r = 0; r < CACHED_ROUNDS; r++)
-        if (r * round + warps < padded) finish(r * round + mine, kept[r]);
-    for (uint32_t first = CACHED_ROUNDS * round; first + warps < padded; first += round) {
+        store(mine, kept);
+    }
+    for (uint32_t first = round; first + warps < padded; first += round) {
         float v[8];
         load_eight(a.x, cols, first + mine, v);
-        finish(first + mine, v);
+        if (a.norm) {
+            load_eight(a.norm, cols, first + mine, weight);
+#pragma unroll
+            for (int e = 0; e < 8; e++) v[e] *= factor * weight[e];
+        }
+        store(first + mine, v);
     }
     __syncthreads();
 }
@@ -179,32 +169,6 @@ template <int T> __device__ __forceinline__ float block_dot(const raw_block &raw
     return sum;
 }
 
-/* R rows times x: lane l takes blocks l, l + 32, ...; U of them and all R rows are loaded before any is used. */
-template <int T, int R, int U, bool GATE>
-__device__ __forceinline__ void quantised_rows(const decode_product_args &a, const row_group &at, const quantised_vector &x, float sum[R]) {
-    uint32_t lane = threadIdx.x % 32, blocks = a.w[0].blocks;
-    for (uint32_t first = 0; first < blocks; first += 32 * U) {
-        raw_block raw[R][U];
-#pragma unroll
-        for (int u = 0; u < U; u++) {
-            uint32_t b = first + u * 32 + lane;
-            if (b < blocks) {
-#pragma unroll
-                for (int r = 0; r < R; r++)
-                    raw[r][u] = block_load<T>(a.w[GATE ? r % 2 : at.matrix], row_of<R, GATE>(at, r), b);
-            }
-        }
-#pragma unroll
-        for (int u = 0; u < U; u++) {
-            uint32_t b = first + u * 32 + lane;
-            if (b < blocks) {
-#pragma unroll
-                for (int r = 0; r < R; r++) sum[r] += block_dot<T>(raw[r][u], x, b);
-            }
-        }
-    }
-}
-
 __device__ __forceinline__ float dot_bits(uint4 w, const float_vector &x, uint32_t c, __half) {
     const __half2 *h = (const __half2 *)&w;
     float2 p = __half22float2(h[0]), q = __half22float2(h[1]), r = __half22float2(h[2]), s = __half22float2(h[3]);
@@ -223,46 +187,6 @@ __device__ __forceinline__ float dot_bits(uint4 w, const float_vector &x, uint32
     return __uint_as_float(w.x) * y.x + __uint_as_float(w.y) * y.y + __uint_as_float(w.z) * y.z + __uint_as_float(w.w) * y.w;
 }
 
-template <class E, int R, int U, bool GATE>
-__device__ __forceinline__ void float_rows(const decode_product_args &a, const row_group &at, const float_vector &x, float sum[R]) {
-    constexpr uint32_t W = 16 / sizeof(E);
-    uint32_t lane = threadIdx.x % 32, chunks = a.w[0].blocks * (32 / W);
-    for (uint32_t first = 0; first < chunks; first += 32 * U) {
-        uint4 raw[R][U];
-#pragma unroll
-        for (int u = 0; u < U; u++) {
-            uint32_t c = first + u * 32 + lane;
-            if (c < chunks) {
-#pragma unroll
-                for (int r = 0; r < R; r++) {
-                    const device_matrix &w = a.w[GATE ? r % 2 : at.matrix];
-                    raw[r][u] = load_16((const uint4 *)w.low + (size_t)row_of<R, GATE>(at, r) * chunks + c);
-                }
-            }
-        }
-#pragma unroll
-        for (int u = 0; u < U; u++) {
-            uint32_t c = first + u * 32 + lane;
-            if (c < chunks) {
-#pragma unroll
-                for (int r = 0; r < R; r++) sum[r] += dot_bits(raw[r][u], x, c, E());
-            }
-        }
-    }
-}
-
-/* Pull the first rows of this warp into the second-level cache; weights depend on nothing that runs. */
-template <int R, bool GATE> __device__ __forceinline__ void prefetch_rows(const decode_product_args &a, uint32_t g, uint32_t groups, uint32_t low_bytes) {
-    if (g >= groups) return;
-    row_group at = group_at<R, GATE>(a, g);
-    uint32_t line = a.w[0].blocks * low_bytes;
-#pragma unroll
-    for (int r = 0; r < R; r++) {
-        const char *p = (const char *)a.w[GATE ? r % 2 : at.matrix].low + (size_t)row_of<R, GATE>(at, r) * line;
-        for (uint32_t i = threadIdx.x % 32 * 128; i < line; i += 32 * 128) asm volatile("prefetch.global.L2 [%0];" ::"l"(p + i));
-    }
-}
-
 template <int R, bool GATE> __device__ __forceinline__ void store_rows(const decode_product_args &a, const row_group &at, float sum[R]) {
 #pragma unroll
     for (int r = 0; r < R; r++) sum[r] = warp_sum(sum[r]);
@@ -279,75 +203,160 @@ template <int R, bool GATE> __device__ __forceinline__ void store_rows(const dec
     }
 }
 
-template <int TYPE, int R, int U, bool GATE>
-__global__ void __launch_bounds__(THREADS, 1) quantised_kernel(decode_product_args a, uint32_t groups) {
-    extern __shared__ __align__(16) char memory[];
-    uint32_t g = blockIdx.x + threadIdx.x / 32 * gridDim.x; /* neighbouring groups go to different multiprocessors */
-    let_next_kernel_start();
-    if (TYPE != MIXED) prefetch_rows<R, GATE>(a, g, groups, planes<TYPE>::low);
-    wait_for_previous_kernel();
-    quantised_vector x = quantised_at(memory, a.w[0].blocks);
-    prepare(a, a.w[0].cols, a.w[0].blocks * 32, [&](uint32_t at, const float v[8]) { store_quantised(x, at, a.w[0].blocks * 32, v); });
-    for (; g < groups; g += gridDim.x * WARPS) {
-        row_group at = group_at<R, GATE>(a, g);
-        float sum[R] = {};
-        if (TYPE == MIXED) {
-            FOR_QUANT_TYPE(a.w[at.matrix].type, (quantised_rows<T, R, U, GATE>(a, at, x, sum)));
-        } else {
-            quantised_rows<TYPE, R, U, GATE>(a, at, x, sum);
+/* ---- the stream of a warp ---- */
+
+/* How a step's weights are loaded and used. A step is R rows and U units of each a lane: blocks of 32 for quantised types, 16 bytes
+ * for float types. */
+template <int T> struct quantised_unit {
+    using raw = raw_block;
+    using vector = quantised_vector;
+    static __device__ __forceinline__ uint32_t count(const device_matrix &w) { return w.blocks; }
+    static __device__ __forceinline__ raw load(const device_matrix &w, uint32_t row, uint32_t unit) { return block_load<T>(w, row, unit); }
+    static __device__ __forceinline__ float dot(const raw &r, const vector &x, uint32_t unit) { return block_dot<T>(r, x, unit); }
+};
+template <class E> struct float_unit {
+    using raw = uint4;
+    using vector = float_vector;
+    static __device__ __forceinline__ uint32_t count(const device_matrix &w) { return w.blocks * (32 * sizeof(E) / 16); }
+    static __device__ __forceinline__ raw load(const device_matrix &w, uint32_t row, uint32_t unit) {
+        return load_16((const uint4 *)w.low + (size_t)row * count(w) + unit);
+    }
+    static __device__ __forceinline__ float dot(const raw &r, const vector &x, uint32_t unit) { return dot_bits(r, x, unit, E()); }
+};
+
+/* Where a warp is: a group of rows and the first unit of its next step. */
+struct cursor {
+    uint32_t g, first;
+    row_group at;
+};
+
+template <class F, int R, int U, bool GATE>
+__device__ __forceinline__ void load_step(const decode_product_args &a, const cursor &c, uint32_t units, typename F::raw raw[R][U]) {
+#pragma unroll
+    for (int u = 0; u < U; u++) {
+        uint32_t unit = c.first + u * 32 + threadIdx.x % 32;
+        if (unit < units) {
+#pragma unroll
+            for (int r = 0; r < R; r++) raw[r][u] = F::load(a.w[GATE ? r % 2 : c.at.matrix], row_of<R, GATE>(c.at, r), unit);
         }
-        store_rows<R, GATE>(a, at, sum);
     }
 }
 
+/* All groups of this warp as one stream of steps: while a step is multiplied, the next one is on its way, across the border of
+ * groups too. */
+template <class F, int R, int U, bool GATE>
+__device__ __forceinline__ void stream_rows(const decode_product_args &a, const typename F::vector &x, uint32_t g, uint32_t groups) {
+    const uint32_t units = F::count(a.w[0]), stride = gridDim.x * (blockDim.x / 32);
+    if (g >= groups) return;
+    cursor now = {g, 0, group_at<R, GATE>(a, g)};
+    typename F::raw even[R][U], odd[R][U];
+    float sum[R] = {};
+    load_step<F, R, U, GATE>(a, now, units, even);
+    auto step = [&](typename F::raw(&mine)[R][U], typename F::raw(&following)[R][U]) {
+        cursor next = now;
+        next.first += 32 * U;
+        if (next.first >= units) {
+            next.g += stride;
+            next.first = 0;
+            if (next.g < groups) next.at = group_at<R, GATE>(a, next.g);
+        }
+        if (next.g < groups) load_step<F, R, U, GATE>(a, next, units, following);
+#pragma unroll
+        for (int u = 0; u < U; u++) {
+            uint32_t unit = now.first + u * 32 + threadIdx.x % 32;
+            if (unit < units) {
+#pragma unroll
+                for (int r = 0; r < R; r++) sum[r] += F::dot(mine[r][u], x, unit);
+            }
+        }
+        if (next.first == 0) {
+            store_rows<R, GATE>(a, now.at, sum);
+#pragma unroll
+            for (int r = 0; r < R; r++) sum[r] = 0;
+        }
+        now = next;
+    };
+    for (;;) {
+        step(even, odd);
+        if (now.g >= groups) break;
+        step(odd, even);
+        if (now.g >= groups) break;
+    }
+}
+
+/* Rows whose matrices differ in type, group by group. */
+template <int R, int U, bool GATE>
+__device__ __forceinline__ void mixed_rows(const decode_product_args &a, const quantised_vector &x, uint32_t g, uint32_t groups) {
+    const uint32_t stride = gridDim.x * (blockDim.x / 32);
+    for (; g < groups; g += stride) {
+        row_group at = group_at<R, GATE>(a, g);
+        FOR_QUANT_TYPE(a.w[at.matrix].type, (stream_rows<quantised_unit<T>, R, U, GATE>(a, x, g, g + 1)));
+    }
+}
+
+/* Pull the first rows of this warp into the second-level cache; weights depend on nothing that runs. */
+template <int R, bool GATE>
+__device__ __forceinline__ void prefetch_rows(const decode_product_args &a, uint32_t g, uint32_t groups, uint32_t low_bytes, uint32_t high_bytes) {
+    if (g >= groups) return;
+    row_group at = group_at<R, GATE>(a, g);
+#pragma unroll
+    for (int r = 0; r < R; r++) {
+        const device_matrix &w = a.w[GATE ? r % 2 : at.matrix];
+        size_t row = row_of<R, GATE>(at, r);
+        uint32_t low = w.blocks * low_bytes, high = w.blocks * high_bytes, i = threadIdx.x % 32 * 128;
+        for (uint32_t b = i; b < low; b += 32 * 128) asm volatile("prefetch.global.L2 [%0];" ::"l"((const char *)w.low + row * low + b));
+        for (uint32_t b = i; b < high; b += 32 * 128) asm volatile("prefetch.global.L2 [%0];" ::"l"((const char *)w.high + row * high + b));
+    }
+}
+
+/* One block a multiprocessor: it prepares the vector once. Types whose unpacking takes many registers run fewer threads, and so do small
+ * matrices: there a step waits for its barriers, not for the memory. */
+enum { SMALL_THREADS = 512, SMALL_MATRIX = 16 << 20 };
+template <int T> constexpr int threads = T == MIXED || T == DTYPE_IQ4_NL || T == DTYPE_IQ4_XS ? 512 : 1024;
+
+template <int TYPE, int R, int U, bool GATE>
+__global__ void __launch_bounds__(threads<TYPE>, 1) quantised_kernel(decode_product_args a, uint32_t groups) {
+    extern __shared__ __align__(16) char memory[];
+    uint32_t g = blockIdx.x + threadIdx.x / 32 * gridDim.x; /* neighbouring groups go to different multiprocessors */
+    let_next_kernel_start();
+    if constexpr (TYPE != MIXED) prefetch_rows<R, GATE>(a, g, groups, planes<TYPE>::low, planes<TYPE>::high);
+    quantised_vector x = quantised_at(memory, a.w[0].blocks);
+    prepare(a, a.w[0].cols, a.w[0].blocks * 32, [&](uint32_t i, const float v[8]) { store_quantised(x, i, a.w[0].blocks * 32, v); });
+    if constexpr (TYPE == MIXED) mixed_rows<R, U, GATE>(a, x, g, groups);
+    else stream_rows<quantised_unit<TYPE>, R, U, GATE>(a, x, g, groups);
+}
+
 template <class E, int R, int U, bool GATE>
-__global__ void __launch_bounds__(THREADS, 1) float_kernel(decode_product_args a, uint32_t groups) {
+__global__ void __launch_bounds__(1024, 1) float_kernel(decode_product_args a, uint32_t groups) {
     extern __shared__ __align__(16) char memory[];
     constexpr uint32_t W = 16 / sizeof(E);
     uint32_t g = blockIdx.x + threadIdx.x / 32 * gridDim.x;
     let_next_kernel_start();
-    prefetch_rows<R, GATE>(a, g, groups, 32 * sizeof(E));
-    wait_for_previous_kernel();
+    prefetch_rows<R, GATE>(a, g, groups, 32 * sizeof(E), 0);
     float_vector x;
     x.plane[0] = (float4 *)memory;
     x.plane[1] = x.plane[0] + a.w[0].blocks * (32 / W);
-    prepare(a, a.w[0].cols, a.w[0].blocks * 32, [&](uint32_t at, const float v[8]) { store_floats<W>(x, at, a.w[0].blocks * 32, v); });
-    for (; g < groups; g += gridDim.x * WARPS) {
-        row_group at = group_at<R, GATE>(a, g);
-        float sum[R] = {};
-        float_rows<E, R, U, GATE>(a, at, x, sum);
-        store_rows<R, GATE>(a, at, sum);
-    }
+    prepare(a, a.w[0].cols, a.w[0].blocks * 32, [&](uint32_t i, const float v[8]) { store_floats<W>(x, i, a.w[0].blocks * 32, v); });
+    stream_rows<float_unit<E>, R, U, GATE>(a, x, g, groups);
 }
 
-template <int T> __global__ void decode_embed_kernel(device_matrix table, const int32_t *id, float *x) {
+template <int T>
+__global__ void decode_embed_kernel(device_matrix table, const decode_state *state, float *x, rope_args rope, float2 *turn) {
     let_next_kernel_start();
     wait_for_previous_kernel();
     uint32_t b = blockIdx.x * blockDim.x + threadIdx.x;
+    if (b < rope.rope_dim / 2) turn[b] = turn_of(rope, state->position, b);
     if (b >= table.blocks) return;
     float values[32];
-    block_floats<T>(table, (uint32_t)*id, b, values);
+    block_floats<T>(table, (uint32_t)state->id, b, values);
     for (uint32_t e = 0; e < 32 && b * 32 + e < table.cols; e++) x[b * 32 + e] = values[e];
 }
 
 /* ---- launching ---- */
 
-template <class... P> cudaError_t launch(cudaStream_t stream, dim3 grid, unsigned threads, size_t shared, void (*kernel)(P...), P... args) {
-    if (shared > 48 * 1024) {
-        cudaError_t e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
-        if (e != cudaSuccess) return e;
-    }
-    cudaLaunchAttribute attribute = {};
-    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attribute.val.programmaticStreamSerializationAllowed = 1;
-    cudaLaunchConfig_t config = {};
-    config.gridDim = grid;
-    config.blockDim = dim3(threads);
-    config.dynamicSmemBytes = shared;
-    config.stream = stream;
-    config.attrs = &attribute;
-    config.numAttrs = 1;
-    return cudaLaunchKernelEx(&config, kernel, args...);
+size_t bytes_of_block(int type) {
+    struct plane_sizes s = plane_sizes(type);
+    return s.low + s.high + s.scale;
 }
 
 template <int T, int R, int U, bool GATE> cudaError_t launch_rows(cudaStream_t stream, const decode_product_args &a, uint32_t multiprocessors) {
@@ -355,28 +364,24 @@ template <int T, int R, int U, bool GATE> cudaError_t launch_rows(cudaStream_t s
     uint32_t groups = 0, blocks = a.w[0].blocks;
     for (uint32_t m = 0; m < (GATE ? 1 : a.n); m++) groups += (a.w[m].rows + step - 1) / step;
     dim3 grid(groups < multiprocessors ? groups : multiprocessors);
-    if constexpr (T == DTYPE_F32) return launch(stream, grid, THREADS, blocks * 128, float_kernel<float, R, U, GATE>, a, groups);
-    else if constexpr (T == DTYPE_F16) return launch(stream, grid, THREADS, blocks * 128, float_kernel<__half, R, U, GATE>, a, groups);
+    const size_t size = (size_t)groups * R * blocks * bytes_of_block(a.w[0].type);
+    const unsigned many = size < SMALL_MATRIX ? SMALL_THREADS : threads<T>;
+    if constexpr (T == DTYPE_F32) return launch_dependent(stream, grid, many, blocks * 128, float_kernel<float, R, U, GATE>, a, groups);
+    else if constexpr (T == DTYPE_F16) return launch_dependent(stream, grid, many, blocks * 128, float_kernel<__half, R, U, GATE>, a, groups);
     else if constexpr (T == DTYPE_BF16)
-        return launch(stream, grid, THREADS, blocks * 128, float_kernel<__nv_bfloat16, R, U, GATE>, a, groups);
-    else return launch(stream, grid, THREADS, blocks * (32 + 12), quantised_kernel<T, R, U, GATE>, a, groups);
+        return launch_dependent(stream, grid, many, blocks * 128, float_kernel<__nv_bfloat16, R, U, GATE>, a, groups);
+    else return launch_dependent(stream, grid, many, blocks * (32 + 12), quantised_kernel<T, R, U, GATE>, a, groups);
 }
 
-/* How many rows and blocks of a row a warp has in flight: four loads in any case; several rows only where a row is short and there
- * are enough of them to keep every warp busy. */
+/* A step is two loads of a lane: both of one row, or of two rows where rows are short and there are enough to keep every warp busy. */
 template <int T> cudaError_t launch_type(cudaStream_t stream, const decode_product_args &a, uint32_t multiprocessors) {
-    uint32_t rows = 0, lanes = a.w[0].blocks;
-    if (T == DTYPE_F16 || T == DTYPE_BF16) lanes *= 4;
-    if (T == DTYPE_F32) lanes *= 8;
+    uint32_t rows = 0, units = a.w[0].blocks;
+    if (T == DTYPE_F16 || T == DTYPE_BF16) units *= 4;
+    if (T == DTYPE_F32) units *= 8;
     for (uint32_t m = 0; m < a.n; m++) rows += a.w[m].rows;
-    bool many = rows >= multiprocessors * WARPS * 4;
-    if (a.gate) {
-        if (lanes <= 32 && many) return launch_rows<T, 4, 1, true>(stream, a, multiprocessors);
-        return launch_rows<T, 2, 2, true>(stream, a, multiprocessors);
-    }
-    if (lanes <= 32 && many) return launch_rows<T, 4, 1, false>(stream, a, multiprocessors);
-    if (lanes <= 64 && rows >= multiprocessors * WARPS * 2) return launch_rows<T, 2, 2, false>(stream, a, multiprocessors);
-    return launch_rows<T, 1, 4, false>(stream, a, multiprocessors);
+    if (a.gate) return launch_rows<T, 2, 1, true>(stream, a, multiprocessors);
+    if (units <= 32 && rows >= multiprocessors * 64) return launch_rows<T, 2, 1, false>(stream, a, multiprocessors);
+    return launch_rows<T, 1, 2, false>(stream, a, multiprocessors);
 }
 
 } // namespace
@@ -399,9 +404,11 @@ extern "C" cudaError_t launch_decode_product(cudaStream_t stream, struct decode_
     return e;
 }
 
-extern "C" cudaError_t launch_decode_embed(cudaStream_t stream, struct device_matrix table, const int32_t *id, float *x) {
-    dim3 grid((table.blocks + 31) / 32);
+extern "C" cudaError_t launch_decode_embed(cudaStream_t stream, struct device_matrix table, const struct decode_state *state, float *x,
+                                           struct rope_args rope, float2 *turn) {
+    uint32_t threads = table.blocks > rope.rope_dim / 2 ? table.blocks : rope.rope_dim / 2;
+    dim3 grid((threads + 31) / 32);
     cudaError_t e = cudaErrorInvalidValue;
-    FOR_TYPE(table.type, (e = launch(stream, grid, 32, 0, decode_embed_kernel<T>, table, id, x)));
+    FOR_TYPE(table.type, (e = launch_dependent(stream, grid, 32, 0, decode_embed_kernel<T>, table, state, x, rope, turn)));
     return e;
 }

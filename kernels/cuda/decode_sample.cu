@@ -10,6 +10,7 @@
  * ones. Chains that nothing bounds, and what does not fit into the list, are left to the host: sample_fits() says which, and a
  * step whose list overflows leaves the state as it was, so that running it again changes nothing. */
 #include "kernels/cuda/decode_kernels.h"
+#include "kernels/cuda/dependent.cuh"
 #include "kernels/cuda/head.cuh"
 
 #include "kernels/sampling_math.h"
@@ -46,6 +47,7 @@ __global__ void __launch_bounds__(SCAN_THREADS) survey_kernel(sample_args a) {
     __shared__ uint32_t bins[BINS];
     for (uint32_t i = threadIdx.x; i < BINS; i += SCAN_THREADS) bins[i] = 0;
     __syncthreads();
+    wait_for_previous_kernel();
     float largest = -INFINITY;
     for (uint32_t i = blockIdx.x * SCAN_THREADS + threadIdx.x; i < a.n_vocab; i += gridDim.x * SCAN_THREADS) {
         float l = a.logits[i];
@@ -302,6 +304,7 @@ __global__ void __launch_bounds__(SCAN_THREADS) choose_kernel(sample_args a) {
     __shared__ uint16_t place[LIST];
     __shared__ uint8_t cut[LIST];
     sample_scratch_device *w = a.scratch;
+    wait_for_previous_kernel();
     const float max = key_logit(w->max_key);
     const uint32_t threshold = w->threshold;
     uint64_t weights = 0, distances = 0;
@@ -314,16 +317,24 @@ __global__ void __launch_bounds__(SCAN_THREADS) choose_kernel(sample_args a) {
             if (at < LIST) w->list[at] = (uint64_t)sampling_key(l) << 32 | (uint32_t)~i;
         }
     }
+    /* One atomic a block: thousands to one address would stand in line. */
+    __shared__ unsigned long long part[2];
+    if (threadIdx.x < 2) part[threadIdx.x] = 0;
+    __syncthreads();
     weights = warp_sum_64(weights);
     distances = warp_sum_64(distances);
     if (threadIdx.x % 32 == 0) {
-        atomicAdd((unsigned long long *)&w->weights, (unsigned long long)weights);
-        atomicAdd((unsigned long long *)&w->distances, (unsigned long long)distances);
+        atomicAdd(&part[0], (unsigned long long)weights);
+        atomicAdd(&part[1], (unsigned long long)distances);
     }
+    __syncthreads();
+    if (threadIdx.x == 0) atomicAdd((unsigned long long *)&w->weights, part[0]);
+    if (threadIdx.x == 1) atomicAdd((unsigned long long *)&w->distances, part[1]);
     if (!last_block(&w->arrived)) return;
 
     const uint32_t n = w->count, position = a.state->position, step = a.state->step;
     sample_record *record = a.ring + step % SAMPLE_RING;
+    __shared__ int32_t chosen_id;
     const bool failed = w->bad != UINT32_MAX || n > LIST;
     if (!failed) {
         for (uint32_t i = threadIdx.x; i < n; i += SCAN_THREADS) keys[i] = __ldcg(&w->list[i]), cut[i] = STAGE_NONE;
@@ -333,14 +344,14 @@ __global__ void __launch_bounds__(SCAN_THREADS) choose_kernel(sample_args a) {
         __shared__ uint32_t chosen_raw, left, offset;
         __shared__ uint64_t chain_sum;
         __shared__ float chain_top;
+        __shared__ candidate told[CANDIDATES_MAX + 1]; /* reading the record back would cross the bus */
         if (threadIdx.x < 32) {
             chain c = {entries, cut, n};
             uint64_t sum;
             uint32_t chosen = run_chain(a, c, position, &sum, threadIdx.x);
             if (threadIdx.x == 0) {
                 chosen_raw = c.e[chosen].raw, chain_sum = sum, left = c.n, offset = (uint32_t)(c.e - entries), chain_top = c.max();
-                record->id = c.e[chosen].id;
-                record->rank = chosen_raw + 1;
+                chosen_id = c.e[chosen].id;
             }
         }
         __syncthreads();
@@ -349,20 +360,23 @@ __global__ void __launch_bounds__(SCAN_THREADS) choose_kernel(sample_args a) {
         for (uint32_t i = threadIdx.x; i < k + extra; i += SCAN_THREADS) {
             uint32_t raw = i < k ? i : chosen_raw;
             int32_t id = (int32_t)~(uint32_t)keys[raw];
-            record->top[i] = {id, a.logits[id], 0, cut[raw]};
-            place[i] = UINT16_MAX;
+            told[i] = {id, a.logits[id], 0, cut[raw]};
         }
         __syncthreads();
         for (uint32_t i = threadIdx.x; i < left; i += SCAN_THREADS) {
             const list_entry &entry = entries[offset + i];
             uint32_t at = entry.raw < k ? entry.raw : extra && entry.raw == chosen_raw ? k : UINT32_MAX;
             float prob = chain_sum ? (float)((double)sampling_weight(entry.l, chain_top) / (double)chain_sum) : 1.0f;
-            if (at != UINT32_MAX) record->top[at].prob = prob;
+            if (at != UINT32_MAX) told[at].prob = prob;
             if (entry.raw == chosen_raw) record->prob = prob;
         }
+        __syncthreads();
+        for (uint32_t i = threadIdx.x; i < k + extra; i += SCAN_THREADS) record->top[i] = told[i];
         if (threadIdx.x == 0) {
             record->n_top = k + extra;
-            record->logit = a.logits[record->id];
+            record->id = chosen_id;
+            record->rank = chosen_raw + 1;
+            record->logit = a.logits[chosen_id];
         }
     }
     __syncthreads();
@@ -374,8 +388,8 @@ __global__ void __launch_bounds__(SCAN_THREADS) choose_kernel(sample_args a) {
         record->bad = w->bad;
         record->overflow = n > LIST;
         if (!failed) {
-            a.history[position + 1] = record->id; /* has room for one beyond the context */
-            a.state->id = record->id;
+            a.history[position + 1] = chosen_id; /* has room for one beyond the context */
+            a.state->id = chosen_id;
             a.state->position = position + 1;
         }
         a.state->step = step + 1;
@@ -411,7 +425,6 @@ extern "C" int sample_fits(const struct sampling *s, uint32_t top_k, uint32_t n_
 extern "C" cudaError_t launch_sample(cudaStream_t stream, struct sample_args args, uint32_t multiprocessors) {
     uint32_t blocks = (args.n_vocab + SCAN_THREADS - 1) / SCAN_THREADS;
     if (blocks > multiprocessors) blocks = multiprocessors;
-    survey_kernel<<<blocks, SCAN_THREADS, 0, stream>>>(args);
-    choose_kernel<<<blocks, SCAN_THREADS, 0, stream>>>(args);
-    return cudaGetLastError();
+    cudaError_t e = launch_dependent(stream, dim3(blocks), SCAN_THREADS, 0, survey_kernel, args);
+    return e == cudaSuccess ? launch_dependent(stream, dim3(blocks), SCAN_THREADS, 0, choose_kernel, args) : e;
 }

@@ -29,8 +29,6 @@ struct device_layer {
     void *q16, *k16, *v16, *o16, *gate16, *up16, *down16;
 };
 
-enum { CHUNK = 512 /* positions a prefill step works on together */ };
-
 struct backend { /* of kernels/backend.h */
     const struct model_view *model;
     int device;
@@ -47,7 +45,8 @@ struct backend { /* of kernels/backend.h */
     void *weights;         /* one allocation that all planes, copies and vectors are cut from */
     size_t weights_size, weights_used;
 
-    /* Work space of a step, CHUNK positions. */
+    /* Work space of a step of `chunk` positions. */
+    uint32_t chunk;
     void *work;
     int32_t *ids;
     float *x, *normed, *q, *k, *v, *attn, *gate, *up, *h, *row_scale, *logits; /* logits: [n_rows], one position */
@@ -74,7 +73,7 @@ int weights_check(const struct model_view *model, struct err *err);          /* 
 int weights_size(const struct model_view *model, bool exact, size_t *planes, size_t *copies, struct err *err);
 int weights_load(struct backend *backend, bool copies, progress_fn progress, void *ctx, struct err *err);
 
-/* forward.c: the steps of the model over n positions from `first`, n <= CHUNK. ids are in backend->ids already. */
+/* forward.c: the steps of the model over n positions from `first`, n <= chunk. ids are in backend->ids already. */
 struct forward_request {
     uint32_t first, n;
     trace_fn trace;

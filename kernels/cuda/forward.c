@@ -51,24 +51,47 @@ struct operand {
     bool narrow; /* backend->narrow and row_scale hold it */
 };
 
-static int product(struct backend *b, struct operand *in, const struct device_matrix *w, void *w16, const float *bias, bool add,
-                   float *y, struct err *err) {
-    if (!b->blas || in->n < BLAS_MIN) {
-        CUDA_TRY(launch_product_exact(b->stream, *w, in->x, bias, add, in->n, y));
-        return STATUS_OK;
-    }
-    uint32_t stride = w->blocks * 32;
-    if (!in->narrow) {
-        CUDA_TRY(launch_rows_to_16bit(b->stream, in->x, in->cols, stride, in->n, b->half_type, b->narrow, b->row_scale));
-        in->narrow = true;
-    }
+static bool uses_matrix_units(const struct backend *b, uint32_t n) { return b->blas && n >= BLAS_MIN; }
+
+/* y = W x for what backend->narrow holds, but for the factor row_scale. */
+static int product_16bit(struct backend *b, const struct device_matrix *w, void *w16, uint32_t n, float *y, struct err *err) {
     if (!w16) { /* no room for copies: this matrix, now */
         CUDA_TRY(launch_to_16bit(b->stream, *w, b->scratch16, b->half_type));
         w16 = b->scratch16;
     }
-    int code = blas_product(b->blas, b->stream, b->half_type == DTYPE_BF16, w16, b->narrow, w->rows, stride, in->n, b->h);
-    if (code) return err_set(err, STATUS_DEVICE, "cuBLASLt failed with code %d for a product of %u x %u with %u columns", code, w->rows, w->cols, in->n);
+    int code = blas_product(b->blas, b->stream, b->half_type == DTYPE_BF16, w16, b->narrow, w->rows, w->blocks * 32, n, y);
+    if (code) return err_set(err, STATUS_DEVICE, "cuBLASLt failed with code %d for a product of %u x %u with %u columns", code, w->rows, w->cols, n);
+    return STATUS_OK;
+}
+
+static int product(struct backend *b, struct operand *in, const struct device_matrix *w, void *w16, const float *bias, bool add,
+                   float *y, struct err *err) {
+    if (!uses_matrix_units(b, in->n)) {
+        CUDA_TRY(launch_product_exact(b->stream, *w, in->x, bias, add, in->n, y));
+        return STATUS_OK;
+    }
+    if (!in->narrow) {
+        CUDA_TRY(launch_rows_to_16bit(b->stream, in->x, in->cols, w->blocks * 32, in->n, b->half_type, b->narrow, b->row_scale));
+        in->narrow = true;
+    }
+    TRY(product_16bit(b, w, w16, in->n, b->h, err));
     CUDA_TRY(launch_add_rows(b->stream, b->h, b->row_scale, bias, w->rows, in->n, add, y));
+    return STATUS_OK;
+}
+
+/* The hidden vector of the feed-forward part: silu(gate x) * (up x). On the matrix units it is only made in 16 bits. */
+static int gated(struct backend *b, struct operand *in, const struct device_layer *l, struct operand *out, struct err *err) {
+    *out = (struct operand){b->gate, l->gate.rows, in->n, uses_matrix_units(b, in->n)};
+    if (!out->narrow) {
+        TRY(product(b, in, &l->gate, l->gate16, NULL, false, b->gate, err));
+        TRY(product(b, in, &l->up, l->up16, NULL, false, b->up, err));
+        CUDA_TRY(launch_silu_mul(b->stream, b->gate, b->up, (size_t)in->n * l->gate.rows, b->gate));
+        return STATUS_OK;
+    }
+    CUDA_TRY(launch_rows_to_16bit(b->stream, in->x, in->cols, l->gate.blocks * 32, in->n, b->half_type, b->narrow, b->row_scale));
+    TRY(product_16bit(b, &l->gate, l->gate16, in->n, b->gate, err));
+    TRY(product_16bit(b, &l->up, l->up16, in->n, b->up, err));
+    CUDA_TRY(launch_silu_mul_16bit(b->stream, b->gate, b->up, l->gate.rows, l->down.blocks * 32, in->n, b->half_type, b->narrow, b->row_scale));
     return STATUS_OK;
 }
 
@@ -138,11 +161,8 @@ static int feed_forward(struct timeline *t, const struct forward_request *r, uin
     /* norm, gate and up, silu, down, residual */
     CUDA_TRY(launch_norm(b->stream, b->x, l->ffn_norm, m->norm_eps, m->n_embd, n, b->normed));
     TRY(trace_rows(b, r, (int)i, "ffn.norm", m->n_embd, b->normed, err));
-    struct operand normed = {b->normed, m->n_embd, n, false};
-    TRY(product(b, &normed, &l->gate, l->gate16, NULL, false, b->gate, err));
-    TRY(product(b, &normed, &l->up, l->up16, NULL, false, b->up, err));
-    CUDA_TRY(launch_silu_mul(b->stream, b->gate, b->up, (size_t)n * m->n_ff, b->gate));
-    struct operand h = {b->gate, m->n_ff, n, false};
+    struct operand normed = {b->normed, m->n_embd, n, false}, h;
+    TRY(gated(b, &normed, l, &h, err));
     if (r->trace) {
         TRY(product(b, &h, &l->down, l->down16, NULL, false, b->normed, err));
         TRY(trace_rows(b, r, (int)i, "ffn.out", m->n_embd, b->normed, err));

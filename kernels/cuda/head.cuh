@@ -46,18 +46,22 @@ __device__ __forceinline__ void head_norm(float *head, const float *weight, cons
     __syncwarp();
 }
 
-/* One warp: rotate the first rope_dim elements of a head by position * freq (RoPE, arXiv 2104.09864). */
+/* Cosine and sine of what pair i turns by at a position (RoPE, arXiv 2104.09864). */
+__device__ __forceinline__ float2 turn_of(const rope_args &rope, uint32_t position, uint32_t i) {
+    float s, c;
+    sincosf((float)position * rope.freq[i], &s, &c);
+    return make_float2(c * rope.magnitude, s * rope.magnitude);
+}
+
+__device__ __forceinline__ void rotate_pair(float *head, const rope_args &rope, uint32_t i, float2 turn) {
+    uint32_t one = rope.neighbours ? 2 * i : i, two = rope.neighbours ? 2 * i + 1 : i + rope.rope_dim / 2;
+    float x = head[one], y = head[two];
+    head[one] = x * turn.x - y * turn.y;
+    head[two] = x * turn.y + y * turn.x;
+}
+
+/* One warp: rotate the first rope_dim elements of a head. */
 __device__ __forceinline__ void head_rotate(float *head, const rope_args &rope, uint32_t position, uint32_t lane) {
-    uint32_t half = rope.rope_dim / 2;
-    for (uint32_t i = lane; i < half; i += 32) {
-        float s, c;
-        sincosf((float)position * rope.freq[i], &s, &c);
-        s *= rope.magnitude;
-        c *= rope.magnitude;
-        uint32_t one = rope.neighbours ? 2 * i : i, two = rope.neighbours ? 2 * i + 1 : i + half;
-        float x = head[one], y = head[two];
-        head[one] = x * c - y * s;
-        head[two] = x * s + y * c;
-    }
+    for (uint32_t i = lane; i < rope.rope_dim / 2; i += 32) rotate_pair(head, rope, i, turn_of(rope, position, i));
     __syncwarp();
 }

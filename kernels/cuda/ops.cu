@@ -66,15 +66,30 @@ __global__ void add_rows_kernel(const float *from, const float *row_scale, const
 
 /* The largest magnitude of a row becomes at most 1024: far from overflow, and small values keep their bits. Rows that are small
  * already are left alone, so that nothing is lost to a scale that is not needed. */
+__device__ __forceinline__ float scale_for(float largest) { return largest > 1024.0f ? exp2f(ceilf(log2f(largest / 1024.0f))) : 1.0f; }
+
 template <class E> __global__ void rows_to_16bit_kernel(const float *x, uint32_t cols, uint32_t stride, E *to, float *row_scale) {
     const float *row = x + (size_t)blockIdx.x * cols;
     float largest = 0;
     for (uint32_t i = threadIdx.x; i < cols; i += blockDim.x) largest = fmaxf(largest, fabsf(row[i]));
-    largest = block_max(largest);
-    float scale = largest > 1024.0f ? exp2f(ceilf(log2f(largest / 1024.0f))) : 1.0f;
+    float scale = scale_for(block_max(largest));
     if (threadIdx.x == 0) row_scale[blockIdx.x] = scale;
     for (uint32_t i = threadIdx.x; i < stride; i += blockDim.x)
         to[(size_t)blockIdx.x * stride + i] = E(i < cols ? row[i] / scale : 0.0f);
+}
+
+/* The row is computed twice, for its largest and for its values: gate and up come from the cache the second time. */
+template <class E>
+__global__ void silu_mul_16bit_kernel(const float *gate, const float *up, uint32_t cols, uint32_t stride, E *to, float *row_scale) {
+    const float *g = gate + (size_t)blockIdx.x * cols, *u = up + (size_t)blockIdx.x * cols;
+    const float in_scale = row_scale[blockIdx.x];
+    auto value = [&](uint32_t i) { return silu(g[i] * in_scale) * (u[i] * in_scale); };
+    float largest = 0;
+    for (uint32_t i = threadIdx.x; i < cols; i += blockDim.x) largest = fmaxf(largest, fabsf(value(i)));
+    float scale = scale_for(block_max(largest)); /* its barriers also end the reading of row_scale */
+    if (threadIdx.x == 0) row_scale[blockIdx.x] = scale;
+    for (uint32_t i = threadIdx.x; i < stride; i += blockDim.x)
+        to[(size_t)blockIdx.x * stride + i] = E(i < cols ? value(i) / scale : 0.0f);
 }
 
 __global__ void read_kernel(const uint4 *from, size_t n, float *sink) {
@@ -126,6 +141,13 @@ extern "C" cudaError_t launch_rows_to_16bit(cudaStream_t stream, const float *x,
                                             void *to, float *row_scale) {
     if (type == DTYPE_BF16) rows_to_16bit_kernel<<<n, 256, 0, stream>>>(x, cols, stride, (__nv_bfloat16 *)to, row_scale);
     else rows_to_16bit_kernel<<<n, 256, 0, stream>>>(x, cols, stride, (__half *)to, row_scale);
+    return cudaGetLastError();
+}
+
+extern "C" cudaError_t launch_silu_mul_16bit(cudaStream_t stream, const float *gate, const float *up, uint32_t cols, uint32_t stride,
+                                             uint32_t n, int type, void *to, float *row_scale) {
+    if (type == DTYPE_BF16) silu_mul_16bit_kernel<<<n, 512, 0, stream>>>(gate, up, cols, stride, (__nv_bfloat16 *)to, row_scale);
+    else silu_mul_16bit_kernel<<<n, 512, 0, stream>>>(gate, up, cols, stride, (__half *)to, row_scale);
     return cudaGetLastError();
 }
 

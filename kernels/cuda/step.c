@@ -44,11 +44,11 @@ int cuda_step(struct timeline *t, const struct step_request *request, struct err
     if (request->n > t->n_ctx - t->length)
         return err_set(err, STATUS_CONTEXT_FULL, "%u tokens do not fit: the context has room for %u of %u", request->n, t->n_ctx - t->length, t->n_ctx);
     CUDA_TRY(cudaSetDevice(t->backend->device));
-    uint32_t n = 0;
+    uint32_t n = 0, chunk_size = t->backend->chunk;
     for (uint32_t from = 0; from < request->n; from += n) {
-        n = request->n - from < CHUNK ? request->n - from : CHUNK;
+        n = request->n - from < chunk_size ? request->n - from : chunk_size;
         if (request->on_trace) n = request->n; /* a trace shows whole steps */
-        if (n > CHUNK) return err_set(err, STATUS_USAGE, "a trace of %u positions: expected at most %d", n, CHUNK);
+        if (n > chunk_size) return err_set(err, STATUS_USAGE, "a trace of %u positions: expected at most %u", n, chunk_size);
         if (request->stop && atomic_load(request->stop)) return err_set(err, STATUS_STOPPED, "stopped");
         int status = chunk(t, request, from, n, err);
         if (status != STATUS_OK) {
