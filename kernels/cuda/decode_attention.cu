@@ -16,24 +16,24 @@
 namespace {
 
 enum {
-    WARPS = 4,
-    THREADS = WARPS * 32,
-    GROUP = 8,         /* query heads a block: the upper half of a 16-row tile stays empty */
-    TILE = 32,         /* keys a warp takes at a time */
-    STAGES = 2,        /* tiles of a warp in shared memory */
-    SPLIT_MIN = WARPS * TILE, /* keys that are worth a block of their own */
+    GROUP = 8,        /* query heads a block: the upper half of a 16-row tile stays empty */
+    TILE = 16,        /* keys a warp takes at a time */
+    STAGES = 2,       /* tiles of a warp in shared memory */
+    SPLIT_MIN = 128,  /* keys that are worth a block of their own */
     SPLITS_MAX = 256,
 };
+/* Warps of a block: one a query head, but fewer where their tiles would not fit into shared memory. */
+template <int D> constexpr uint32_t warps = D > 128 ? 4 : 8;
 
 template <int D> struct tile {
     __half k[TILE][D + 8], v[TILE][D + 8];
 };
 
 template <int D> struct shared_memory {
-    tile<D> tiles[WARPS][STAGES];
+    tile<D> tiles[warps<D>][STAGES];
     float head[GROUP + 1][D]; /* query heads, then the new key */
     float factor[SPLITS_MAX][GROUP];
-    float top[WARPS][GROUP], sum[WARPS][GROUP], total[GROUP];
+    float top[warps<D>][GROUP], sum[warps<D>][GROUP], total[GROUP];
 };
 
 template <int D> __device__ __forceinline__ void fetch(tile<D> &to, const __half *k, const __half *v, uint32_t first, uint32_t end, uint32_t lane) {
@@ -109,7 +109,8 @@ __device__ __forceinline__ void prepare_heads(const decode_attention_args &a, sh
 #pragma unroll
     for (uint32_t t = 0; t < turns; t++)
         if (t * 32 + lane < pairs) turn[t] = __ldcg(a.turn + t * 32 + lane);
-    for (uint32_t w = warp; w < GROUP + 1; w += WARPS) {
+    for (uint32_t i = warp; i < GROUP + 1; i += warps<D>) {
+        const uint32_t w = i < n_q ? i : i == n_q ? (uint32_t)GROUP : i - 1; /* the key right after the real heads: a free warp */
         float *head = m.head[w];
         const bool is_key = w == GROUP;
         if (is_key ? !k_row : w >= n_q) {
@@ -144,11 +145,11 @@ __device__ __forceinline__ void prepare_heads(const decode_attention_args &a, sh
 template <int D>
 __device__ __forceinline__ void merge_splits(const decode_attention_args &a, shared_memory<D> &m, uint32_t splits, uint32_t n_q, float *out) {
     const float *all = a.partial + (size_t)blockIdx.y * gridDim.x * GROUP * (D + 2);
-    for (uint32_t i = threadIdx.x; i < splits * n_q; i += THREADS)
+    for (uint32_t i = threadIdx.x; i < splits * n_q; i += (warps<D> * 32))
         m.factor[i / n_q][i % n_q] = __ldcg(all + ((size_t)(i / n_q) * GROUP + i % n_q) * (D + 2) + D);
     __syncthreads();
     const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    for (uint32_t g = warp; g < n_q; g += WARPS) {
+    for (uint32_t g = warp; g < n_q; g += warps<D>) {
         float top = -INFINITY, sum = 0;
         for (uint32_t s = lane; s < splits; s += 32) top = fmaxf(top, m.factor[s][g]);
         top = warp_max(top);
@@ -161,7 +162,7 @@ __device__ __forceinline__ void merge_splits(const decode_attention_args &a, sha
         if (lane == 0) m.total[g] = sum;
     }
     __syncthreads();
-    for (uint32_t i = threadIdx.x; i < n_q * D; i += THREADS) {
+    for (uint32_t i = threadIdx.x; i < n_q * D; i += (warps<D> * 32)) {
         uint32_t g = i / D, e = i % D;
         float value = 0;
 #pragma unroll 8
@@ -170,7 +171,7 @@ __device__ __forceinline__ void merge_splits(const decode_attention_args &a, sha
     }
 }
 
-template <int D> __global__ void __launch_bounds__(THREADS) decode_attention_kernel(decode_attention_args a) {
+template <int D> __global__ void __launch_bounds__(warps<D> * 32) decode_attention_kernel(decode_attention_args a) {
     extern __shared__ __align__(16) char memory[];
     shared_memory<D> &m = *(shared_memory<D> *)memory;
     const uint32_t group = a.rope.n_heads / a.rope.n_kv_heads, groups = (group + GROUP - 1) / GROUP;
@@ -191,7 +192,7 @@ template <int D> __global__ void __launch_bounds__(THREADS) decode_attention_ker
     copies_wait<0>();
     __syncthreads();
     const uint32_t newest_tile = (position - begin) / TILE;
-    const bool append = end == length, in_first_tile = append && newest_tile < WARPS;
+    const bool append = end == length, in_first_tile = append && newest_tile < warps<D>;
     tile<D> &newest = m.tiles[in_first_tile ? newest_tile : 0][in_first_tile ? 0 : STAGES - 1];
     const uint32_t newest_row = (position - begin) % TILE;
     prepare_heads<D>(a, m, kv, kv * group + g0, n_q, position, k, v, append ? newest.k[newest_row] : NULL, append ? newest.v[newest_row] : NULL);
@@ -209,8 +210,8 @@ template <int D> __global__ void __launch_bounds__(THREADS) decode_attention_ker
             query[s][2] = pack_halves(head[e + 8] * scale, head[e + 9] * scale);
             query[s][1] = query[s][3] = 0;
         }
-        for (uint32_t stage = 0; first < end; first += WARPS * TILE, stage ^= 1) {
-            uint32_t next = first + WARPS * TILE;
+        for (uint32_t stage = 0; first < end; first += warps<D> * TILE, stage ^= 1) {
+            uint32_t next = first + warps<D> * TILE;
             if (next < end) {
                 fetch<D>(m.tiles[warp][stage ^ 1], k, v, next, end, lane);
                 copies_wait<1>();
@@ -228,10 +229,10 @@ template <int D> __global__ void __launch_bounds__(THREADS) decode_attention_ker
     r.sum += __shfl_xor_sync(~0u, r.sum, 2);
     if (lane % 4 == 0) m.top[warp][lane / 4] = r.top, m.sum[warp][lane / 4] = r.sum;
     __syncthreads();
-    float(*part)[GROUP][D] = (float(*)[GROUP][D])m.tiles; /* [WARPS] */
+    float(*part)[GROUP][D] = (float(*)[GROUP][D])m.tiles; /* [warps<D>] */
     float top = -INFINITY;
 #pragma unroll
-    for (int w = 0; w < WARPS; w++) top = fmaxf(top, m.top[w][lane / 4]);
+    for (int w = 0; w < warps<D>; w++) top = fmaxf(top, m.top[w][lane / 4]);
     const float fade = exp2f(r.top - top);
 #pragma unroll
     for (int n = 0; n < D / 8; n++)
@@ -239,13 +240,13 @@ template <int D> __global__ void __launch_bounds__(THREADS) decode_attention_ker
     __syncthreads();
     float *out = a.out + (size_t)(kv * group + g0) * D;
     float *mine = a.partial + ((size_t)blockIdx.y * gridDim.x + blockIdx.x) * GROUP * (D + 2);
-    for (uint32_t i = threadIdx.x; i < n_q * D; i += THREADS) {
+    for (uint32_t i = threadIdx.x; i < n_q * D; i += (warps<D> * 32)) {
         uint32_t g = i / D, e = i % D;
         float value = 0, sum = 0, best = -INFINITY;
 #pragma unroll
-        for (int w = 0; w < WARPS; w++) best = fmaxf(best, m.top[w][g]);
+        for (int w = 0; w < warps<D>; w++) best = fmaxf(best, m.top[w][g]);
 #pragma unroll
-        for (int w = 0; w < WARPS; w++) value += part[w][g][e], sum += m.sum[w][g] * exp2f(m.top[w][g] - best);
+        for (int w = 0; w < warps<D>; w++) value += part[w][g][e], sum += m.sum[w][g] * exp2f(m.top[w][g] - best);
         if (splits == 1) out[i] = value / sum;
         else mine[g * (D + 2) + e] = value;
         if (splits > 1 && e == 0) mine[g * (D + 2) + D] = best, mine[g * (D + 2) + D + 1] = sum;
@@ -267,7 +268,7 @@ template <int D> __global__ void __launch_bounds__(THREADS) decode_attention_ker
 
 template <int D> cudaError_t launch_size(cudaStream_t stream, const decode_attention_args &a) {
     dim3 grid(a.splits, decode_attention_blocks(a.rope));
-    return launch_dependent(stream, grid, THREADS, sizeof(shared_memory<D>), decode_attention_kernel<D>, a);
+    return launch_dependent(stream, grid, warps<D> * 32, sizeof(shared_memory<D>), decode_attention_kernel<D>, a);
 }
 
 } // namespace

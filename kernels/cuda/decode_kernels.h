@@ -50,7 +50,7 @@ struct decode_product_args {
     int add;  /* y += instead of y = */
     int gate; /* w[0] is the gate, w[1] is up: y[0] = silu(w0 x) * (w1 x) */
 };
-/* Can one launch do it? Float and quantised matrices do not mix, nor do the types of gate and up. */
+/* Can one launch do it? Types may differ only in the last matrix, and only in common pairs. */
 int decode_product_fits(const struct decode_product_args *args);
 /* Weights that are quantised meet x as 8-bit blocks of 32, others meet it in F32. */
 cudaError_t launch_decode_product(cudaStream_t stream, struct decode_product_args args, uint32_t multiprocessors);

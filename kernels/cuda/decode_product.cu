@@ -16,8 +16,6 @@
 
 namespace {
 
-enum { MIXED = -1 };
-
 /* ---- the vector in shared memory ---- */
 
 struct quantised_vector { /* blocks of 32; the halves of all blocks lie apart so that 16-byte reads meet no bank twice */
@@ -242,17 +240,23 @@ __device__ __forceinline__ void load_step(const decode_product_args &a, const cu
     }
 }
 
-/* All groups of this warp as one stream of steps: while a step is multiplied, the next one is on its way, across the border of
- * groups too. */
-template <class F, int R, int U, bool GATE>
-__device__ __forceinline__ void stream_rows(const decode_product_args &a, const typename F::vector &x, uint32_t g, uint32_t groups) {
-    const uint32_t units = F::count(a.w[0]), stride = gridDim.x * (blockDim.x / 32);
-    if (g >= groups) return;
-    cursor now = {g, 0, group_at<R, GATE>(a, g)};
+/* All groups of a warp as one stream of steps: while a step is multiplied, the next one is on its way, across the border of groups
+ * too. The first step is loaded by the constructor, which can run before the vector is there. */
+template <class F, int R, int U, bool GATE> struct stream {
+    const decode_product_args &a;
+    const uint32_t groups, units, stride;
+    cursor now;
     typename F::raw even[R][U], odd[R][U];
-    float sum[R] = {};
-    load_step<F, R, U, GATE>(a, now, units, even);
-    auto step = [&](typename F::raw(&mine)[R][U], typename F::raw(&following)[R][U]) {
+    float sum[R];
+
+    __device__ __forceinline__ stream(const decode_product_args &args, uint32_t g, uint32_t end)
+        : a(args), groups(end), units(F::count(args.w[0])), stride(gridDim.x * (blockDim.x / 32)), now{g, 0, {}} {
+        if (g >= groups) return;
+        now.at = group_at<R, GATE>(a, g);
+        load_step<F, R, U, GATE>(a, now, units, even);
+    }
+
+    __device__ __forceinline__ void step(const typename F::vector &x, typename F::raw (&mine)[R][U], typename F::raw (&following)[R][U]) {
         cursor next = now;
         next.first += 32 * U;
         if (next.first >= units) {
@@ -275,24 +279,18 @@ __device__ __forceinline__ void stream_rows(const decode_product_args &a, const 
             for (int r = 0; r < R; r++) sum[r] = 0;
         }
         now = next;
-    };
-    for (;;) {
-        step(even, odd);
-        if (now.g >= groups) break;
-        step(odd, even);
-        if (now.g >= groups) break;
     }
-}
 
-/* Rows whose matrices differ in type, group by group. */
-template <int R, int U, bool GATE>
-__device__ __forceinline__ void mixed_rows(const decode_product_args &a, const quantised_vector &x, uint32_t g, uint32_t groups) {
-    const uint32_t stride = gridDim.x * (blockDim.x / 32);
-    for (; g < groups; g += stride) {
-        row_group at = group_at<R, GATE>(a, g);
-        FOR_QUANT_TYPE(a.w[at.matrix].type, (stream_rows<quantised_unit<T>, R, U, GATE>(a, x, g, g + 1)));
+    __device__ __forceinline__ void run(const typename F::vector &x) {
+#pragma unroll
+        for (int r = 0; r < R; r++) sum[r] = 0;
+        while (now.g < groups) {
+            step(x, even, odd);
+            if (now.g >= groups) break;
+            step(x, odd, even);
+        }
     }
-}
+};
 
 /* Pull the first rows of this warp into the second-level cache; weights depend on nothing that runs. */
 template <int R, bool GATE>
@@ -312,18 +310,20 @@ __device__ __forceinline__ void prefetch_rows(const decode_product_args &a, uint
 /* One block a multiprocessor: it prepares the vector once. Types whose unpacking takes many registers run fewer threads, and so do small
  * matrices: there a step waits for its barriers, not for the memory. */
 enum { SMALL_THREADS = 512, SMALL_MATRIX = 16 << 20 };
-template <int T> constexpr int threads = T == MIXED || T == DTYPE_IQ4_NL || T == DTYPE_IQ4_XS ? 512 : 1024;
+template <int T> constexpr int threads = T == DTYPE_IQ4_NL || T == DTYPE_IQ4_XS ? 512 : 1024;
 
-template <int TYPE, int R, int U, bool GATE>
-__global__ void __launch_bounds__(threads<TYPE>, 1) quantised_kernel(decode_product_args a, uint32_t groups) {
+/* Matrices of type FIRST, then from group `border` on those of type REST (where they differ: v beside q and k). */
+template <int FIRST, int REST, int R, int U, bool GATE>
+__global__ void __launch_bounds__(threads<FIRST>, 1) quantised_kernel(decode_product_args a, uint32_t border, uint32_t groups) {
     extern __shared__ __align__(16) char memory[];
     uint32_t g = blockIdx.x + threadIdx.x / 32 * gridDim.x; /* neighbouring groups go to different multiprocessors */
     let_next_kernel_start();
-    if constexpr (TYPE != MIXED) prefetch_rows<R, GATE>(a, g, groups, planes<TYPE>::low, planes<TYPE>::high);
+    prefetch_rows<R, GATE>(a, g, border, planes<FIRST>::low, planes<FIRST>::high);
+    stream<quantised_unit<FIRST>, R, U, GATE> rows(a, g, border);
     quantised_vector x = quantised_at(memory, a.w[0].blocks);
     prepare(a, a.w[0].cols, a.w[0].blocks * 32, [&](uint32_t i, const float v[8]) { store_quantised(x, i, a.w[0].blocks * 32, v); });
-    if constexpr (TYPE == MIXED) mixed_rows<R, U, GATE>(a, x, g, groups);
-    else stream_rows<quantised_unit<TYPE>, R, U, GATE>(a, x, g, groups);
+    rows.run(x);
+    if constexpr (FIRST != REST) stream<quantised_unit<REST>, R, U, GATE>(a, rows.now.g, groups).run(x);
 }
 
 template <class E, int R, int U, bool GATE>
@@ -336,8 +336,9 @@ __global__ void __launch_bounds__(1024, 1) float_kernel(decode_product_args a, u
     float_vector x;
     x.plane[0] = (float4 *)memory;
     x.plane[1] = x.plane[0] + a.w[0].blocks * (32 / W);
+    stream<float_unit<E>, R, U, GATE> rows(a, g, groups);
     prepare(a, a.w[0].cols, a.w[0].blocks * 32, [&](uint32_t i, const float v[8]) { store_floats<W>(x, i, a.w[0].blocks * 32, v); });
-    stream_rows<float_unit<E>, R, U, GATE>(a, x, g, groups);
+    rows.run(x);
 }
 
 template <int T>
@@ -359,46 +360,71 @@ size_t bytes_of_block(int type) {
     return s.low + s.high + s.scale;
 }
 
-template <int T, int R, int U, bool GATE> cudaError_t launch_rows(cudaStream_t stream, const decode_product_args &a, uint32_t multiprocessors) {
+template <int R, bool GATE> uint32_t count_groups(const decode_product_args &a, uint32_t n) {
     constexpr uint32_t step = GATE ? R / 2 : R;
-    uint32_t groups = 0, blocks = a.w[0].blocks;
-    for (uint32_t m = 0; m < (GATE ? 1 : a.n); m++) groups += (a.w[m].rows + step - 1) / step;
-    dim3 grid(groups < multiprocessors ? groups : multiprocessors);
-    const size_t size = (size_t)groups * R * blocks * bytes_of_block(a.w[0].type);
-    const unsigned many = size < SMALL_MATRIX ? SMALL_THREADS : threads<T>;
-    if constexpr (T == DTYPE_F32) return launch_dependent(stream, grid, many, blocks * 128, float_kernel<float, R, U, GATE>, a, groups);
-    else if constexpr (T == DTYPE_F16) return launch_dependent(stream, grid, many, blocks * 128, float_kernel<__half, R, U, GATE>, a, groups);
-    else if constexpr (T == DTYPE_BF16)
-        return launch_dependent(stream, grid, many, blocks * 128, float_kernel<__nv_bfloat16, R, U, GATE>, a, groups);
-    else return launch_dependent(stream, grid, many, blocks * (32 + 12), quantised_kernel<T, R, U, GATE>, a, groups);
+    uint32_t groups = 0;
+    for (uint32_t m = 0; m < (GATE ? 1 : n); m++) groups += (a.w[m].rows + step - 1) / step;
+    return groups;
 }
 
-/* A step is two loads of a lane: both of one row, or of two rows where rows are short and there are enough to keep every warp busy. */
-template <int T> cudaError_t launch_type(cudaStream_t stream, const decode_product_args &a, uint32_t multiprocessors) {
-    uint32_t rows = 0, units = a.w[0].blocks;
-    if (T == DTYPE_F16 || T == DTYPE_BF16) units *= 4;
-    if (T == DTYPE_F32) units *= 8;
-    for (uint32_t m = 0; m < a.n; m++) rows += a.w[m].rows;
-    if (a.gate) return launch_rows<T, 2, 1, true>(stream, a, multiprocessors);
-    if (units <= 32 && rows >= multiprocessors * 64) return launch_rows<T, 2, 1, false>(stream, a, multiprocessors);
-    return launch_rows<T, 1, 2, false>(stream, a, multiprocessors);
+template <int FIRST, int REST, int R, int U, bool GATE>
+cudaError_t launch_rows(cudaStream_t stream, const decode_product_args &a, uint32_t multiprocessors) {
+    const uint32_t groups = count_groups<R, GATE>(a, a.n), blocks = a.w[0].blocks;
+    const dim3 grid(groups < multiprocessors ? groups : multiprocessors);
+    const size_t size = (size_t)groups * R * blocks * bytes_of_block(FIRST);
+    const unsigned many = size < SMALL_MATRIX ? SMALL_THREADS : threads<FIRST>;
+    if constexpr (FIRST == DTYPE_F32) return launch_dependent(stream, grid, many, blocks * 128, float_kernel<float, R, U, GATE>, a, groups);
+    else if constexpr (FIRST == DTYPE_F16) return launch_dependent(stream, grid, many, blocks * 128, float_kernel<__half, R, U, GATE>, a, groups);
+    else if constexpr (FIRST == DTYPE_BF16)
+        return launch_dependent(stream, grid, many, blocks * 128, float_kernel<__nv_bfloat16, R, U, GATE>, a, groups);
+    else {
+        const uint32_t border = FIRST == REST ? groups : count_groups<R, GATE>(a, a.n - 1);
+        return launch_dependent(stream, grid, many, blocks * (32 + 12), quantised_kernel<FIRST, REST, R, U, GATE>, a, border, groups);
+    }
 }
+
+/* A step is two loads of a lane: both of one row, or of two rows where rows are short and there are enough to keep every warp busy. Four
+ * for float types: their loads carry few weights. */
+template <int T> cudaError_t launch_type(cudaStream_t stream, const decode_product_args &a, uint32_t multiprocessors) {
+    if constexpr (T == DTYPE_F16 || T == DTYPE_BF16 || T == DTYPE_F32) {
+        if (a.gate) return launch_rows<T, T, 2, 2, true>(stream, a, multiprocessors);
+        return launch_rows<T, T, 1, 4, false>(stream, a, multiprocessors);
+    } else {
+        uint32_t rows = 0;
+        for (uint32_t m = 0; m < a.n; m++) rows += a.w[m].rows;
+        if (a.gate) return launch_rows<T, T, 2, 1, true>(stream, a, multiprocessors);
+        if (a.w[0].blocks <= 32 && rows >= multiprocessors * 64) return launch_rows<T, T, 2, 1, false>(stream, a, multiprocessors);
+        return launch_rows<T, T, 1, 2, false>(stream, a, multiprocessors);
+    }
+}
+
+/* Pairs of types that stand side by side in common mixes: q and k of the first, v of the second. */
+#define MIXES(X) X(DTYPE_Q4_K, DTYPE_Q6_K) X(DTYPE_Q5_K, DTYPE_Q6_K) X(DTYPE_Q4_K, DTYPE_Q5_K) X(DTYPE_Q5_0, DTYPE_Q8_0)
 
 } // namespace
 
 extern "C" int decode_product_fits(const struct decode_product_args *a) {
-    bool floats = a->w[0].type == DTYPE_F32 || a->w[0].type == DTYPE_F16 || a->w[0].type == DTYPE_BF16;
-    for (uint32_t m = 1; m < a->n; m++) {
-        if (a->w[m].type == a->w[0].type) continue;
-        bool other = a->w[m].type == DTYPE_F32 || a->w[m].type == DTYPE_F16 || a->w[m].type == DTYPE_BF16;
-        if (floats || other || a->gate) return 0;
-    }
-    return 1;
+    int last = a->w[a->n - 1].type;
+    for (uint32_t m = 1; m + 1 < a->n; m++)
+        if (a->w[m].type != a->w[0].type) return 0;
+    if (last == a->w[0].type) return 1;
+    if (a->gate) return 0;
+#define X(first, rest)                                                                                       \
+    if (a->w[0].type == first && last == rest) return 1;
+    MIXES(X)
+#undef X
+    return 0;
 }
 
 extern "C" cudaError_t launch_decode_product(cudaStream_t stream, struct decode_product_args a, uint32_t multiprocessors) {
-    for (uint32_t m = 1; m < a.n; m++)
-        if (a.w[m].type != a.w[0].type) return launch_type<MIXED>(stream, a, multiprocessors);
+    int last = a.w[a.n - 1].type;
+    if (last != a.w[0].type) {
+#define X(first, rest)                                                                                       \
+    if (a.w[0].type == first && last == rest) return launch_rows<first, rest, 1, 2, false>(stream, a, multiprocessors);
+        MIXES(X)
+#undef X
+        return cudaErrorInvalidValue;
+    }
     cudaError_t e = cudaErrorInvalidValue;
     FOR_TYPE(a.w[0].type, (e = launch_type<T>(stream, a, multiprocessors)));
     return e;

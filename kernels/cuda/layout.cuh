@@ -201,11 +201,6 @@ template <> __device__ __forceinline__ void block_floats<DTYPE_BF16>(const devic
     FOR_QUANT_CASES(CODE)                                                                                    \
     default: break;                                                                                          \
     }
-#define FOR_QUANT_TYPE(type, CODE)                                                                           \
-    switch (type) {                                                                                          \
-    FOR_QUANT_CASES(CODE)                                                                                    \
-    default: break;                                                                                          \
-    }
 #define FOR_QUANT_CASES(CODE)                                                                                \
     case DTYPE_Q4_0: { constexpr int T = DTYPE_Q4_0; CODE; break; }                                          \
     case DTYPE_Q4_1: { constexpr int T = DTYPE_Q4_1; CODE; break; }                                          \
