@@ -4,16 +4,20 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-void chat_open(struct chat *chat, struct engine *engine, const struct settings *settings, const char *system) {
-    *chat = (struct chat){.engine = engine, .settings = *settings};
-    if (system) chat_set_system(chat, system, strlen(system), NULL);
+void chat_open(struct chat *chat, struct engine *engine, const struct options *options) {
+    *chat = (struct chat){.engine = engine, .settings = options->settings, .fold = options->fold_system};
+    buf_append(&chat->variables, options->template_variables.data, options->template_variables.len);
+    if (options->system) chat_set_system(chat, options->system, strlen(options->system), NULL);
 }
 
 void chat_close(struct chat *chat) {
     if (chat->engine) chat->engine->ops->close(chat->engine);
     conversation_clear(&chat->conversation);
     buf_free(&chat->system);
+    buf_free(&chat->variables);
+    buf_free(&chat->refused);
     buf_free(&chat->earlier);
     buf_free(&chat->waiting);
     buf_free(&chat->returned);
@@ -32,8 +36,12 @@ static int check_idle(const struct chat *chat, struct err *err) {
 }
 
 static int submit(struct chat *chat, struct said *answer, bool continuing, struct err *err) {
+    if (!chat->began) chat->began = time(NULL);
     struct engine_request request = {.id = chat->last_request + 1,
                                      .continue_last = continuing,
+                                     .fold_system = chat->fold,
+                                     .template_variables = chat->variables.len ? chat->variables.data : NULL,
+                                     .began = chat->began,
                                      .sampling = chat->settings.sampling,
                                      .top_k = chat->settings.top,
                                      .n_predict = chat->settings.n_predict};
@@ -53,6 +61,8 @@ static int submit(struct chat *chat, struct said *answer, bool continuing, struc
     chat->n_said = 0;
     chat->said_ms = 0;
     chat->error.code = STATUS_OK;
+    chat->wants_fold = false;
+    buf_clear(&chat->refused);
     return STATUS_OK;
 }
 
@@ -100,6 +110,20 @@ int chat_regenerate(struct chat *chat, struct err *err) {
     return ask(chat, err);
 }
 
+int chat_fold(struct chat *chat, const char *text, size_t len, struct err *err) {
+    int status = check_idle(chat, err);
+    if (status < 0) return status;
+    chat->fold = true;
+    if (len) return chat_send(chat, text, len, err);
+    if (!chat->wants_fold) return STATUS_OK;
+    if (!chat->refused.len) return chat_continue(chat, err);
+    struct buf question = chat->refused; /* a new request clears it */
+    chat->refused = (struct buf){0};
+    status = chat_send(chat, question.data, question.len, err);
+    buf_free(&question);
+    return status;
+}
+
 bool chat_stop(struct chat *chat) {
     if (!chat->request) return false;
     chat->engine->ops->stop(chat->engine, chat->request);
@@ -111,6 +135,9 @@ int chat_new(struct chat *chat, struct err *err) {
     conversation_print(&chat->conversation, &chat->earlier);
     conversation_clear(&chat->conversation);
     chat->settings.sampling.attempt = 0;
+    chat->began = 0;
+    chat->wants_fold = false;
+    buf_clear(&chat->refused);
     chat->has_stats = false;
     if (chat->state != CHAT_FAILED) chat->error.code = STATUS_OK;
     chat->stats = (struct engine_stats){0};
@@ -124,6 +151,15 @@ int chat_set_system(struct chat *chat, const char *text, size_t len, struct err 
     buf_append(&chat->system, text, len);
     conversation_system(&chat->conversation, text, len);
     return STATUS_OK;
+}
+
+int chat_set_variable(struct chat *chat, const char *name, const char *value, struct err *err) {
+    static const struct field field = {FIELD_PAIRS, offsetof(struct chat, variables), 0, 0};
+    struct buf pair = {0};
+    buf_printf(&pair, "%s=%s", name, value);
+    int status = field_set(&field, chat, "template", pair.data, err);
+    buf_free(&pair);
+    return status;
 }
 
 int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err) {
@@ -172,6 +208,7 @@ static void take_back(struct chat *chat) {
     if (question && question->by == SAID_BY_USER && conversation->messages[conversation->n - 1] == question) {
         buf_clear(&chat->returned);
         buf_append(&chat->returned, question->text.data, question->text.len);
+        if (chat->wants_fold) buf_append(&chat->refused, question->text.data, question->text.len);
         conversation_remove_last(conversation);
     }
 }
@@ -183,6 +220,9 @@ static void on_done(struct chat *chat, const struct engine_event *event) {
     chat->has_stats = true;
     if (chat->state != CHAT_FAILED) chat->state = CHAT_IDLE;
     if (event->done.reason == ENGINE_ERROR) chat->error = event->error;
+    chat->wants_fold = event->done.reason == ENGINE_ERROR && event->done.wants_fold;
+    if (chat->wants_fold)
+        err_set(&chat->error, STATUS_USAGE, "%s; /fold puts the system text into the first message", event->error.text);
     if (event->done.reason == ENGINE_CONTEXT_FULL)
         err_set(&chat->error, STATUS_CONTEXT_FULL, "%s; /new starts over, /drop forgets the oldest turns and goes on",
                 *event->error.text ? event->error.text : "the context is full");

@@ -8,7 +8,7 @@
 #define LOGITOP_APP_CHAT_H
 
 #include "app/conversation.h"
-#include "app/settings.h"
+#include "app/options.h"
 #include "infer/engine.h"
 
 #include <stdbool.h>
@@ -25,9 +25,14 @@ struct chat {
     struct settings settings;
     struct conversation conversation;
     struct buf system;  /* kept for the next chat too */
+    struct buf variables; /* of the template: a JSON object; empty: none. Kept too */
+    bool fold;            /* the system text goes into the first message. Kept too */
+    int64_t began;        /* of the conversation, seconds since the epoch; 0: nothing was asked yet */
     struct buf earlier; /* chats that /new ended, as text for the transcript */
     struct buf waiting; /* said while the model loads: sent when it is there */
     struct buf returned; /* a question that was not answered at all: back into the box. The front end takes it */
+    bool wants_fold;     /* the template refused, and would not have with `fold` */
+    struct buf refused;  /* the question it refused; empty: an answer to be continued */
 
     enum chat_state state;
     uint64_t request, last_request; /* running (0: none); the last id used */
@@ -44,7 +49,8 @@ struct chat {
     double said_ms;                  /* their time */
 };
 
-void chat_open(struct chat *chat, struct engine *engine, const struct settings *settings, const char *system);
+/* Of the options: the settings, the system message, and what the template is told. All is copied. */
+void chat_open(struct chat *chat, struct engine *engine, const struct options *options);
 void chat_close(struct chat *chat);
 
 /* Take all events that wait. True if anything changed. */
@@ -59,6 +65,11 @@ int chat_regenerate(struct chat *chat, struct err *err);
 bool chat_stop(struct chat *chat); /* false: nothing runs */
 int chat_new(struct chat *chat, struct err *err);
 int chat_set_system(struct chat *chat, const char *text, size_t len, struct err *err);
+/* From here on the system text goes into the first message, for templates that know no system role. What such a template
+ * refused is asked again: as `text`, or as it was where that is empty. */
+int chat_fold(struct chat *chat, const char *text, size_t len, struct err *err);
+/* A variable of the template, from the next answer on; `value` as --template-var reads it. */
+int chat_set_variable(struct chat *chat, const char *name, const char *value, struct err *err);
 /* Make room: drop the oldest turns until half of the context is free. err tells how many went, or that none could. */
 int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err);
 

@@ -44,7 +44,7 @@ static int finish_answer(struct lines *lines, struct err *err) {
         out_error("%s", chat->error.text);
     else if (said && said->note.len)
         out_error("%s", said->note.data);
-    if (chat->returned.len) out_error("the question was not kept; ask again");
+    if (chat->returned.len && !chat->wants_fold) out_error("the question was not kept; ask again");
     buf_clear(&lines->chat.returned);
     return status < 0 ? status : prompt(lines, err);
 }
@@ -150,7 +150,7 @@ int plain_lines(struct options *options, struct err *err) {
     struct engine *engine = open_engine(options, err);
     if (!engine) return err->code;
     out_open(&lines.out, STDOUT_FILENO);
-    chat_open(&lines.chat, engine, &options->settings, options->system);
+    chat_open(&lines.chat, engine, options);
     const char *first = options->prompt ? options->prompt : options->text.data;
     if (first && *first) chat_send(&lines.chat, first, strlen(first), NULL);
     out_error("a plain terminal: question and answer line by line; /help lists commands, Ctrl-D leaves");

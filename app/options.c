@@ -27,6 +27,8 @@ static const struct option_row rows[] = {
     {"model", 'm', "FILE", "the model, a GGUF file", EVERY, {FIELD_TEXT, AT(model), 0, 0}},
     {"prompt", 'p', "TEXT", "what to say first", BIT(CHAT), {FIELD_TEXT, AT(prompt), 0, 0}},
     {"system", 0, "TEXT", "the system message", BIT(CHAT), {FIELD_TEXT, AT(system), 0, 0}},
+    {"fold-system", 0, NULL, "put the system message into the first one (templates without a system role)", BIT(CHAT),
+     {FIELD_FLAG, AT(fold_system), 0, 0}},
     {"raw", 0, NULL, "no template: the text is continued as it is", BIT(CHAT), {FIELD_FLAG, AT(raw), 0, 0}},
     {"chat-template", 0, "FILE", "a Jinja template instead of the model's", BIT(CHAT), {FIELD_TEXT, AT(chat_template), 0, 0}},
     {"template-var", 0, "NAME=VALUE", "a variable for the template (enable_thinking=false); again for more", BIT(CHAT),
@@ -308,8 +310,7 @@ struct engine_options options_engine(const struct options *options, const char *
                                    .n_threads = options->n_threads,
                                    .n_ctx = options->n_ctx,
                                    .exact = options->exact,
-                                   .chat_template = options->chat_template,
-                                   .template_variables = options->template_variables.data};
+                                   .chat_template = options->chat_template};
 }
 
 /* ---- help ---- */

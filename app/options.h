@@ -45,7 +45,7 @@ struct options {
     uint32_t n_ctx, n_threads;
     const char *chat_template;
     struct buf template_variables; /* a JSON object; data NULL: none */
-    bool exact, raw, json, jsonl, no_history;
+    bool exact, raw, json, jsonl, no_history, fold_system;
     bool plain, json_strings;        /* tokenize */
     const char *template_file, *context, *now; /* render */
     bool segments;

@@ -76,6 +76,8 @@ static int submit(struct answer *answer, struct err *err) {
                                      .messages = options->system ? messages : messages + 1,
                                      .n_messages = options->system ? 2 : 1,
                                      .sampling = options->settings.sampling,
+                                     .fold_system = options->fold_system,
+                                     .template_variables = options->template_variables.data,
                                      .top_k = options->settings.top,
                                      .n_predict = options->settings.n_predict};
     if (options->raw) {
@@ -130,15 +132,28 @@ static void print_stats(const struct answer *answer, const struct engine_stats *
             stats->prompt_tokens, stats->cached_tokens);
 }
 
+/* Why there is no answer, and what may help. What a template refuses is no wrong usage of the program. */
+static struct err failure_of(const struct answer *answer, const struct engine_event *event) {
+    struct err err = event->error;
+    if (event->done.reason == ENGINE_CONTEXT_FULL) err.code = STATUS_CONTEXT_FULL;
+    if (err.code == STATUS_USAGE && !answer->options->raw) err.code = STATUS_FAILED;
+    if (event->done.wants_fold)
+        err_set(&err, STATUS_FAILED, "%s; --fold-system puts the system text into the first message", event->error.text);
+    if (err.code >= 0) err_set(&err, STATUS_FAILED, "the engine failed without a word");
+    return err;
+}
+
 static int on_done(struct answer *answer, const struct engine_event *event, struct err *err) {
     const struct options *options = answer->options;
     enum engine_reason reason = event->done.reason;
     bool failed = reason == ENGINE_ERROR || reason == ENGINE_CONTEXT_FULL;
+    struct err failure = {0};
+    if (failed) failure = failure_of(answer, event);
     answer->over = true;
     clear_progress(answer);
     int status = STATUS_OK;
     if (options->json || options->jsonl) {
-        json_t *line = done_json(reason, &event->done.stats, options->settings.sampling.seed, failed ? event->error.text : NULL);
+        json_t *line = done_json(reason, &event->done.stats, options->settings.sampling.seed, failed ? failure.text : NULL);
         if (options->json) {
             json_t *whole = json_object();
             json_object_set_new(whole, "text", json_lossy(answer->said.data, answer->said.len));
@@ -156,9 +171,8 @@ static int on_done(struct answer *answer, const struct engine_event *event, stru
     print_stats(answer, &event->done.stats);
     if (reason == ENGINE_STOPPED) answer->exit_code = signals_exit_code(signals_ending());
     if (!failed) return STATUS_OK;
-    *err = event->error;
-    if (reason == ENGINE_CONTEXT_FULL) err->code = STATUS_CONTEXT_FULL;
-    return err->code < 0 ? (int)err->code : err_set(err, STATUS_FAILED, "the engine failed without a word");
+    *err = failure;
+    return err->code;
 }
 
 static int on_event(struct answer *answer, const struct engine_event *event, struct err *err) {

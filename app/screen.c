@@ -84,6 +84,17 @@ static void interrupt(struct screen *screen) {
         leave(screen, signals_exit_code(SIGINT));
 }
 
+/* The box holds what the template refused, changed or not. */
+static int fold(struct screen *screen, const struct ui_action *action, struct err *err) {
+    if (!screen->chat.wants_fold)
+        return err_set(err, STATUS_USAGE, "the template takes the system text as it is: there is nothing to fold");
+    int status = chat_fold(&screen->chat, action->text, action->len, err);
+    if (status < 0) return status;
+    ui_input_clear(screen->ui, true);
+    ui_follow(screen->ui);
+    return STATUS_OK;
+}
+
 static void act(struct screen *screen, const struct ui_action *action) {
     struct chat *chat = &screen->chat;
     struct err err = {0};
@@ -100,6 +111,7 @@ static void act(struct screen *screen, const struct ui_action *action) {
     case UI_ACTION_NEW: status = chat_new(chat, &err); break;
     case UI_ACTION_REGENERATE: status = chat_regenerate(chat, &err); break;
     case UI_ACTION_CONTINUE: status = chat_continue(chat, &err); break;
+    case UI_ACTION_FOLD: status = fold(screen, action, &err); break;
     default: break;
     }
     if (status < 0) tell(screen, &err);
@@ -222,7 +234,7 @@ int screen_chat(struct options *options, struct err *err) {
         ui_close(screen.ui);
         return status;
     }
-    chat_open(&screen.chat, engine, &options->settings, options->system);
+    chat_open(&screen.chat, engine, options);
     const char *first = options->prompt ? options->prompt : options->text.data;
     if (first && *first) chat_send(&screen.chat, first, strlen(first), NULL);
     ui_run(screen.ui, step, &screen);

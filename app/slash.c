@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #include <ctype.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,16 +64,54 @@ static int run_system(struct chat *chat, const char *arguments, struct slash_res
     return status;
 }
 
+static int run_fold(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    (void)arguments;
+    int status = chat_fold(chat, NULL, 0, err);
+    if (status == STATUS_OK) snprintf(result->line, sizeof result->line, "the system text goes into the first message");
+    return status;
+}
+
+/* The template's variables, a line each, or the one of this name. */
+static void print_variables(const struct chat *chat, const char *only, struct buf *out) {
+    json_t *all = chat->variables.len ? json_loads(chat->variables.data, 0, NULL) : NULL, *value;
+    const char *name;
+    json_object_foreach(all, name, value) {
+        if (only && strcmp(name, only)) continue;
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        if (only)
+            buf_puts(out, text);
+        else
+            buf_printf(out, "template.%-11s %-12s a variable of the template\n", name, text);
+        free(text);
+    }
+    json_decref(all);
+}
+
+/* /set template.NAME VALUE */
+static int set_variable(struct chat *chat, const char *name, const char *value, struct slash_result *result, struct err *err) {
+    struct buf shown = {0};
+    int status = *value ? chat_set_variable(chat, name, value, err) : STATUS_OK;
+    if (status == STATUS_OK) print_variables(chat, name, &shown);
+    if (status == STATUS_OK)
+        snprintf(result->line, sizeof result->line, "template.%s is %s%s", name, shown.len ? shown.data : "not set",
+                 *value ? " from the next answer on" : "");
+    buf_free(&shown);
+    return status;
+}
+
 static int run_set(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
     if (!*arguments) {
         result->title = "settings";
         settings_print(&chat->settings, &result->page);
+        print_variables(chat, NULL, &result->page);
         return STATUS_OK;
     }
     char name[64];
     size_t n = strcspn(arguments, " =\t");
     const char *value = arguments + n + strspn(arguments + n, " =\t");
-    snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), arguments);
+    if (n >= sizeof name) return err_set(err, STATUS_USAGE, "/set: found a name of %zu bytes, expected a shorter one", n);
+    snprintf(name, sizeof name, "%.*s", (int)n, arguments);
+    if (strncmp(name, "template.", 9) == 0 && name[9]) return set_variable(chat, name + 9, value, result, err);
     const struct setting *setting = setting_find(name);
     if (setting && !*value) {
         struct buf shown = {0};
@@ -101,7 +140,8 @@ static const struct slash table[] = {
     {"new", "", "a new chat", run_new},
     {"drop", "", "forget the oldest turns, and go on if the context was full", run_drop},
     {"system", "[TEXT]", "set the system message; without TEXT take it away", run_system},
-    {"set", "[NAME [VALUE]]", "show or change settings: /set temp 0.5", run_set},
+    {"set", "[NAME [VALUE]]", "show or change settings: /set temp 0.5, /set template.enable_thinking false", run_set},
+    {"fold", "", "put the system text into the first message, and ask again what the template refused", run_fold},
     {"stats", "", "model, context, speed of the last answer", run_stats},
     {"quit", "", "leave", run_quit},
 };

@@ -101,6 +101,7 @@ static uint32_t actions_off(const struct chat *chat) {
     uint32_t off = 0;
     if (nothing) off |= 1u << UI_ACTION_CONTINUE | 1u << UI_ACTION_REGENERATE;
     if (chat_busy(chat) || !last) off |= 1u << UI_ACTION_NEW;
+    if (!chat->wants_fold) off |= 1u << UI_ACTION_FOLD;
     return off;
 }
 

@@ -14,10 +14,9 @@ const char chat_template_chatml[] =
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
 struct chat_template {
-    char *file, *variables;
+    char *file;
     const char *name;
     struct span bos, eos; /* our copies */
-    struct tm now;
     struct jinja_template *jinja; /* NULL: `fault` tells why */
     struct err fault;
 };
@@ -72,23 +71,8 @@ static struct span span_copy(struct span from) {
     return (struct span){from.len ? xmemdup(from.bytes, from.len) : NULL, from.len};
 }
 
-/* A context with all but the messages. */
-static int context_new(const struct chat_template *t, struct jinja_context **out, struct err *err) {
-    struct jinja_context *context = *out = jinja_context_new();
-    if (!context) return err_set(err, STATUS_MEMORY, "no memory for a prompt");
-    int status = jinja_set_bool(context, "add_generation_prompt", true, err);
-    if (!status && t->bos.len)
-        status = jinja_set_text(context, "bos_token", t->bos.bytes, t->bos.len, false, err);
-    if (!status && t->eos.len)
-        status = jinja_set_text(context, "eos_token", t->eos.bytes, t->eos.len, false, err);
-    if (!status && t->variables) status = jinja_set_variables(context, t->variables, err);
-    return status;
-}
-
-int chat_template_new(const struct chat_template_source *source, struct chat_template **out,
-                      struct err *err) {
+struct chat_template *chat_template_new(const struct chat_template_source *source) {
     struct chat_template *t = xcalloc(1, sizeof *t);
-    struct jinja_context *context = NULL;
     struct span text = source->text;
     t->file = xstrdup(source->file);
     t->name = text.len ? "file" : source->has_chatml ? "ChatML" : "none";
@@ -96,8 +80,6 @@ int chat_template_new(const struct chat_template_source *source, struct chat_tem
         text = (struct span){chat_template_chatml, strlen(chat_template_chatml)};
     t->bos = span_copy(source->bos);
     t->eos = span_copy(source->eos);
-    t->now = source->now;
-    t->variables = source->variables ? xstrdup(source->variables) : NULL;
     struct err fault = {0};
     if (!text.len)
         err_set(&t->fault, STATUS_UNSUPPORTED,
@@ -107,14 +89,7 @@ int chat_template_new(const struct chat_template_source *source, struct chat_tem
                 t->file);
     else if (jinja_parse(text.bytes, text.len, &t->jinja, &fault) != STATUS_OK)
         err_set(&t->fault, STATUS_UNSUPPORTED, "%s: chat template: %s", t->file, fault.text);
-    int status = context_new(t, &context, &fault);
-    jinja_context_free(context);
-    if (status) {
-        chat_template_free(t);
-        return err_set(err, STATUS_USAGE, "template variables: %s", fault.text);
-    }
-    *out = t;
-    return STATUS_OK;
+    return t;
 }
 
 void chat_template_free(struct chat_template *t) {
@@ -122,7 +97,6 @@ void chat_template_free(struct chat_template *t) {
     jinja_free(t->jinja);
     free((void *)t->bos.bytes);
     free((void *)t->eos.bytes);
-    free(t->variables);
     free(t->file);
     free(t);
 }
@@ -154,24 +128,40 @@ static int add_messages(struct jinja_context *context, const struct message *mes
     return status;
 }
 
-int chat_template_render(const struct chat_template *t, const struct message *messages, size_t n,
-                         bool continue_last, struct prompt *out, struct err *err) {
+/* Everything the template sees. Variables come last: they replace nothing. */
+static int fill_context(const struct chat_template *t, const struct chat_template_input *input,
+                        struct jinja_context *context, struct err *err) {
+    int status = jinja_set_bool(context, "add_generation_prompt", true, err);
+    if (!status && t->bos.len)
+        status = jinja_set_text(context, "bos_token", t->bos.bytes, t->bos.len, false, err);
+    if (!status && t->eos.len)
+        status = jinja_set_text(context, "eos_token", t->eos.bytes, t->eos.len, false, err);
+    if (!status) status = add_messages(context, input->messages, input->n - input->continue_last, err);
+    struct err fault;
+    if (!status && input->variables && jinja_set_variables(context, input->variables, &fault))
+        status = err_set(err, STATUS_USAGE, "template variables: %s", fault.text);
+    return status;
+}
+
+int chat_template_render(const struct chat_template *t, const struct chat_template_input *input,
+                         struct prompt *out, struct err *err) {
+    const struct message *last = input->n ? &input->messages[input->n - 1] : NULL;
     *out = (struct prompt){0};
-    if (continue_last && (n == 0 || strcmp(messages[n - 1].role, "assistant") != 0))
+    if (input->continue_last && (!last || strcmp(last->role, "assistant") != 0))
         return err_set(err, STATUS_USAGE, "nothing to continue: the last message is not the model's");
     if (!t->jinja) return err_set(err, t->fault.code, "%s", t->fault.text);
-    struct jinja_context *context = NULL;
+    struct jinja_context *context = jinja_context_new();
+    if (!context) return err_set(err, STATUS_MEMORY, "no memory for a prompt");
     struct jinja_result result = {0};
     struct err fault = {0};
-    int status = context_new(t, &context, err);
-    if (!status) status = add_messages(context, messages, continue_last ? n - 1 : n, err);
-    if (!status && (status = jinja_render(t->jinja, context, &t->now, &result, &fault)))
+    int status = fill_context(t, input, context, err);
+    if (!status && (status = jinja_render(t->jinja, context, &input->now, &result, &fault)))
         status = result.refused ? err_set(err, STATUS_USAGE, "%s", fault.text)
                                 : err_set(err, fault.code, "%s: chat template: %s", t->file, fault.text);
     jinja_context_free(context);
     for (size_t i = 0; i < result.n_segments; i++)
         prompt_add(out, result.segments[i].bytes, result.segments[i].len, result.segments[i].from_template);
-    if (!status && continue_last) prompt_add(out, messages[n - 1].text, messages[n - 1].len, false);
+    if (!status && input->continue_last) prompt_add(out, last->text, last->len, false);
     jinja_result_free(&result);
     return status;
 }
@@ -208,19 +198,20 @@ void folded_free(struct folded *folded) {
     *folded = (struct folded){0};
 }
 
-bool chat_template_wants_fold(const struct chat_template *t, const struct message *messages, size_t n,
-                              bool continue_last) {
+bool chat_template_wants_fold(const struct chat_template *t, const struct chat_template_input *input) {
     struct prompt prompt;
     struct folded folded;
     bool has_system = false;
-    for (size_t i = 0; i < n; i++) has_system |= strcmp(messages[i].role, "system") == 0;
-    if (!has_system || chat_template_render(t, messages, n, continue_last, &prompt, NULL) != STATUS_USAGE) {
-        if (has_system) prompt_free(&prompt);
-        return false;
-    }
-    messages_fold(messages, n, &folded);
-    bool takes =
-        chat_template_render(t, folded.messages, folded.n, continue_last, &prompt, NULL) == STATUS_OK;
+    for (size_t i = 0; i < input->n; i++) has_system |= strcmp(input->messages[i].role, "system") == 0;
+    if (!has_system) return false;
+    bool refuses = chat_template_render(t, input, &prompt, NULL) == STATUS_USAGE;
+    prompt_free(&prompt);
+    if (!refuses) return false;
+    messages_fold(input->messages, input->n, &folded);
+    struct chat_template_input instead = *input;
+    instead.messages = folded.messages;
+    instead.n = folded.n;
+    bool takes = chat_template_render(t, &instead, &prompt, NULL) == STATUS_OK;
     prompt_free(&prompt);
     folded_free(&folded);
     return takes;

@@ -36,6 +36,9 @@ struct engine_request {
     size_t n_messages;
     bool continue_last; /* the last message is the model's: go on in the middle of it instead of starting a new one */
     bool fold_system;   /* the system text goes in front of the user's first message (templates without a system role) */
+    /* What else the template sees; both belong to the conversation, so that the beginning of its prompts stays the same. */
+    const char *template_variables; /* a JSON object of further variables, {"enable_thinking": false}; NULL: none. Copied */
+    int64_t began; /* seconds since the epoch when the conversation began: the date the template sees; 0: now */
     const char *raw;    /* instead of messages: no template, continue these bytes (control tokens in them count) */
     size_t raw_len;
     struct sampling sampling;
@@ -150,8 +153,7 @@ struct engine_options {
     uint32_t n_threads;    /* 0: one a core */
     uint32_t n_ctx;        /* 0: the smaller of the model's and 8192, and what fits */
     bool exact;
-    const char *chat_template;      /* path of a Jinja file to use instead of the model's own template; NULL: the model's */
-    const char *template_variables; /* a JSON object of more variables for it: {"enable_thinking": false}; NULL: none */
+    const char *chat_template; /* path of a Jinja file to use instead of the model's own template; NULL: the model's */
 };
 
 /* Never fails to return an engine: what is wrong comes as ENGINE_FAILED. Strings are copied. */

@@ -75,9 +75,6 @@ static int choose_context(const struct local *engine, struct backend_options *op
 static int load_template(struct local *engine, struct err *err) {
     struct chat_template_source source = {.file = gguf_path(model_gguf(engine->model))};
     chat_template_source_fill(&source, engine->tokenizer, model_chat_template(engine->model));
-    source.variables = engine->options.template_variables;
-    time_t now = time(NULL);
-    localtime_r(&now, &source.now);
     struct buf text = {0};
     int status = STATUS_OK;
     if (engine->options.chat_template) {
@@ -85,7 +82,7 @@ static int load_template(struct local *engine, struct err *err) {
         status = chat_template_read(source.file, &text, err);
         source.text = (struct span){text.data, text.len};
     }
-    if (status == STATUS_OK) status = chat_template_new(&source, &engine->chat_template, err);
+    if (status == STATUS_OK) engine->chat_template = chat_template_new(&source);
     buf_free(&text);
     return status;
 }
@@ -157,23 +154,44 @@ struct answer {
     bool ended; /* an end token came */
 };
 
-static int build_ids(const struct local *engine, const struct engine_request *request, struct ids *ids,
-                     struct err *err) {
-    struct prompt prompt = {0};
+static struct chat_template_input template_input(const struct engine_request *request) {
+    struct chat_template_input input = {.messages = request->messages,
+                                        .n = request->n_messages,
+                                        .continue_last = request->continue_last,
+                                        .variables = request->template_variables};
+    time_t began = request->began ? (time_t)request->began : time(NULL);
+    if (!localtime_r(&began, &input.now)) input.now = (struct tm){.tm_year = 70, .tm_mday = 1}; /* no such year */
+    return input;
+}
+
+/* The prompt of the messages. wants_fold: it is refused, but would not be with the system text folded. */
+static int build_prompt(const struct local *engine, const struct engine_request *request, struct prompt *prompt,
+                        bool *wants_fold, struct err *err) {
+    struct chat_template_input input = template_input(request);
     struct folded folded = {0};
+    if (request->fold_system) {
+        messages_fold(request->messages, request->n_messages, &folded);
+        input.messages = folded.messages;
+        input.n = folded.n;
+    }
+    int status = chat_template_render(engine->chat_template, &input, prompt, err);
+    *wants_fold = status == STATUS_USAGE && chat_template_wants_fold(engine->chat_template, &input);
+    folded_free(&folded);
+    return status;
+}
+
+static int build_ids(const struct local *engine, const struct engine_request *request, struct ids *ids,
+                     bool *wants_fold, struct err *err) {
+    struct prompt prompt = {0};
     int status = STATUS_OK;
-    if (request->fold_system && !request->raw) messages_fold(request->messages, request->n_messages, &folded);
     if (request->raw)
         prompt_add(&prompt, request->raw, request->raw_len, true);
     else
-        status = chat_template_render(engine->chat_template, folded.messages ? folded.messages : request->messages,
-                                      folded.messages ? folded.n : request->n_messages, request->continue_last, &prompt,
-                                      err);
+        status = build_prompt(engine, request, &prompt, wants_fold, err);
     if (status == STATUS_OK)
         status = prompt_to_ids(engine->tokenizer, &prompt, request->messages,
                                request->raw ? 0 : request->n_messages, ids, err);
     prompt_free(&prompt);
-    folded_free(&folded);
     if (status == STATUS_OK && ids->n == 0)
         return err_set(err, STATUS_USAGE, "the prompt is empty, expected some text");
     if (status == STATUS_OK && ids->n > UINT32_MAX)
@@ -244,10 +262,7 @@ static int answer_run(struct answer *answer, struct ids *ids, struct err *err) {
     const struct engine_request *request = answer->request;
     struct engine_stats *stats = &answer->done->done.stats;
     int status = gguf_check(model_gguf(engine->model), err);
-    if (status == STATUS_OK) status = build_ids(engine, request, ids, err);
-    if (status == STATUS_USAGE && !request->raw)
-        answer->done->done.wants_fold = chat_template_wants_fold(engine->chat_template, request->messages,
-                                                                 request->n_messages, request->continue_last);
+    if (status == STATUS_OK) status = build_ids(engine, request, ids, &answer->done->done.wants_fold, err);
     if (status < 0) return status;
     stats->prompt_tokens = (uint32_t)ids->n;
     int64_t begin = clock_ns();
@@ -323,7 +338,6 @@ static void local_close(struct engine *base) {
     free((char *)engine->options.model);
     free((char *)engine->options.device);
     free((char *)engine->options.chat_template);
-    free((char *)engine->options.template_variables);
     free(engine);
 }
 
@@ -338,7 +352,6 @@ struct engine *engine_local(const struct engine_options *options) {
     engine->options.model = xstrdup(options->model);
     engine->options.device = options->device ? xstrdup(options->device) : NULL;
     engine->options.chat_template = options->chat_template ? xstrdup(options->chat_template) : NULL;
-    engine->options.template_variables = options->template_variables ? xstrdup(options->template_variables) : NULL;
     worker_start(&engine->worker, &ops, &job);
     return &engine->worker.engine;
 }

@@ -14,6 +14,7 @@
  *   end "TEXT" P | ...       the same for an end token; the answer ends with it
  *   say "TEXT"               word by word, with candidates made up
  *   done REASON ["TEXT"]     end, limit, stopped, full, error; without it: end
+ *   refuse "TEXT"            as a template without a system role: passed where there is none, or it is folded
  *   lost "TEXT"              the device is lost */
 #include "infer/engine.h"
 
@@ -182,10 +183,21 @@ static int play_token(struct play *play, const struct script_step *step) {
     return STATUS_OK;
 }
 
+static int play_refusal(struct play *play, const struct script_step *step) {
+    const struct engine_request *request = play->request;
+    bool has_system = false;
+    for (size_t i = 0; i < request->n_messages; i++) has_system |= strcmp(request->messages[i].role, "system") == 0;
+    if (!has_system || request->fold_system) return STATUS_OK;
+    finish(play, ENGINE_ERROR);
+    play->done->done.wants_fold = true;
+    return err_set(&play->done->error, STATUS_USAGE, "%s", step->text);
+}
+
 /* STATUS_OK: go on; anything else ends the answer. */
 static int play_step(struct play *play, const struct script_step *step) {
     switch (step->op) {
     case SCRIPT_PROMPT: return play_prompt(play, step->prompt, step->cached, step->parts, step->ms);
+    case SCRIPT_REFUSE: return play_refusal(play, step);
     case SCRIPT_DELAY: play->delay = step->ms; return STATUS_OK;
     case SCRIPT_TOKEN: return play_token(play, step);
     case SCRIPT_DONE:

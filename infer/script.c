@@ -310,9 +310,9 @@ static int parse_command(struct parser *parser, const char *name) {
         add_step(parser, SCRIPT_DELAY)->ms = ms;
         return STATUS_OK;
     }
-    if (strcmp(name, "lost") == 0) {
+    if (strcmp(name, "lost") == 0 || strcmp(name, "refuse") == 0) {
         if (take_text(parser, &text) < 0) return STATUS_USAGE;
-        add_step(parser, SCRIPT_LOST)->text = text.text;
+        add_step(parser, *name == 'l' ? SCRIPT_LOST : SCRIPT_REFUSE)->text = text.text;
         return STATUS_OK;
     }
     return err_set(parser->err, STATUS_USAGE, "script line %zu: found \"%s\", expected a command",

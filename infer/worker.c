@@ -19,6 +19,9 @@ static struct request_copy *copy_new(const struct engine_request *from) {
     copy->request = *from;
     copy->submitted_ns = clock_ns();
     if (from->raw) copy->request.raw = arena_dup(&copy->arena, from->raw, from->raw_len);
+    if (from->template_variables)
+        copy->request.template_variables =
+            arena_dup(&copy->arena, from->template_variables, strlen(from->template_variables));
     struct message *messages = arena_alloc(&copy->arena, (from->n_messages + 1) * sizeof *messages);
     for (size_t i = 0; i < from->n_messages; i++) {
         messages[i] = from->messages[i];

@@ -20,6 +20,7 @@ const struct binding keymap[] = {
     {UI_ACTION_COLOUR, F(4), ALT('o'), "Colour", "colour the answer by how probable each token was"},
     {UI_ACTION_REGENERATE, F(5), ALT('r'), "Again", "another answer to the last question"},
     {UI_ACTION_CONTINUE, F(6), ALT('g'), "Go on", "continue the last answer where it stopped"},
+    {UI_ACTION_FOLD, F(7), ALT('f'), "Fold", "put the system text into the first message, ask again"},
     {UI_ACTION_LOG, F(9), ALT('e'), "Log", "what libraries wrote to standard error"},
     {UI_ACTION_QUIT, F(10), ALT('q'), "Quit", "leave"},
     {ACTION_EDITOR, NAMED(ENTER), NO_KEY, NULL, "send"},

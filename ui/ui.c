@@ -173,6 +173,15 @@ static bool search_key(struct ui *ui, const struct key *key, int action) {
     return true;
 }
 
+static void box_update(struct ui *ui) {
+    struct box *box = &ui->screen.box;
+    editor_line(ui->editor, &ui->box_text, &box->cursor, &ui->box_search);
+    box->text = ui->box_text.data;
+    box->len = ui->box_text.len;
+    buf_append(&ui->box_search, "", 0);
+    box->search = editor_searching(ui->editor) ? ui->box_search.data : NULL;
+}
+
 static void take_key(struct ui *ui, const struct key *key) {
     int action = keymap_find(key);
     ui->frame_wanted = true;
@@ -197,7 +206,10 @@ static void take_key(struct ui *ui, const struct key *key) {
         editor_key(ui->editor, key);
     else if (action >= UI_ACTION_COUNT_APP)
         own_action(ui, action);
-    else
+    else if (action == UI_ACTION_FOLD) {
+        box_update(ui);
+        push_action(ui, UI_ACTION_FOLD, ui->box_text.data, ui->box_text.len);
+    } else
         push_action(ui, (enum ui_action_type)action, NULL, 0);
 }
 
@@ -262,15 +274,6 @@ int ui_timeout_ms(struct ui *ui) {
     if (ui->screen.notice_on) sooner(&when, ui->notice_until_ns);
     if (when == 0) return -1;
     return when <= now ? 0 : (int)((when - now + 999999) / 1000000);
-}
-
-static void box_update(struct ui *ui) {
-    struct box *box = &ui->screen.box;
-    editor_line(ui->editor, &ui->box_text, &box->cursor, &ui->box_search);
-    box->text = ui->box_text.data;
-    box->len = ui->box_text.len;
-    buf_append(&ui->box_search, "", 0);
-    box->search = editor_searching(ui->editor) ? ui->box_search.data : NULL;
 }
 
 void ui_draw(struct ui *ui, const struct ui_model *model) {

@@ -121,6 +121,7 @@ enum ui_action_type {
     UI_ACTION_NEW, /* a new chat */
     UI_ACTION_REGENERATE,
     UI_ACTION_CONTINUE,  /* go on with the last answer where it stopped */
+    UI_ACTION_FOLD,      /* put the system text into the first message and ask again: `text` is what the box holds */
     UI_ACTION_COUNT_APP, /* below: the ui does these itself, the app never sees them */
     UI_ACTION_HELP = UI_ACTION_COUNT_APP,
     UI_ACTION_PANEL,
@@ -138,7 +139,7 @@ enum ui_action_type {
 
 struct ui_action {
     enum ui_action_type type;
-    const char *text; /* UI_ACTION_SUBMIT: [len] UTF-8 as typed, lines joined by LF, not empty; lives until
+    const char *text; /* UI_ACTION_SUBMIT, UI_ACTION_FOLD: [len] UTF-8 as typed, lines joined by LF (SUBMIT: not empty); lives until
                          the next ui_next_action() */
     size_t len;
 };

@@ -20,6 +20,9 @@ struct paper {
     size_t n, next;
     uint64_t request, stopped; /* running; asked to stop */
     char sent[1024];           /* the last request: "system:be kind|user:hi|assistant:[1 2]...|+" */
+    char variables[128];       /* its template's */
+    int64_t began;
+    bool fold;
     struct sampling sampling;
     int refuse; /* submit() fails so */
 };
@@ -33,6 +36,9 @@ static int paper_submit(struct engine *engine, const struct engine_request *requ
     assert_int_not_equal(request->id, 0);
     paper->request = request->id;
     paper->sampling = request->sampling;
+    paper->began = request->began;
+    paper->fold = request->fold_system;
+    snprintf(paper->variables, sizeof paper->variables, "%s", request->template_variables ? request->template_variables : "");
     char *to = paper->sent, *end = to + sizeof paper->sent;
     for (size_t i = 0; i < request->n_messages; i++) {
         const struct message *m = &request->messages[i];
@@ -104,10 +110,10 @@ static struct engine_event *end(struct paper *paper, enum engine_reason reason) 
 }
 
 static void open_chat(struct chat *chat, struct paper *paper, const char *system) {
-    struct settings settings;
-    settings_defaults(&settings);
+    struct options options = {.system = system};
+    settings_defaults(&options.settings);
     *paper = (struct paper){.engine.ops = &paper_ops};
-    chat_open(chat, &paper->engine, &settings, system);
+    chat_open(chat, &paper->engine, &options);
 }
 
 static void make_ready(struct chat *chat, struct paper *paper) {
@@ -288,6 +294,123 @@ static void test_regenerate_and_new(void **state) {
     chat_close(&chat);
 }
 
+/* The last request is refused as a template without a system role does. */
+static void refuse(struct chat *chat, struct paper *paper) {
+    struct engine_event *event = end(paper, ENGINE_ERROR);
+    event->done.wants_fold = true;
+    err_set(&event->error, STATUS_USAGE, "System role not supported");
+    chat_pump(chat);
+    assert_true(chat->wants_fold);
+    assert_ptr_equal(strstr(chat->error.text, "System role not supported; /fold"), chat->error.text);
+}
+
+static void run_ok(struct chat *chat, const char *command) {
+    struct slash_result result;
+    struct err err = {0};
+    if (slash_run(chat, command, strlen(command), &result, &err) < 0) fail_msg("%s: %s", command, err.text);
+    buf_free(&result.page);
+}
+
+static void test_refusal_is_folded(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    open_chat(&chat, &paper, "be kind");
+    make_ready(&chat, &paper);
+    assert_int_equal(send(&chat, "hi", NULL), STATUS_OK);
+    assert_false(paper.fold);
+    refuse(&chat, &paper);
+    assert_string_equal(chat.returned.data, "hi"); /* the draft */
+    assert_int_equal(chat.conversation.n, 1);
+    run_ok(&chat, "/fold"); /* asks it again */
+    assert_true(paper.fold && !chat.wants_fold && chat.error.code == STATUS_OK);
+    assert_string_equal(paper.sent, "system:be kind|user:hi");
+    say(&paper, 5, "hello");
+    end(&paper, ENGINE_END);
+    chat_pump(&chat);
+    assert_int_equal(send(&chat, "more", NULL), STATUS_OK); /* and so on */
+    assert_true(paper.fold);
+    end(&paper, ENGINE_STOPPED);
+    chat_pump(&chat);
+    assert_int_equal(chat_new(&chat, NULL), STATUS_OK);
+    assert_int_equal(send(&chat, "new", NULL), STATUS_OK);
+    assert_true(paper.fold);
+    chat_close(&chat);
+}
+
+/* A system message that comes later; the draft changed before it is asked again; an answer that goes on. */
+static void test_refusal_in_later_turns(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    open_chat(&chat, &paper, NULL);
+    make_ready(&chat, &paper);
+    exchange(&chat, &paper, "hi", 5, "hello");
+    run_ok(&chat, "/system be kind");
+    assert_int_equal(send(&chat, "more", NULL), STATUS_OK);
+    refuse(&chat, &paper);
+    assert_int_equal(chat_fold(&chat, "much more", 9, NULL), STATUS_OK);
+    assert_true(paper.fold);
+    assert_string_equal(paper.sent, "system:be kind|user:hi|assistant:hello 5|user:much more");
+    say(&paper, 6, "half");
+    end(&paper, ENGINE_STOPPED);
+    chat_pump(&chat);
+    chat.fold = false;
+    assert_int_equal(chat_continue(&chat, NULL), STATUS_OK);
+    refuse(&chat, &paper);
+    assert_int_equal(chat.conversation.n, 5);
+    run_ok(&chat, "/fold");
+    assert_true(paper.fold);
+    assert_string_equal(paper.sent, "system:be kind|user:hi|assistant:hello 5|user:much more|assistant:half 6|+");
+    end(&paper, ENGINE_END);
+    chat_pump(&chat);
+    run_ok(&chat, "/fold"); /* nothing was refused: nothing is asked */
+    assert_int_equal(chat.request, 0);
+    chat_close(&chat);
+}
+
+static void test_template_variables(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    open_chat(&chat, &paper, NULL);
+    make_ready(&chat, &paper);
+    exchange(&chat, &paper, "hi", 5, "hello");
+    assert_string_equal(paper.variables, "");
+    run_ok(&chat, "/set template.enable_thinking=false");
+    run_ok(&chat, "/set template.tools [\"a b\", 1]");
+    run_ok(&chat, "/set template.mood very good");
+    exchange(&chat, &paper, "hi", 5, "hello");
+    assert_string_equal(paper.variables, "{\"enable_thinking\":false,\"tools\":[\"a b\",1],\"mood\":\"very good\"}");
+    run_ok(&chat, "/set template.enable_thinking True");
+    assert_int_equal(chat_new(&chat, NULL), STATUS_OK);
+    exchange(&chat, &paper, "hi", 5, "hello");
+    assert_ptr_equal(strstr(paper.variables, "{\"enable_thinking\":true,"), paper.variables);
+    chat_close(&chat);
+}
+
+static void test_each_chat_has_its_date(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    open_chat(&chat, &paper, NULL);
+    make_ready(&chat, &paper);
+    exchange(&chat, &paper, "hi", 5, "hello");
+    assert_true(paper.began > 1700000000);
+    chat.began = 1000; /* long ago */
+    exchange(&chat, &paper, "more", 6, "yes");
+    assert_int_equal(paper.began, 1000);
+    assert_int_equal(chat_regenerate(&chat, NULL), STATUS_OK);
+    assert_int_equal(paper.began, 1000);
+    say(&paper, 6, "half");
+    end(&paper, ENGINE_STOPPED);
+    chat_pump(&chat);
+    assert_int_equal(chat_new(&chat, NULL), STATUS_OK);
+    exchange(&chat, &paper, "hi", 5, "hello");
+    assert_true(paper.began > 1700000000);
+    chat_close(&chat);
+}
+
 static void test_device_lost(void **state) {
     (void)state;
     struct chat chat;
@@ -321,6 +444,12 @@ static void test_commands(void **state) {
         {"/set temp", STATUS_OK, "temp is 0.25"},
         {"/set temp=1", STATUS_OK, "temp is 1 from"},
         {"/set temp x", STATUS_USAGE, "temp: found \"x\", expected a number >= 0"},
+        {"/set template.x [1,2]", STATUS_OK, "template.x is [1,2] from the next answer on"},
+        {"/set template.x", STATUS_OK, "template.x is [1,2]"},
+        {"/set template.y", STATUS_OK, "template.y is not set"},
+        {"/set template.\xff 1", STATUS_USAGE, "expected NAME=VALUE in UTF-8"},
+        {"/set", STATUS_OK, "template.x           [1,2]"},
+        {"/fold", STATUS_OK, "into the first message"},
         {"/set tmep 1", STATUS_USAGE, "did you mean temp?"},
         {"/set", STATUS_OK, "presence-penalty"},
         {"/system be brief", STATUS_OK, "system message set"},
@@ -354,7 +483,9 @@ int main(void) {
         cmocka_unit_test(test_wordless_comes_back), cmocka_unit_test(test_refused_leaves_no_trace),
         cmocka_unit_test(test_waits_for_the_model), cmocka_unit_test(test_context_full),
         cmocka_unit_test(test_regenerate_and_new),  cmocka_unit_test(test_device_lost),
-        cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_commands),            cmocka_unit_test(test_refusal_is_folded),
+        cmocka_unit_test(test_refusal_in_later_turns), cmocka_unit_test(test_template_variables),
+        cmocka_unit_test(test_each_chat_has_its_date),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

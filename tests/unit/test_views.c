@@ -108,7 +108,8 @@ static struct scene *scene_new(void) {
                                              .n_tokens = n,
                                              .note = "[stopped]  86 tokens  41.8 tok/s"};
     scene->model = (struct ui_model){
-        .status = idle, .messages = scene->messages, .n_messages = 3, .hint = "ask something"};
+        .status = idle, .messages = scene->messages, .n_messages = 3, .hint = "ask something",
+        .off = 1u << UI_ACTION_FOLD /* as nearly always */};
     fill_position(scene);
     return scene;
 }
@@ -165,7 +166,8 @@ static void idle_screens(void **state) {
 static void empty_screens(void **state) {
     (void)state;
     struct scene *scene = scene_new();
-    scene->model = (struct ui_model){.status = {.state = UI_STATE_LOADING,
+    scene->model = (struct ui_model){.off = 1u << UI_ACTION_FOLD,
+                                     .status = {.state = UI_STATE_LOADING,
                                                 .model = "SmolLM2-135M-Instruct.Q4_1.gguf",
                                                 .progress_done = 34u << 20,
                                                 .progress_total = 94u << 20},
