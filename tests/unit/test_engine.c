@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NANO TEST_DATA "/nano/qwen2-f32.gguf"
 
@@ -289,6 +290,130 @@ static void unknown_requests_are_refused(void **state) {
     engine->ops->close(engine);
 }
 
+/* ---- templates ---- */
+
+/* An engine with a template of our own. */
+static struct engine *open_with_template(const char *model, const char *text) {
+    char path[] = "/tmp/logitop-test-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    close(fd);
+    struct engine_options options = {
+        .model = model, .device = "cpu", .n_threads = 2, .n_ctx = 256, .exact = true, .chat_template = path};
+    struct engine *engine = engine_local(&options);
+    wait_ready(engine);
+    unlink(path);
+    return engine;
+}
+
+/* Everything that is known of an answer. */
+struct answer {
+    struct step_result results[16];
+    uint32_t n;
+    struct engine_stats stats;
+};
+
+static struct answer *ask_all(struct engine *engine, const struct engine_request *request) {
+    static struct answer answers[2];
+    static int turn;
+    struct answer *answer = &answers[turn = !turn];
+    memset(answer, 0, sizeof *answer);
+    submit(engine, request);
+    for (;;) {
+        struct engine_event *event = wait_event(engine);
+        if (event->type == ENGINE_TOKEN) {
+            const struct step_result *from = &event->token.result;
+            assert_true(answer->n < 16);
+            memcpy(&answer->results[answer->n++], from,
+                   offsetof(struct step_result, top) + from->n_top * sizeof *from->top);
+        } else if (event->type == ENGINE_DONE) {
+            if (event->done.reason == ENGINE_ERROR) fail_msg("%s", event->error.text);
+            answer->stats = event->done.stats;
+            return answer;
+        }
+    }
+}
+
+static struct engine_request chat_request(uint64_t id, const struct message *messages, size_t n) {
+    struct engine_request request = raw_request(id, "", 12);
+    request.raw = NULL;
+    request.messages = messages;
+    request.n_messages = n;
+    return request;
+}
+
+/* The template leaves old thinking out: what stands before it is used again, and the answer is that of an engine that never
+ * saw the thinking, to the last bit. */
+static void dropped_thinking_keeps_the_prefix(void **state) {
+    (void)state;
+    static const char drops[] =
+        "{% for m in messages %}{{ m.role }}:\n{{ m.content.split('</think>')[-1] if m.role == 'assistant' else "
+        "m.content }}\n{% endfor %}assistant:\n";
+    static const char *const models[] = {NANO, TEST_DATA "/nano/llama-smol-q4_1.gguf", TEST_DATA "/nano/qwen3-q8_0.gguf",
+                                         THIRD_PARTY "/SmolLM2-135M-Instruct.Q4_1.gguf"};
+    static const char thought[] = "<think>the cat is a cat and not a dog</think>yes";
+    const struct message messages[] = {{"user", "is the cat a cat", 16, NULL, 0},
+                                       {"assistant", thought, strlen(thought), NULL, 0},
+                                       {"user", "and the dog", 11, NULL, 0}};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        if (access(models[i], R_OK)) {
+            print_message("left out: no %s\n", models[i]);
+            continue;
+        }
+        struct engine *engine = open_with_template(models[i], drops), *fresh = open_with_template(models[i], drops);
+        struct engine_request request = chat_request(1, messages, 1);
+        uint32_t before = ask_all(engine, &request)->stats.prompt_tokens; /* up to where the answer begins */
+        request = chat_request(2, messages, 2);
+        request.continue_last = true;
+        struct answer *thinking = ask_all(engine, &request);
+        assert_true(thinking->stats.prompt_tokens > before + 5);
+        request = chat_request(3, messages, 3);
+        struct answer *again = ask_all(engine, &request), *wanted = ask_all(fresh, &request);
+        assert_int_equal(again->stats.cached_tokens, before);
+        assert_true(again->stats.prompt_tokens > before + 1);
+        assert_int_equal(wanted->stats.cached_tokens, 0);
+        assert_int_equal(again->stats.prompt_tokens, wanted->stats.prompt_tokens);
+        assert_true(again->n > 0);
+        assert_int_equal(again->n, wanted->n);
+        assert_memory_equal(again->results, wanted->results, sizeof again->results);
+        engine->ops->close(engine);
+        fresh->ops->close(fresh);
+    }
+}
+
+/* The date and the variables are those of the request: the same ones make the same prompt, whatever the clock says. */
+static void a_request_brings_date_and_variables(void **state) {
+    (void)state;
+    struct engine *engine = open_with_template(
+        NANO, "{{ strftime_now('%d %m %Y') }}{% if tall %} very tall{% endif %}{% for m in messages %} {{ m.content }}"
+              "{% endfor %}");
+    const struct message message = {"user", "the cat", 7, NULL, 0};
+    struct engine_request request = chat_request(1, &message, 1);
+    request.began = 1000000000;
+    uint32_t n = ask_all(engine, &request)->stats.prompt_tokens;
+    request.id = 2;
+    assert_int_equal(ask_all(engine, &request)->stats.cached_tokens, n - 1);
+    request.id = 3;
+    request.began += 400 * 86400; /* another day, month and year */
+    assert_true(ask_all(engine, &request)->stats.cached_tokens < n - 1);
+    request.id = 4;
+    request.template_variables = "{\"tall\": true}";
+    assert_true(ask_all(engine, &request)->stats.prompt_tokens > n);
+    request.id = 5;
+    request.template_variables = NULL;
+    assert_int_equal(ask_all(engine, &request)->stats.prompt_tokens, n);
+    request.id = 6;
+    request.template_variables = "[]";
+    struct outcome *out = ask(engine, &request);
+    assert_int_equal(out->reason, ENGINE_ERROR);
+    assert_non_null(strstr(out->error.text, "template variables"));
+    request.id = 7;
+    request.began = INT64_MAX; /* no calendar has it */
+    request.template_variables = NULL;
+    assert_int_equal(ask(engine, &request)->reason, ENGINE_LIMIT);
+    engine->ops->close(engine);
+}
+
 /* Another thread stops whatever it is told to, at any moment, and now and then something that is over. */
 struct stopper {
     struct engine *engine;
@@ -386,6 +511,8 @@ int main(void) {
         cmocka_unit_test(a_model_answers),
         cmocka_unit_test(what_cannot_be_loaded_is_told),
         cmocka_unit_test(unknown_requests_are_refused),
+        cmocka_unit_test(dropped_thinking_keeps_the_prefix),
+        cmocka_unit_test(a_request_brings_date_and_variables),
         cmocka_unit_test(stops_hit_only_what_they_name),
         cmocka_unit_test(a_stop_is_seen_soon),
     };
