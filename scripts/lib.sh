@@ -26,16 +26,25 @@ try() {
     "$@" >"$log" 2>&1 </dev/null
 }
 
-# Why a step failed, in a line: what its log says first, or last.
-cause() { grep -m 1 -E '(^|[^-_[:alnum:]])(ERROR|Error|error|E|FAILED|fatal)(:| at )' "$1" || tail -n 1 "$1"; }
+# Why a step failed, in a line: the first error in its log, or the last line.
+cause() { grep -m 1 -E '(^|[ :])(fatal )?[Ee]rror: |^(ERROR|E): |CMake Error' "$1" || tail -n 1 "$1"; }
 
-# step WORDS LOG COMMAND...: a line for a person, and one that tells why when it fails. Nobody can look into the log of a
-# machine that is gone, so where CI is set its end is shown too.
+# step WORDS LOG COMMAND...: a line for a person - where $quiet is set only if it takes a while - and one that tells why when it
+# fails. Nobody can look into the log of a machine that is gone, so where CI is set its end is shown too.
 step() {
-    local words=$1 log=$root/build/log/$2.log
-    [ -n "${quiet:-}" ] || say "$words"
+    local words=$1 log=$root/build/log/$2.log late=
     shift
-    try "$@" && return
+    if [ -z "${quiet:-}" ]; then
+        say "$words"
+    else
+        { sleep 1 </dev/null >/dev/null 2>&1; say "$words"; } &
+        late=$!
+        disown
+    fi
+    local failed=
+    try "$@" || failed=1
+    [ -z "$late" ] || kill "$late" 2>/dev/null || true
+    [ -n "$failed" ] || return 0
     [ -z "${CI:-}" ] || tail -n 60 "$log" >&2
     die "$words failed: $(cause "$log") (all of it: ${log#"$root"/})"
 }
