@@ -145,8 +145,6 @@ static int run(struct lines *lines, struct err *err) {
 
 int plain_lines(struct options *options, struct err *err) {
     struct lines lines = {0};
-    int status = signals_open(SIGNALS_PLAIN, err);
-    if (status < 0) return status;
     struct engine *engine = open_engine(options, err);
     if (!engine) return err->code;
     out_open(&lines.out, STDOUT_FILENO);
@@ -154,7 +152,7 @@ int plain_lines(struct options *options, struct err *err) {
     const char *first = options->prompt ? options->prompt : options->text.data;
     if (first && *first) chat_send(&lines.chat, first, strlen(first), NULL);
     out_error("a plain terminal: question and answer line by line; /help lists commands, Ctrl-D leaves");
-    status = run(&lines, err);
+    int status = run(&lines, err);
     if (status == STATUS_OK) out_end(&lines.out, NULL);
     chat_close(&lines.chat);
     out_close(&lines.out);

@@ -231,12 +231,10 @@ static int quiet_exit_code(const struct answer *answer, int status) {
 
 int plain_answer(struct options *options, struct err *err) {
     struct answer answer = {.options = options};
-    int status = signals_open(SIGNALS_PLAIN, err);
-    if (status < 0) return status;
     if (!(answer.engine = open_engine(options, err))) return err->code;
     out_open(&answer.out, STDOUT_FILENO);
     if (options->json) answer.tokens = json_array();
-    status = gather(&answer, err);
+    int status = gather(&answer, err);
     if (status == STATUS_OK) status = wait_for_answer(&answer, err);
     int exit_code = quiet_exit_code(&answer, status);
     clear_progress(&answer);

@@ -227,12 +227,12 @@ int screen_chat(struct options *options, struct err *err) {
     screen.file = path_name(file);
     if ((status = open_screen(&screen, options, err)) < 0) return status;
     xmalloc_last_words = ui_emergency_restore;
-    struct engine *engine = NULL;
-    status = signals_open(SIGNALS_SCREEN, err);
-    if (status == STATUS_OK && !(engine = open_engine(options, err))) status = err->code;
-    if (status < 0) {
+    signals_add_screen();
+    ui_resized(screen.ui); /* in the moment before */
+    struct engine *engine = open_engine(options, err);
+    if (!engine) {
         ui_close(screen.ui);
-        return status;
+        return err->code;
     }
     chat_open(&screen.chat, engine, options);
     const char *first = options->prompt ? options->prompt : options->text.data;

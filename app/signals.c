@@ -27,13 +27,19 @@ static void catch(int number) {
     sigaction(number, &action, NULL);
 }
 
-int signals_open(enum signals_wanted wanted, struct err *err) {
+int signals_open(struct err *err) {
     if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK)) return err_set(err, STATUS_FAILED, "cannot make a pipe: %s", strerror(errno));
-    static const int plain[] = {SIGINT, SIGTERM, SIGHUP}, screen[] = {SIGWINCH, SIGTSTP, SIGCONT};
-    for (size_t i = 0; i < 3; i++) catch(plain[i]);
-    for (size_t i = 0; wanted == SIGNALS_SCREEN && i < 3; i++) catch(screen[i]);
+    catch(SIGINT);
+    catch(SIGTERM);
+    catch(SIGHUP);
     signal(SIGPIPE, SIG_IGN);
     return STATUS_OK;
+}
+
+void signals_add_screen(void) {
+    catch(SIGWINCH);
+    catch(SIGTSTP);
+    catch(SIGCONT);
 }
 
 int signals_fd(void) { return pipe_fds[0]; }

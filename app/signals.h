@@ -6,14 +6,10 @@
 
 #include <stdbool.h>
 
-enum signals_wanted {
-    SIGNALS_PLAIN,  /* INT, TERM, HUP */
-    SIGNALS_SCREEN, /* and WINCH, TSTP, CONT */
-};
-
-/* Catch them; a signal the parent process ignores stays ignored (nohup). SIGPIPE is ignored: writes say EPIPE. Not restarted:
- * a read or write that waits is interrupted. Once in a process. */
-int signals_open(enum signals_wanted wanted, struct err *err);
+/* Catch INT, TERM and HUP; a signal the parent process ignores stays ignored (nohup). SIGPIPE is ignored: writes say EPIPE. Not
+ * restarted: a read or write that waits is interrupted. Once in a process, before anything that takes time. */
+int signals_open(struct err *err);
+void signals_add_screen(void); /* and WINCH, TSTP, CONT, which only a screen can obey */
 int signals_fd(void);   /* readable when one came */
 int signals_next(void); /* its number, oldest first; 0: none */
 
