@@ -145,6 +145,18 @@ static int place_all(struct backend *backend, const struct slot *slots, size_t n
     return STATUS_OK;
 }
 
+/* In whole tiles of attention. The cache and the work both grow with it. */
+static uint32_t largest_context(const struct backend *backend, bool exact, uint64_t weights, uint64_t available) {
+    uint64_t fits = 0, fails = UINT32_MAX / ATTENTION_TILE + 1; /* tiles */
+    while (fails - fits > 1) {
+        uint64_t tiles = (fits + fails) / 2;
+        uint32_t n_ctx = (uint32_t)(tiles * ATTENTION_TILE);
+        uint64_t need = weights + kv_bytes(backend->model, exact, n_ctx) + work_bytes(backend, CHUNK, n_ctx);
+        *(need <= available ? &fits : &fails) = tiles;
+    }
+    return (uint32_t)(fits * ATTENTION_TILE);
+}
+
 static int cpu_estimate(const struct model_view *model, const struct backend_options *options, struct memory_estimate *out,
                         struct err *err) {
     struct backend backend;
@@ -163,10 +175,7 @@ static int cpu_estimate(const struct model_view *model, const struct backend_opt
             .available = memory_available(),
         };
         out->total = out->weights + out->kv + out->work;
-        uint64_t fixed = out->weights + out->work;
-        uint64_t tokens = fixed < out->available ? (out->available - fixed) / kv_bytes(model, options->exact, ATTENTION_TILE) : 0;
-        tokens *= ATTENTION_TILE;
-        out->largest_ctx = tokens > UINT32_MAX ? UINT32_MAX : (uint32_t)tokens;
+        out->largest_ctx = largest_context(&backend, options->exact, out->weights, out->available);
     }
     free(backend.layers);
     return status;
