@@ -36,9 +36,14 @@ template <int D> struct shared_memory {
     float top[warps<D>][GROUP], sum[warps<D>][GROUP], total[GROUP];
 };
 
+/* Keys first.. and their values; beyond `end` the last one again, so that what is masked is at least finite. None at all: zeros. */
 template <int D> __device__ __forceinline__ void fetch(tile<D> &to, const __half *k, const __half *v, uint32_t first, uint32_t end, uint32_t lane) {
     for (uint32_t c = lane; c < TILE * (D / 8); c += 32) {
-        uint32_t row = c / (D / 8), col = c % (D / 8) * 8, key = min(first + row, end - 1); /* the last one again: masked */
+        uint32_t row = c / (D / 8), col = c % (D / 8) * 8, key = min(first + row, end - 1);
+        if (end == 0) {
+            *(uint4 *)&to.k[row][col] = *(uint4 *)&to.v[row][col] = make_uint4(0, 0, 0, 0);
+            continue;
+        }
         copy_16_async(&to.k[row][col], k + (size_t)key * D + col);
         copy_16_async(&to.v[row][col], v + (size_t)key * D + col);
     }
@@ -187,7 +192,7 @@ template <int D> __global__ void __launch_bounds__(warps<D> * 32) decode_attenti
      * place of that one is overwritten; only a warp's first tile can be fetched before the heads are ready, so a newest key that lies in
      * a later one goes through the cache. */
     uint32_t first = begin + warp * TILE;
-    if (first < end) fetch<D>(m.tiles[warp][0], k, v, first, min(end, position ? position : 1), lane);
+    if (first < end) fetch<D>(m.tiles[warp][0], k, v, first, min(end, position), lane);
     wait_for_previous_kernel();
     copies_wait<0>();
     __syncthreads();

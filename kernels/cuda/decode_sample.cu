@@ -99,13 +99,19 @@ __device__ __forceinline__ uint64_t warp_sum_64(uint64_t v) {
 
 struct chain {
     list_entry *e; /* shared memory */
+    uint64_t *w;   /* weights of the entries, as weigh() left them */
     uint8_t *cut;  /* by place among the raw candidates */
     uint32_t n;
 
     __device__ float max() const { return e[0].l; }
+    /* To be called whenever logits or the best entry changed: one exp an entry, however often its weight is used. */
+    __device__ void weigh(uint32_t lane) {
+        for (uint32_t i = lane; i < n; i += 32) w[i] = sampling_weight(e[i].l, max());
+        __syncwarp();
+    }
     __device__ uint64_t total(uint32_t lane) const {
         uint64_t sum = 0;
-        for (uint32_t i = lane; i < n; i += 32) sum += sampling_weight(e[i].l, max());
+        for (uint32_t i = lane; i < n; i += 32) sum += w[i];
         return warp_sum_64(sum);
     }
     __device__ void keep(uint32_t count, uint8_t stage, uint32_t lane) {
@@ -116,7 +122,7 @@ struct chain {
     /* Leading entries whose weight is at least `need`; weights fall along the list. */
     __device__ uint32_t heavy(uint64_t need, uint32_t lane) const {
         uint32_t count = 0;
-        for (uint32_t i = lane; i < n; i += 32) count += sampling_weight(e[i].l, max()) >= need;
+        for (uint32_t i = lane; i < n; i += 32) count += w[i] >= need;
         return (uint32_t)warp_sum_64(count);
     }
     __device__ void top_p(float p, uint32_t lane) {
@@ -124,7 +130,7 @@ struct chain {
         uint64_t need = sampling_share(total(lane), p > 0 ? p : 0), before = 0;
         for (uint32_t start = 0; start < n; start += 32) {
             uint32_t i = start + lane;
-            uint64_t sum = i < n ? sampling_weight(e[i].l, max()) : 0;
+            uint64_t sum = i < n ? w[i] : 0;
             for (int step = 1; step < 32; step *= 2) {
                 uint64_t add = __shfl_up_sync(~0u, sum, step);
                 if (lane >= (uint32_t)step) sum += add;
@@ -152,7 +158,7 @@ struct chain {
         for (uint32_t i = lane; i < drop; i += 32) cut[e[i].raw] = STAGE_XTC;
         e += drop;
         n -= drop;
-        __syncwarp();
+        weigh(lane);
     }
     __device__ void typical(float p, uint32_t lane) {
         if (!(p < 1)) return;
@@ -165,13 +171,11 @@ struct chain {
             return (uint64_t)sampling_key(score) << 32 | (uint32_t)e[i].id;
         };
         uint32_t kept = 0;
-        for (uint32_t start = 0; start < n; start += 32) { /* an entry goes when those nearer weigh enough without it */
-            uint32_t i = start + lane;
-            uint64_t nearer = 0;
-            if (i < n)
-                for (uint32_t j = 0; j < n; j++)
-                    if (order(j) < order(i)) nearer += sampling_weight(e[j].l, top);
-            if (i < n) cut[e[i].raw] = nearer > need ? STAGE_TYPICAL : STAGE_NONE;
+        for (uint32_t i = lane; i < n; i += 32) { /* an entry goes when those nearer weigh enough without it */
+            uint64_t nearer = 0, mine = order(i);
+            for (uint32_t j = 0; j < n; j++)
+                if (order(j) < mine) nearer += w[j];
+            cut[e[i].raw] = nearer > need ? STAGE_TYPICAL : STAGE_NONE;
         }
         __syncwarp();
         for (uint32_t start = 0; start < n; start += 32) {
@@ -185,6 +189,7 @@ struct chain {
             __syncwarp();
         }
         n = kept;
+        weigh(lane);
     }
     __device__ void heat(float temperature, uint32_t lane) {
         if (temperature == 1) return;
@@ -192,6 +197,7 @@ struct chain {
         __syncwarp();
         for (uint32_t i = lane; i < n; i += 32) e[i].l = sampling_heat(e[i].l, top, temperature);
         __syncwarp();
+        weigh(lane);
     }
     /* In the order of ids, the first whose running sum is above the target. Returns its place. */
     __device__ uint32_t pick(uint64_t sum, const sampling &s, uint32_t position, uint32_t lane) const {
@@ -200,9 +206,8 @@ struct chain {
         uint32_t found = 0;
         for (uint32_t i = lane; i < n; i += 32) {
             uint64_t before = 0;
-            for (uint32_t j = 0; j < n; j++)
-                if (e[j].id < e[i].id) before += sampling_weight(e[j].l, max());
-            if (before <= target && target < before + sampling_weight(e[i].l, max())) found = i + 1;
+            for (uint32_t j = 0; j < n; j++) before += e[j].id < e[i].id ? w[j] : 0;
+            if (before <= target && target < before + w[i]) found = i + 1;
         }
         return (uint32_t)warp_sum_64(found) - 1;
     }
@@ -283,6 +288,7 @@ __device__ uint32_t run_chain(const sample_args &a, chain &c, uint32_t position,
         c.n = 1;
         return 0;
     }
+    c.weigh(lane);
     for (int i = 0; i < STAGE_COUNT && s.order[i] != STAGE_NONE; i++) {
         switch (s.order[i]) {
         case STAGE_TOP_K: c.keep(s.top_k, STAGE_TOP_K, lane); break;
@@ -346,7 +352,7 @@ __global__ void __launch_bounds__(SCAN_THREADS) choose_kernel(sample_args a) {
         __shared__ float chain_top;
         __shared__ candidate told[CANDIDATES_MAX + 1]; /* reading the record back would cross the bus */
         if (threadIdx.x < 32) {
-            chain c = {entries, cut, n};
+            chain c = {entries, second, cut, n}; /* the second keys have done their work */
             uint64_t sum;
             uint32_t chosen = run_chain(a, c, position, &sum, threadIdx.x);
             if (threadIdx.x == 0) {
