@@ -62,8 +62,9 @@ static const struct ui_status idle = {
 };
 
 static void fill_position(struct scene *scene) {
+    static const char wide[] = " " WIDE;
     static const char *const texts[] = {" blue",    " violet", " short",     "\n\n",    "\"",
-                                        "\xF0\x9F", " " WIDE,  "<|im_end|>", "\033[2J", " long-winded-token"};
+                                        "\xF0\x9F", wide,      "<|im_end|>", "\033[2J", " long-winded-token"};
     double p = 0.5;
     for (size_t i = 0; i < 24; i++, p /= 2) {
         struct ui_candidate *c = &scene->candidates[i];
