@@ -42,7 +42,7 @@ struct meter {
 static int meter_progress(void *ctx, uint64_t done, uint64_t total) {
     struct meter *meter = ctx;
     int64_t now = clock_ns();
-    if (done == 0 || done == total || now - meter->last_ns >= PROGRESS_NS) {
+    if (done == total || now - meter->last_ns >= PROGRESS_NS) { /* the first one, too */
         meter->last_ns = now;
         worker_progress(&meter->engine->worker, meter->type, meter->request, done, total);
     }

@@ -105,7 +105,7 @@ struct step_request {
     const int32_t *targets; /* [n] or NULL: the id whose logit and rank each result tells (scoring); -1 none */
     result_fn on_result;    /* needed unless nothing is wanted */
     trace_fn on_trace;      /* NULL: no trace. A trace runs unfused and may be slow */
-    progress_fn progress;   /* tokens done of n */
+    progress_fn progress;   /* tokens done of n; those of a chunk under way count in proportion to its work */
     void *ctx;              /* for the three above */
     const atomic_bool *stop; /* may be NULL; polled per layer */
 };

@@ -266,6 +266,14 @@ static void forward_ffn(struct pass *pass, const struct layer *layer) {
     trace(pass, model->n_embd, work->x, "blk.%u.out", n);
 }
 
+/* A chunk may take seconds on a slow machine: each layer is told as its share of the chunk's tokens. Nonzero: stop. */
+static int tell_progress(const struct pass *pass, const struct step_request *request) {
+    uint32_t layers = pass->layer + 1;
+    if (!request || !request->progress || layers == pass->model->n_layers) return 0; /* the step tells of whole chunks */
+    uint64_t done = (uint64_t)(pass->ids - request->ids) + (uint64_t)pass->n * layers / pass->model->n_layers;
+    return request->progress(request->ctx, done, request->n);
+}
+
 int cpu_forward(struct timeline *timeline, const int32_t *ids, uint32_t first, uint32_t n, const struct step_request *request,
                 struct err *err) {
     const struct backend *backend = timeline->backend;
@@ -282,7 +290,7 @@ int cpu_forward(struct timeline *timeline, const int32_t *ids, uint32_t first, u
         int status = forward_attention(&pass, layer, err);
         if (status) return status;
         forward_ffn(&pass, layer);
-        if (pool_stopped(backend->pool)) return err_set(err, STATUS_STOPPED, "stopped");
+        if (pool_stopped(backend->pool) || tell_progress(&pass, request)) return err_set(err, STATUS_STOPPED, "stopped");
     }
 
     /* norm: of all positions only where somebody wants to see it; cpu_forward_logits() does it for those it needs */
