@@ -139,6 +139,8 @@ int chat_new(struct chat *chat, struct err *err) {
     chat->wants_fold = false;
     buf_clear(&chat->refused);
     chat->has_stats = false;
+    chat->n_said = 0;
+    chat->said_ms = 0;
     if (chat->state != CHAT_FAILED) chat->error.code = STATUS_OK;
     chat->stats = (struct engine_stats){0};
     if (chat->system.len) conversation_system(&chat->conversation, chat->system.data, chat->system.len);
@@ -187,8 +189,8 @@ static void write_note(struct chat *chat, const struct engine_event *event) {
     struct said *answer = chat->answer;
     const struct engine_stats *stats = &event->done.stats;
     static const char *const marks[] = {[ENGINE_END] = "",
-                                        [ENGINE_LIMIT] = "[token limit, /continue goes on]  ",
-                                        [ENGINE_STOPPED] = "[stopped, /continue goes on]  ",
+                                        [ENGINE_LIMIT] = "[limit, /continue]  ",
+                                        [ENGINE_STOPPED] = "[stopped, /continue]  ",
                                         [ENGINE_CONTEXT_FULL] = "[context full]  ",
                                         [ENGINE_ERROR] = "[failed]  "};
     buf_clear(&answer->note);

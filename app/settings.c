@@ -13,7 +13,7 @@ const struct setting setting_table[] = {
     {"predict", 'n', "N", "say at most N tokens (0: until the end)", {FIELD_LIMIT, AT(n_predict), 0, UINT32_MAX}},
     {"temp", 0, "T", "temperature; 0 always takes the best token", NUMBER(sampling.temperature, 0, INFINITY)},
     {"top-k", 0, "N", "pick among the N best (0: off)", COUNT(sampling.top_k, 0, UINT32_MAX)},
-    {"top-p", 0, "P", "pick among the best that make up P together (1: off)", NUMBER(sampling.top_p, 0, 1)},
+    {"top-p", 0, "P", "pick among the best that sum to P (1: off)", NUMBER(sampling.top_p, 0, 1)},
     {"min-p", 0, "P", "cut what is below P times the best (0: off)", NUMBER(sampling.min_p, 0, 1)},
     {"typical", 0, "P", "locally typical sampling (1: off)", NUMBER(sampling.typical_p, 0, 1)},
     {"xtc-probability", 0, "P", "how often to cut the top choices (0: off)", NUMBER(sampling.xtc_probability, 0, 1)},

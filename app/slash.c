@@ -84,6 +84,8 @@ static void print_variables(const struct chat *chat, const char *only, struct bu
             buf_printf(out, "template.%-11s %-12s a variable of the template\n", name, text);
         free(text);
     }
+    if (!all && !only)
+        buf_puts(out, "template.NAME        -            a variable of the template: enable_thinking\n");
     json_decref(all);
 }
 
@@ -138,10 +140,10 @@ static const struct slash table[] = {
     {"continue", "", "go on with an answer that was cut", run_continue},
     {"regen", "", "another answer to the last question", run_regenerate},
     {"new", "", "a new chat", run_new},
-    {"drop", "", "forget the oldest turns, and go on if the context was full", run_drop},
+    {"drop", "", "forget the oldest turns, go on if the context was full", run_drop},
     {"system", "[TEXT]", "set the system message; without TEXT take it away", run_system},
-    {"set", "[NAME [VALUE]]", "show or change settings: /set temp 0.5, /set template.enable_thinking false", run_set},
-    {"fold", "", "put the system text into the first message, and ask again what the template refused", run_fold},
+    {"set", "[NAME [VALUE]]", "show or change settings: /set temp 0.5", run_set},
+    {"fold", "", "put the system text into the first message", run_fold},
     {"stats", "", "model, context, speed of the last answer", run_stats},
     {"quit", "", "leave", run_quit},
 };

@@ -288,6 +288,7 @@ static void test_regenerate_and_new(void **state) {
     assert_int_equal(chat_new(&chat, NULL), STATUS_OK);
     assert_int_equal(chat.conversation.n, 0);
     assert_string_equal(chat.earlier.data, "you: hi\n\nbot: two\n     2 tokens  2.0 tok/s  prompt 9 (4 cached)\n\n");
+    assert_true(chat_tps_mean(&chat) == 0); /* the speed of an answer that is gone */
     exchange(&chat, &paper, "new", 7, "x");
     assert_string_equal(paper.sent, "user:new");
     assert_true(conversation_last(&chat.conversation)->id > id);
