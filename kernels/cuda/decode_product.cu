@@ -49,12 +49,13 @@ __device__ __forceinline__ void load_eight(const float *x, uint32_t cols, uint32
 
 /* Four neighbouring threads hold the 32 elements of a block, eight each. Whole warps call this; what lies beyond `end` is not stored. */
 __device__ __forceinline__ void store_quantised(const quantised_vector &to, uint32_t at, uint32_t end, const float v[8]) {
-    float largest = 0;
+    /* As integers, so that NaN and infinity win: such a scale makes the product not finite, and somebody notices. */
+    uint32_t bits = 0;
 #pragma unroll
-    for (int e = 0; e < 8; e++) largest = fmaxf(largest, fabsf(v[e]));
-    largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 1));
-    largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 2));
-    float scale = largest / 127.0f, inverse = largest > 0 ? 127.0f / largest : 0;
+    for (int e = 0; e < 8; e++) bits = max(bits, __float_as_uint(v[e]) & 0x7FFFFFFFu);
+    bits = max(bits, __shfl_xor_sync(~0u, bits, 1));
+    bits = max(bits, __shfl_xor_sync(~0u, bits, 2));
+    float largest = __uint_as_float(bits), scale = largest / 127.0f, inverse = bits ? 127.0f / largest : 0;
     uint32_t word[2] = {0, 0};
     int sum = 0;
 #pragma unroll

@@ -111,7 +111,6 @@ static int attention(struct timeline *t, const struct forward_request *r, uint32
     TRY(product(b, &normed, &l->q, l->q16, l->q_bias, false, b->q, err));
     TRY(product(b, &normed, &l->k, l->k16, l->k_bias, false, b->k, err));
     TRY(product(b, &normed, &l->v, l->v16, l->v_bias, false, b->v, err));
-    TRY(trace_rows(b, r, layer, "attn.v", kv_dim, b->v, err));
 
     /* head norm, rotation, cache */
     struct rope_args rope = b->rope;
@@ -123,6 +122,7 @@ static int attention(struct timeline *t, const struct forward_request *r, uint32
     if (r->trace) {
         TRY(trace_rows(b, r, layer, "attn.q", q_dim, q_before, err));
         TRY(trace_rows(b, r, layer, "attn.k", kv_dim, k_before, err));
+        TRY(trace_rows(b, r, layer, "attn.v", kv_dim, b->v, err));
         TRY(trace_rows(b, r, layer, "attn.q_rope", q_dim, b->q, err));
         TRY(trace_rows(b, r, layer, "attn.k_rope", kv_dim, b->k, err));
     }

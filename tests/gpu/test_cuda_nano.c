@@ -6,6 +6,8 @@
 #include "kernels/cpu/sample.h"
 #include "kernels/cuda/device.h"
 
+#include <unistd.h>
+
 enum { N_CTX = 1200 };
 static bool verbose;
 
@@ -184,6 +186,77 @@ static void every_traced_tensor_is_right(void **state) {
     }
 }
 
+/* ---- the two backends, tensor by tensor ---- */
+
+enum { TRACE_MAX = 128 };
+
+struct traced {
+    char name[64];
+    float *values;
+    size_t count;
+};
+
+struct trace_pair {
+    const char *model;
+    struct traced of_cpu[TRACE_MAX];
+    size_t n, compared;
+    double worst;
+};
+
+static void keep_trace(void *ctx, const char *name, const uint64_t *shape, int n_dims, const float *values) {
+    struct trace_pair *pair = ctx;
+    size_t count = 1;
+    for (int i = 0; i < n_dims; i++) count *= shape[i];
+    assert_true(pair->n < TRACE_MAX);
+    struct traced *t = &pair->of_cpu[pair->n++];
+    snprintf(t->name, sizeof t->name, "%s", name);
+    t->values = malloc(count * sizeof *values);
+    t->count = count;
+    memcpy(t->values, values, count * sizeof *values);
+}
+
+/* In the same order under the same names. */
+static void compare_with_cpu(void *ctx, const char *name, const uint64_t *shape, int n_dims, const float *values) {
+    struct trace_pair *pair = ctx;
+    size_t count = 1;
+    for (int i = 0; i < n_dims; i++) count *= shape[i];
+    assert_true(pair->compared < pair->n);
+    const struct traced *t = &pair->of_cpu[pair->compared++];
+    assert_string_equal(name, t->name);
+    assert_int_equal(count, t->count);
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < count; i++) {
+        double d = (double)values[i] - (double)t->values[i];
+        difference += d * d;
+        norm += (double)t->values[i] * (double)t->values[i];
+    }
+    double relative = sqrt(difference / norm);
+    if (!(relative < 1e-4)) fail_msg("%s: %s differs by %g relative, expected less than 1e-4", pair->model, name, relative);
+    if (relative > pair->worst) pair->worst = relative;
+}
+
+static void both_backends_trace_the_same(void **state) {
+    (void)state;
+    for (size_t i = 0; i < NANO_MODELS; i++) {
+        struct golden golden = golden_open(nano_names[i]);
+        struct rig cpu = rig_open(&backend_cpu, nano_names[i], &(struct backend_options){.n_threads = 2, .n_ctx = 64, .exact = true});
+        struct rig cuda = rig_open(&backend_cuda, nano_names[i], &(struct backend_options){.n_ctx = 64, .exact = true});
+        static struct trace_pair pair;
+        pair = (struct trace_pair){.model = nano_names[i]};
+        struct step_request request = {.ids = golden.prompt, .n = golden.n_prompt < 33 ? (uint32_t)golden.n_prompt : 33, .on_trace = keep_trace, .ctx = &pair};
+        struct err err;
+        must(cpu.ops->step(cpu.timeline, &request, &err), &err, "step on the CPU");
+        request.on_trace = compare_with_cpu;
+        must(cuda.ops->step(cuda.timeline, &request, &err), &err, "step on the GPU");
+        assert_int_equal(pair.compared, pair.n);
+        if (verbose) printf("both  %-20s %zu tensors, worst %.2e\n", nano_names[i], pair.n, pair.worst);
+        for (size_t t = 0; t < pair.n; t++) free(pair.of_cpu[t].values);
+        rig_close(&cpu);
+        rig_close(&cuda);
+        golden_close(&golden);
+    }
+}
+
 /* ---- the sampler ---- */
 
 static void expect_same(const struct step_result *device, const struct step_result *host, const char *what) {
@@ -320,6 +393,52 @@ static void a_run_can_be_replayed(void **state) {
     golden_close(&golden);
 }
 
+/* ---- what is not finite ---- */
+
+/* A copy of a model whose first scale of a tensor is NaN. */
+static void write_with_nan(const char *name, const char *tensor, const char *to) {
+    struct err err;
+    struct gguf *file = NULL;
+    char path[512];
+    snprintf(path, sizeof path, "%s/nano/%s.gguf", TEST_DATA, name);
+    must(gguf_open(path, GGUF_WHOLE, NULL, &file, &err), &err, path);
+    uint64_t offset = gguf_tensor(file, tensor)->offset;
+    gguf_close(file);
+    FILE *in = fopen(path, "rb"), *out = fopen(to, "wb");
+    assert_non_null(in);
+    assert_non_null(out);
+    for (int c; (c = fgetc(in)) != EOF;) fputc(c, out);
+    fclose(in);
+    fseek(out, (long)offset, SEEK_SET);
+    fputc(0x00, out);
+    fputc(0x7E, out); /* F16 NaN */
+    assert_int_equal(fclose(out), 0);
+}
+
+static void nothing_is_chosen_from_what_is_not_finite(void **state) {
+    (void)state;
+    char path[] = "/tmp/logitop-nan-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    write_with_nan("qwen2-q8_0", "blk.0.ffn_up.weight", path);
+    for (int exact = 0; exact < 2; exact++) {
+        struct rig rig = rig_open_path(&backend_cuda, path, &(struct backend_options){.n_ctx = 64, .exact = exact});
+        struct err err;
+        struct decode *decode = NULL;
+        struct step_result result;
+        struct decode_request request = {.id = 5, .limit = 8, .top_k = 5};
+        sampling_defaults(&request.sampling);
+        must(rig.ops->decode_begin(rig.timeline, &request, &decode, &err), &err, "decode_begin");
+        assert_int_equal(rig.ops->decode_next(decode, &result, &err), STATUS_FAILED);
+        assert_non_null(strstr(err.text, "finite"));
+        rig.ops->decode_end(decode, 0);
+        assert_int_equal(rig.ops->timeline_length(rig.timeline), 0);
+        rig_close(&rig);
+    }
+    unlink(path);
+}
+
 int main(int argc, char **argv) {
     struct err err;
     verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
@@ -331,11 +450,13 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact_equals_the_reference),
         cmocka_unit_test(every_traced_tensor_is_right),
+        cmocka_unit_test(both_backends_trace_the_same),
         cmocka_unit_test(exact_ignores_chunks),
         cmocka_unit_test(fast_steps_are_as_good_as_llama_cpp),
         cmocka_unit_test(fast_decode_is_as_good_as_llama_cpp),
         cmocka_unit_test(the_sampler_is_the_hosts),
         cmocka_unit_test(a_run_can_be_replayed),
+        cmocka_unit_test(nothing_is_chosen_from_what_is_not_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
