@@ -24,14 +24,17 @@ void chat_close(struct chat *chat) {
     chat->engine = NULL;
 }
 
-bool chat_busy(const struct chat *chat) { return chat->request != 0; }
+bool chat_busy(const struct chat *chat) {
+    return chat->request != 0;
+}
 
 /* ---- asking ---- */
 
 static int check_idle(const struct chat *chat, struct err *err) {
     if (chat_busy(chat)) return err_set(err, STATUS_BUSY, "still answering; Esc stops it");
     if (chat->state == CHAT_LOADING) return err_set(err, STATUS_BUSY, "the model is still loading");
-    if (chat->state == CHAT_FAILED) return err_set(err, STATUS_FAILED, "there is no model any more: %s", chat->error.text);
+    if (chat->state == CHAT_FAILED)
+        return err_set(err, STATUS_FAILED, "there is no model any more: %s", chat->error.text);
     return STATUS_OK;
 }
 
@@ -76,7 +79,8 @@ static int ask(struct chat *chat, struct err *err) {
 
 int chat_send(struct chat *chat, const char *text, size_t len, struct err *err) {
     if (chat->state == CHAT_LOADING) {
-        if (chat->waiting.len) return err_set(err, STATUS_BUSY, "the model is still loading; one question waits already");
+        if (chat->waiting.len)
+            return err_set(err, STATUS_BUSY, "the model is still loading; one question waits already");
         buf_append(&chat->waiting, text, len);
         return STATUS_OK;
     }
@@ -92,7 +96,8 @@ int chat_continue(struct chat *chat, struct err *err) {
     int status = check_idle(chat, err);
     if (status < 0) return status;
     struct said *last = conversation_last(&chat->conversation);
-    if (!last || last->by == SAID_BY_SYSTEM) return err_set(err, STATUS_USAGE, "there is nothing to go on with yet");
+    if (!last || last->by == SAID_BY_SYSTEM)
+        return err_set(err, STATUS_USAGE, "there is nothing to go on with yet");
     if (last->by == SAID_BY_USER) return ask(chat, err);
     if (!last->text.len) return chat_regenerate(chat, err); /* an answer without a word is no beginning */
     return submit(chat, last, true, err);
@@ -102,7 +107,8 @@ int chat_regenerate(struct chat *chat, struct err *err) {
     int status = check_idle(chat, err);
     if (status < 0) return status;
     struct said *last = conversation_last(&chat->conversation);
-    if (!last || last->by == SAID_BY_SYSTEM) return err_set(err, STATUS_USAGE, "there is nothing to answer again yet");
+    if (!last || last->by == SAID_BY_SYSTEM)
+        return err_set(err, STATUS_USAGE, "there is nothing to answer again yet");
     if (last->by == SAID_BY_MODEL) {
         while (conversation_last(&chat->conversation) == last) conversation_remove_last(&chat->conversation);
         chat->settings.sampling.attempt++;
@@ -172,15 +178,17 @@ int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err) {
         size_t tokens = 0, n;
         struct message *messages = conversation_messages(&chat->conversation, &n);
         for (size_t i = 0; i < n; i++)
-            tokens += messages[i].n_ids ? messages[i].n_ids
-                                        : chat->engine->ops->count_tokens(chat->engine, messages[i].text, messages[i].len);
+            tokens += messages[i].n_ids
+                          ? messages[i].n_ids
+                          : chat->engine->ops->count_tokens(chat->engine, messages[i].text, messages[i].len);
         free(messages);
         if (*n_dropped && tokens <= chat->info->context_size / 2) return STATUS_OK;
         if (!conversation_drop_oldest(&chat->conversation)) break;
         ++*n_dropped;
     }
     if (*n_dropped) return STATUS_OK;
-    return err_set(err, STATUS_CONTEXT_FULL, "nothing can be dropped: the newest question alone is too long; /new starts over");
+    return err_set(err, STATUS_CONTEXT_FULL,
+                   "nothing can be dropped: the newest question alone is too long; /new starts over");
 }
 
 /* ---- events ---- */
@@ -194,14 +202,15 @@ static void write_note(struct chat *chat, const struct engine_event *event) {
                                         [ENGINE_CONTEXT_FULL] = "[context full]  ",
                                         [ENGINE_ERROR] = "[failed]  "};
     buf_clear(&answer->note);
-    buf_printf(&answer->note, "%s%u token%s", marks[event->done.reason], stats->tokens, stats->tokens == 1 ? "" : "s");
+    buf_printf(&answer->note, "%s%u token%s", marks[event->done.reason], stats->tokens,
+               stats->tokens == 1 ? "" : "s");
     if (stats_decode_tps(stats) > 0) buf_printf(&answer->note, "  %.1f tok/s", stats_decode_tps(stats));
     if (stats->prompt_tokens)
         buf_printf(&answer->note, "  prompt %u (%u cached)", stats->prompt_tokens, stats->cached_tokens);
 }
 
-/* Not a word was said: the question goes back to where it can be changed. Where the context is full it stays, so that
- * dropping old turns is all it takes to go on. */
+/* Not a word was said: the question goes back to where it can be changed. Where the context is full it stays,
+ * so that dropping old turns is all it takes to go on. */
 static void take_back(struct chat *chat) {
     struct conversation *conversation = &chat->conversation;
     conversation_remove_last(conversation);
@@ -224,9 +233,11 @@ static void on_done(struct chat *chat, const struct engine_event *event) {
     if (event->done.reason == ENGINE_ERROR) chat->error = event->error;
     chat->wants_fold = event->done.reason == ENGINE_ERROR && event->done.wants_fold;
     if (chat->wants_fold)
-        err_set(&chat->error, STATUS_USAGE, "%s; /fold puts the system text into the first message", event->error.text);
+        err_set(&chat->error, STATUS_USAGE, "%s; /fold puts the system text into the first message",
+                event->error.text);
     if (event->done.reason == ENGINE_CONTEXT_FULL)
-        err_set(&chat->error, STATUS_CONTEXT_FULL, "%s; /new starts over, /drop forgets the oldest turns and goes on",
+        err_set(&chat->error, STATUS_CONTEXT_FULL,
+                "%s; /new starts over, /drop forgets the oldest turns and goes on",
                 *event->error.text ? event->error.text : "the context is full");
     chat->answer->open = false;
     write_note(chat, event);
@@ -250,7 +261,8 @@ static void on_ready(struct chat *chat) {
     if (!chat->waiting.len) return;
     struct buf text = chat->waiting;
     chat->waiting = (struct buf){0};
-    if (chat_send(chat, text.data, text.len, &chat->error) < 0) buf_append(&chat->returned, text.data, text.len);
+    if (chat_send(chat, text.data, text.len, &chat->error) < 0)
+        buf_append(&chat->returned, text.data, text.len);
     buf_free(&text);
 }
 
@@ -299,7 +311,9 @@ double chat_tps_now(const struct chat *chat) {
     return ms > 0 ? n * 1000.0 / ms : 0;
 }
 
-double chat_tps_mean(const struct chat *chat) { return chat->said_ms > 0 ? chat->n_said * 1000.0 / chat->said_ms : 0; }
+double chat_tps_mean(const struct chat *chat) {
+    return chat->said_ms > 0 ? chat->n_said * 1000.0 / chat->said_ms : 0;
+}
 
 const struct said *chat_shown(const struct chat *chat) {
     for (size_t i = chat->conversation.n; i > 0; i--)
@@ -309,11 +323,12 @@ const struct said *chat_shown(const struct chat *chat) {
 
 void chat_print_stats(const struct chat *chat, struct buf *out) {
     if (chat->info) {
-        buf_printf(out, "model       %s, %s, %s\n", chat->info->model_name, chat->info->architecture, chat->info->quantisation);
+        buf_printf(out, "model       %s, %s, %s\n", chat->info->model_name, chat->info->architecture,
+                   chat->info->quantisation);
         buf_printf(out, "device      %s\n", chat->info->device);
         buf_printf(out, "template    %s\n", chat->info->template_name);
-        buf_printf(out, "context     %u of %u tokens (the model knows %u)\n", chat->stats.context_used, chat->info->context_size,
-                   chat->info->context_trained);
+        buf_printf(out, "context     %u of %u tokens (the model knows %u)\n", chat->stats.context_used,
+                   chat->info->context_size, chat->info->context_trained);
         buf_printf(out, "vocabulary  %u tokens\n", chat->info->n_vocab);
         buf_printf(out, "memory      %.1f MiB used\n", (double)chat->info->memory_used / 1048576);
         buf_printf(out, "loaded in   %.2f s\n", chat->info->load_seconds);
@@ -323,8 +338,8 @@ void chat_print_stats(const struct chat *chat, struct buf *out) {
     const struct engine_stats *stats = &chat->stats;
     buf_puts(out, "\nlast answer\n");
     buf_printf(out, "reason      %s\n", reason_name(chat->reason));
-    buf_printf(out, "prompt      %u tokens, %u of them cached, %.1f tok/s for the rest\n", stats->prompt_tokens,
-               stats->cached_tokens, stats_prefill_tps(stats));
+    buf_printf(out, "prompt      %u tokens, %u of them cached, %.1f tok/s for the rest\n",
+               stats->prompt_tokens, stats->cached_tokens, stats_prefill_tps(stats));
     buf_printf(out, "answer      %u tokens, %.1f tok/s\n", stats->tokens, stats_decode_tps(stats));
     buf_printf(out, "first token after %.0f ms\n", stats->first_token_seconds * 1000);
 }

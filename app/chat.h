@@ -1,7 +1,9 @@
-/* A chat: one engine, one conversation, one request at a time. Both front ends (the screen and the line mode) stand on it.
+/* A chat: one engine, one conversation, one request at a time. Both front ends (the screen and the line mode)
+ * stand on it.
  *
  *   LOADING --ready--> IDLE --send, continue--> PREFILL --first token--> ANSWERING --done--> IDLE
- *      |                                           any state --failed--> FAILED (only reading and leaving are left)
+ *      |                                           any state --failed--> FAILED (only reading and leaving are
+ * left)
  *
  * UI thread only. */
 #ifndef LOGITOP_APP_CHAT_H
@@ -24,15 +26,16 @@ struct chat {
     const struct engine_info *info; /* NULL while loading */
     struct settings settings;
     struct conversation conversation;
-    struct buf system;  /* kept for the next chat too */
+    struct buf system;    /* kept for the next chat too */
     struct buf variables; /* of the template: a JSON object; empty: none. Kept too */
     bool fold;            /* the system text goes into the first message. Kept too */
     int64_t began;        /* of the conversation, seconds since the epoch; 0: nothing was asked yet */
-    struct buf earlier; /* chats that /new ended, as text for the transcript */
-    struct buf waiting; /* said while the model loads: sent when it is there */
-    struct buf returned; /* a question that was not answered at all: back into the box. The front end takes it */
-    bool wants_fold;     /* the template refused, and would not have with `fold` */
-    struct buf refused;  /* the question it refused; empty: an answer to be continued */
+    struct buf earlier;   /* chats that /new ended, as text for the transcript */
+    struct buf waiting;   /* said while the model loads: sent when it is there */
+    struct buf
+        returned;    /* a question that was not answered at all: back into the box. The front end takes it */
+    bool wants_fold; /* the template refused, and would not have with `fold` */
+    struct buf refused; /* the question it refused; empty: an answer to be continued */
 
     enum chat_state state;
     uint64_t request, last_request; /* running (0: none); the last id used */
@@ -65,18 +68,19 @@ int chat_regenerate(struct chat *chat, struct err *err);
 bool chat_stop(struct chat *chat); /* false: nothing runs */
 int chat_new(struct chat *chat, struct err *err);
 int chat_set_system(struct chat *chat, const char *text, size_t len, struct err *err);
-/* From here on the system text goes into the first message, for templates that know no system role. What such a template
- * refused is asked again: as `text`, or as it was where that is empty. */
+/* From here on the system text goes into the first message, for templates that know no system role. What such
+ * a template refused is asked again: as `text`, or as it was where that is empty. */
 int chat_fold(struct chat *chat, const char *text, size_t len, struct err *err);
 /* A variable of the template, from the next answer on; `value` as --template-var reads it. */
 int chat_set_variable(struct chat *chat, const char *name, const char *value, struct err *err);
-/* Make room: drop the oldest turns until half of the context is free. err tells how many went, or that none could. */
+/* Make room: drop the oldest turns until half of the context is free. err tells how many went, or that none
+ * could. */
 int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err);
 
-bool chat_busy(const struct chat *chat);                  /* a request runs */
-double chat_tps_now(const struct chat *chat);             /* of the newest tokens; 0: nothing to tell */
+bool chat_busy(const struct chat *chat);      /* a request runs */
+double chat_tps_now(const struct chat *chat); /* of the newest tokens; 0: nothing to tell */
 double chat_tps_mean(const struct chat *chat);
-const struct said *chat_shown(const struct chat *chat);   /* the newest message with tokens; NULL: none */
+const struct said *chat_shown(const struct chat *chat); /* the newest message with tokens; NULL: none */
 void chat_print_stats(const struct chat *chat, struct buf *out);
 
 #endif

@@ -1,4 +1,5 @@
-/* The table of commands, and those that look into a model: they read their input, call infer/tools.h, write the result. */
+/* The table of commands, and those that look into a model: they read their input, call infer/tools.h, write
+ * the result. */
 #include "app/chat_command.h"
 #include "app/options.h"
 #include "app/out.h"
@@ -43,10 +44,13 @@ static void texts_free(struct texts *texts) {
 static int texts_split(struct texts *texts, bool json_strings, struct err *err) {
     json_error_t where;
     if (json_strings) {
-        texts->json = json_loadb(texts->input.data ? texts->input.data : "", texts->input.len, JSON_ALLOW_NUL, &where);
+        texts->json =
+            json_loadb(texts->input.data ? texts->input.data : "", texts->input.len, JSON_ALLOW_NUL, &where);
         if (!texts->json)
-            return err_set(err, STATUS_USAGE, "--json-strings: line %d, column %d: %s", where.line, where.column, where.text);
-        if (!json_is_array(texts->json)) return err_set(err, STATUS_USAGE, "--json-strings: expected a JSON array of strings");
+            return err_set(err, STATUS_USAGE, "--json-strings: line %d, column %d: %s", where.line,
+                           where.column, where.text);
+        if (!json_is_array(texts->json))
+            return err_set(err, STATUS_USAGE, "--json-strings: expected a JSON array of strings");
     }
     texts->n = json_strings ? json_array_size(texts->json) : 1;
     texts->texts = xcalloc(texts->n + 1, sizeof *texts->texts);
@@ -58,7 +62,8 @@ static int texts_split(struct texts *texts, bool json_strings, struct err *err) 
     for (size_t i = 0; json_strings && i < texts->n; i++) {
         const json_t *string = json_array_get(texts->json, i);
         if (!json_is_string(string))
-            return err_set(err, STATUS_USAGE, "--json-strings: item %zu is no string, expected an array of strings", i);
+            return err_set(err, STATUS_USAGE,
+                           "--json-strings: item %zu is no string, expected an array of strings", i);
         texts->texts[i] = json_string_value(string);
         texts->lens[i] = json_string_length(string);
     }
@@ -72,7 +77,8 @@ static int run_tokenize(struct options *options, struct err *err) {
     int status = options_model(options, &model, err);
     if (status == STATUS_OK) status = read_input(options->input, &texts.input, err);
     if (status == STATUS_OK) status = texts_split(&texts, options->json_strings, err);
-    if (status == STATUS_OK) status = tool_tokenize(model, options->plain, texts.texts, texts.lens, texts.n, &ids, err);
+    if (status == STATUS_OK)
+        status = tool_tokenize(model, options->plain, texts.texts, texts.lens, texts.n, &ids, err);
     if (status == STATUS_OK) status = write_report(&ids, err);
     texts_free(&texts);
     buf_free(&ids);
@@ -83,9 +89,13 @@ static int run_tokenize(struct options *options, struct err *err) {
 
 static int run_render(struct options *options, struct err *err) {
     struct buf prompt = {0};
-    struct render_options render = {.template_file = options->template_file, .context = options->context, .now = options->now,
+    struct render_options render = {.template_file = options->template_file,
+                                    .context = options->context,
+                                    .now = options->now,
                                     .segments = options->segments};
-    if (!render.context) return err_set(err, STATUS_USAGE, "render: found no --context, expected a JSON file with the messages");
+    if (!render.context)
+        return err_set(err, STATUS_USAGE,
+                       "render: found no --context, expected a JSON file with the messages");
     int status = render.template_file ? STATUS_OK : options_model(options, &render.model, err);
     if (status == STATUS_OK) status = tool_render(&render, &prompt, err);
     if (status == STATUS_OK) status = write_report(&prompt, err);
@@ -104,7 +114,8 @@ static int parse_ids(const char *text, int32_t **ids, size_t *n, struct err *err
         errno = 0;
         long long id = strtoll(text, &end, 10);
         if (end == text || errno || id < 0 || id > INT32_MAX || (*end && !strchr(" \t\r\n,]", *end)))
-            return err_set(err, STATUS_USAGE, "--ids: found \"%.20s\" as id number %zu, expected whole numbers", text, *n);
+            return err_set(err, STATUS_USAGE,
+                           "--ids: found \"%.20s\" as id number %zu, expected whole numbers", text, *n);
         grow_array(ids, &cap, *n + 1, sizeof **ids);
         (*ids)[(*n)++] = (int32_t)id;
         text = end;
@@ -173,7 +184,8 @@ static void score_table(const struct scores *scores, struct buf *report) {
         text_quote(report, token->text, token->len, 60);
         buf_putc(report, '\n');
     }
-    buf_printf(report, "%zu tokens, %.4f nats, perplexity %.4f\n", scores->n, scores->nats, scores->perplexity);
+    buf_printf(report, "%zu tokens, %.4f nats, perplexity %.4f\n", scores->n, scores->nats,
+               scores->perplexity);
 }
 
 static int run_score(struct options *options, struct err *err) {
@@ -221,7 +233,8 @@ static int run_bench(struct options *options, struct err *err) {
 static int run_inspect(struct options *options, struct err *err) {
     const char *path = options->input ? options->input : options->model;
     struct buf report = {0};
-    struct inspect_options inspect = {.tensors = options->tensors, .ranges = options->ranges, .json = options->json};
+    struct inspect_options inspect = {
+        .tensors = options->tensors, .ranges = options->ranges, .json = options->json};
     int status = path ? STATUS_OK : options_model(options, &path, err);
     if (status < 0) return status;
     status = tool_inspect(path, &inspect, &report, err);
@@ -231,17 +244,21 @@ static int run_inspect(struct options *options, struct err *err) {
 }
 
 const struct command command_table[COMMAND_COUNT] = {
-    [COMMAND_CHAT] = {"", "[options] [TEXT]", "Chat on a terminal; without one, answer once and leave.", chat_command},
-    [COMMAND_TOKENIZE] = {"tokenize", "-m FILE [--plain] [--json-strings] [INPUT]", "text in, a JSON array of token ids out",
-                          run_tokenize},
+    [COMMAND_CHAT] = {"", "[options] [TEXT]", "Chat on a terminal; without one, answer once and leave.",
+                      chat_command},
+    [COMMAND_TOKENIZE] = {"tokenize", "-m FILE [--plain] [--json-strings] [INPUT]",
+                          "text in, a JSON array of token ids out", run_tokenize},
     [COMMAND_RENDER] = {"render", "(-m FILE | --template FILE) --context FILE.json [--now TIME] [--segments]",
                         "the prompt that a chat template makes of messages", run_render},
-    [COMMAND_LOGITS] = {"logits", "-m FILE --ids 1,2,3|@FILE [--positions all|last|0,5] [--exact] -o OUT.gguf",
+    [COMMAND_LOGITS] = {"logits",
+                        "-m FILE --ids 1,2,3|@FILE [--positions all|last|0,5] [--exact] -o OUT.gguf",
                         "the logits of a list of tokens, into a GGUF container", run_logits},
     [COMMAND_TRACE] = {"trace", "-m FILE --ids 1,2,3|@FILE [--positions all|last|0,5] [--exact] -o OUT.gguf",
                        "the same with every intermediate tensor", run_logits},
-    [COMMAND_SCORE] = {"score", "-m FILE [--json] [INPUT]", "log-probability and rank of each token of a text", run_score},
-    [COMMAND_BENCH] = {"bench", "-m FILE [-p N,N] [-n N,N] [-d DEPTH] [-r R] [--json]", "prefill and decode speed", run_bench},
-    [COMMAND_INSPECT] = {"inspect", "FILE [--tensors] [--ranges] [--json]", "what is in a model file, and what is wrong with it",
-                         run_inspect},
+    [COMMAND_SCORE] = {"score", "-m FILE [--json] [INPUT]",
+                       "log-probability and rank of each token of a text", run_score},
+    [COMMAND_BENCH] = {"bench", "-m FILE [-p N,N] [-n N,N] [-d DEPTH] [-r R] [--json]",
+                       "prefill and decode speed", run_bench},
+    [COMMAND_INSPECT] = {"inspect", "FILE [--tensors] [--ranges] [--json]",
+                         "what is in a model file, and what is wrong with it", run_inspect},
 };

@@ -7,12 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct said *conversation_add(struct conversation *conversation, enum said_by by, const char *text, size_t len) {
+struct said *conversation_add(struct conversation *conversation, enum said_by by, const char *text,
+                              size_t len) {
     struct said *said = xcalloc(1, sizeof *said);
     said->id = ++conversation->last_id;
     said->by = by;
     buf_append(&said->text, text, len);
-    grow_array(&conversation->messages, &conversation->cap, conversation->n + 1, sizeof *conversation->messages);
+    grow_array(&conversation->messages, &conversation->cap, conversation->n + 1,
+               sizeof *conversation->messages);
     conversation->messages[conversation->n++] = said;
     return said;
 }
@@ -38,7 +40,9 @@ void conversation_clear(struct conversation *conversation) {
     conversation->cap = 0;
 }
 
-static bool is_sent(const struct said *said) { return said->by != SAID_BY_PROGRAM && !said->dropped; }
+static bool is_sent(const struct said *said) {
+    return said->by != SAID_BY_PROGRAM && !said->dropped;
+}
 
 struct said *conversation_last(const struct conversation *conversation) {
     for (size_t i = conversation->n; i > 0; i--)
@@ -50,11 +54,13 @@ void conversation_system(struct conversation *conversation, const char *text, si
     if (conversation->n && conversation->messages[0]->by == SAID_BY_SYSTEM) {
         said_free(conversation->messages[0]);
         conversation->n--;
-        memmove(conversation->messages, conversation->messages + 1, conversation->n * sizeof *conversation->messages);
+        memmove(conversation->messages, conversation->messages + 1,
+                conversation->n * sizeof *conversation->messages);
     }
     if (!len) return;
     struct said *said = conversation_add(conversation, SAID_BY_SYSTEM, text, len);
-    memmove(conversation->messages + 1, conversation->messages, (conversation->n - 1) * sizeof *conversation->messages);
+    memmove(conversation->messages + 1, conversation->messages,
+            (conversation->n - 1) * sizeof *conversation->messages);
     conversation->messages[0] = said;
 }
 
@@ -91,7 +97,8 @@ void said_append(struct said *said, struct engine *engine, const struct token_re
 }
 
 struct message *conversation_messages(const struct conversation *conversation, size_t *n) {
-    static const char *const roles[] = {[SAID_BY_SYSTEM] = "system", [SAID_BY_USER] = "user", [SAID_BY_MODEL] = "assistant"};
+    static const char *const roles[] = {
+        [SAID_BY_SYSTEM] = "system", [SAID_BY_USER] = "user", [SAID_BY_MODEL] = "assistant"};
     struct message *messages = xcalloc(conversation->n + 1, sizeof *messages);
     *n = 0;
     for (size_t i = 0; i < conversation->n; i++) {
@@ -125,8 +132,10 @@ bool conversation_drop_oldest(struct conversation *conversation) {
 }
 
 void conversation_print(const struct conversation *conversation, struct buf *out) {
-    static const char *const names[] = {
-        [SAID_BY_SYSTEM] = "system", [SAID_BY_USER] = "you", [SAID_BY_MODEL] = "bot", [SAID_BY_PROGRAM] = "--"};
+    static const char *const names[] = {[SAID_BY_SYSTEM] = "system",
+                                        [SAID_BY_USER] = "you",
+                                        [SAID_BY_MODEL] = "bot",
+                                        [SAID_BY_PROGRAM] = "--"};
     for (size_t i = 0; i < conversation->n; i++) {
         const struct said *said = conversation->messages[i];
         buf_printf(out, "%s: ", names[said->by]);

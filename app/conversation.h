@@ -1,5 +1,5 @@
-/* What was said: messages with their bytes, and for the model's own the ids they were sampled as and what was known of every
- * token. Owned by the UI thread. */
+/* What was said: messages with their bytes, and for the model's own the ids they were sampled as and what was
+ * known of every token. Owned by the UI thread. */
 #ifndef LOGITOP_APP_CONVERSATION_H
 #define LOGITOP_APP_CONVERSATION_H
 
@@ -19,7 +19,7 @@ struct kept_token {
     int32_t id;
     uint32_t position, rank, n_top;
     float ms, logit, prob, log_sum_exp, entropy;
-    bool end; /* ended the answer: no bytes of its own */
+    bool end;              /* ended the answer: no bytes of its own */
     struct candidate *top; /* [n_top], in the message's arena */
 };
 
@@ -30,7 +30,7 @@ struct said {
     bool dropped; /* no longer sent: it made room in the context */
     struct buf text;
     struct buf note; /* a dimmed line below */
-    int32_t *ids; /* [n_ids] of the text: no end tokens */
+    int32_t *ids;    /* [n_ids] of the text: no end tokens */
     size_t n_ids, cap_ids;
     struct kept_token *tokens; /* [n_tokens], end tokens too */
     struct ui_token *shown;    /* [n_tokens], the same for the screen */
@@ -44,10 +44,12 @@ struct conversation {
     uint64_t last_id;
 };
 
-struct said *conversation_add(struct conversation *conversation, enum said_by by, const char *text, size_t len);
+struct said *conversation_add(struct conversation *conversation, enum said_by by, const char *text,
+                              size_t len);
 void conversation_remove_last(struct conversation *conversation);
 void conversation_clear(struct conversation *conversation); /* frees everything; ids go on */
-struct said *conversation_last(const struct conversation *conversation); /* that is sent; NULL if there is none */
+struct said *
+conversation_last(const struct conversation *conversation); /* that is sent; NULL if there is none */
 
 /* Put the system message first, change it, or take it away (len 0). */
 void conversation_system(struct conversation *conversation, const char *text, size_t len);
@@ -55,10 +57,12 @@ void conversation_system(struct conversation *conversation, const char *text, si
 /* A token that was said, appended to the message with everything known of it. */
 void said_append(struct said *said, struct engine *engine, const struct token_record *record);
 
-/* The messages that are sent, for engine_request. Owned by the caller, the texts and ids stay where they are. */
+/* The messages that are sent, for engine_request. Owned by the caller, the texts and ids stay where they are.
+ */
 struct message *conversation_messages(const struct conversation *conversation, size_t *n);
 
-/* Drop the oldest question with its answer; the system message and the newest question stay. False if nothing can go. */
+/* Drop the oldest question with its answer; the system message and the newest question stay. False if nothing
+ * can go. */
 bool conversation_drop_oldest(struct conversation *conversation);
 
 void conversation_print(const struct conversation *conversation, struct buf *out); /* as text, for people */

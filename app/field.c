@@ -24,12 +24,15 @@ uint64_t seed_draw(void) {
 }
 
 /* "a number >= 0", "a whole number from 1 to 256" */
-static int expected(const struct field *field, const char *label, const char *text, const char *what, struct err *err) {
-    if (isinf(field->min)) return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected %s", label, text, what);
+static int expected(const struct field *field, const char *label, const char *text, const char *what,
+                    struct err *err) {
+    if (isinf(field->min))
+        return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected %s", label, text, what);
     if (field->max >= UINT32_MAX)
-        return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected %s >= %g", label, text, what, field->min);
-    return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected %s from %.10g to %.10g", label, text, what, field->min,
-                   field->max);
+        return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected %s >= %g", label, text, what,
+                       field->min);
+    return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected %s from %.10g to %.10g", label, text, what,
+                   field->min, field->max);
 }
 
 /* The whole of `text` as digits. */
@@ -43,20 +46,23 @@ static bool parse_whole(const char *text, uint64_t *out) {
     return true;
 }
 
-static int set_float(const struct field *field, void *to, const char *label, const char *text, struct err *err) {
+static int set_float(const struct field *field, void *to, const char *label, const char *text,
+                     struct err *err) {
     char *end;
     double value = strtod(text, &end);
-    if (end == text || *end || isspace((unsigned char)*text) || !isfinite(value) || value < field->min || value > field->max ||
-        fabs(value) > 3e38)
+    if (end == text || *end || isspace((unsigned char)*text) || !isfinite(value) || value < field->min ||
+        value > field->max || fabs(value) > 3e38)
         return expected(field, label, text, "a number", err);
     *(float *)to = (float)value;
     return STATUS_OK;
 }
 
-static int set_count(const struct field *field, void *to, const char *label, const char *text, struct err *err) {
+static int set_count(const struct field *field, void *to, const char *label, const char *text,
+                     struct err *err) {
     uint64_t value;
     if (field->kind == FIELD_LIMIT && strcmp(text, "-1") == 0) text = "0";
-    if (!parse_whole(text, &value) || value > UINT32_MAX || (double)value < field->min || (double)value > field->max)
+    if (!parse_whole(text, &value) || value > UINT32_MAX || (double)value < field->min ||
+        (double)value > field->max)
         return expected(field, label, text, "a whole number", err);
     *(uint32_t *)to = (uint32_t)value;
     return STATUS_OK;
@@ -67,26 +73,30 @@ static int set_seed(void *to, const char *label, const char *text, struct err *e
     if (strcmp(text, "-1") == 0)
         value = seed_draw();
     else if (!parse_whole(text, &value) || value > INT64_MAX)
-        return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected a whole number >= 0, or -1 to draw one", label, text);
+        return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected a whole number >= 0, or -1 to draw one",
+                       label, text);
     *(uint64_t *)to = value;
     return STATUS_OK;
 }
 
-static int set_counts(const struct field *field, void *to, const char *label, const char *text, struct err *err) {
+static int set_counts(const struct field *field, void *to, const char *label, const char *text,
+                      struct err *err) {
     uint32_t *list = NULL;
     size_t n = 0, cap = 0;
     char *copy = xstrdup(text), *rest = copy, *item;
     bool good = *text != '\0';
     while (good && (item = strsep(&rest, ","))) {
         uint64_t value;
-        good = parse_whole(item, &value) && value <= UINT32_MAX && (double)value >= field->min && (double)value <= field->max;
+        good = parse_whole(item, &value) && value <= UINT32_MAX && (double)value >= field->min &&
+               (double)value <= field->max;
         grow_array(&list, &cap, n + 2, sizeof *list);
         if (good && value) list[n++] = (uint32_t)value; /* "0" is an empty list */
     }
     free(copy);
     if (!good) {
         free(list);
-        return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected whole numbers >= %g with commas between them", label, text,
+        return err_set(err, STATUS_USAGE,
+                       "%s: found \"%s\", expected whole numbers >= %g with commas between them", label, text,
                        field->min);
     }
     list[n] = 0;
@@ -110,7 +120,8 @@ static bool is_device(const char *text) {
            (strncmp(text, "cuda:", 5) == 0 && parse_whole(text + 5, &ordinal) && ordinal < 1024);
 }
 
-static const char *const when_names[] = {[WHEN_AUTO] = "auto", [WHEN_ALWAYS] = "always", [WHEN_NEVER] = "never"};
+static const char *const when_names[] = {
+    [WHEN_AUTO] = "auto", [WHEN_ALWAYS] = "always", [WHEN_NEVER] = "never"};
 
 static int set_when(void *to, const char *label, const char *text, struct err *err) {
     for (size_t i = 0; i < sizeof when_names / sizeof *when_names; i++)
@@ -121,7 +132,8 @@ static int set_when(void *to, const char *label, const char *text, struct err *e
     return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected auto, always or never", label, text);
 }
 
-/* A value is JSON (true, 3, ["a"]) where it can be read as that, Python's True, False and None too; otherwise it is text. */
+/* A value is JSON (true, 3, ["a"]) where it can be read as that, Python's True, False and None too; otherwise
+ * it is text. */
 static json_t *pair_value(const char *text) {
     if (strcasecmp(text, "true") == 0) return json_true();
     if (strcasecmp(text, "false") == 0) return json_false();
@@ -133,14 +145,16 @@ static json_t *pair_value(const char *text) {
 static int add_pair(void *to, const char *label, const char *text, struct err *err) {
     struct buf *pairs = to;
     const char *equals = strchr(text, '=');
-    if (!equals || equals == text) return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected NAME=VALUE", label, text);
+    if (!equals || equals == text)
+        return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected NAME=VALUE", label, text);
     json_t *all = pairs->len ? json_loads(pairs->data, 0, NULL) : json_object();
     char *name = xmemdup(text, (size_t)(equals - text));
     bool set = json_object_set_new(all, name, pair_value(equals + 1)) == 0;
     char *json = set ? json_dumps(all, JSON_COMPACT) : NULL;
     free(name);
     json_decref(all);
-    if (!json) return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected NAME=VALUE in UTF-8", label, text);
+    if (!json)
+        return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected NAME=VALUE in UTF-8", label, text);
     buf_clear(pairs);
     buf_puts(pairs, json);
     free(json);
@@ -162,7 +176,8 @@ int field_set(const struct field *field, void *base, const char *label, const ch
     case FIELD_WHEN: return set_when(to, label, text, err);
     case FIELD_DEVICE:
         if (!is_device(text))
-            return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected auto, cpu, cuda or cuda:N", label, text);
+            return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected auto, cpu, cuda or cuda:N", label,
+                           text);
         *(const char **)to = text;
         return STATUS_OK;
     }
@@ -173,7 +188,9 @@ void field_print(const struct field *field, const void *base, struct buf *out) {
     const void *from = (const char *)base + field->offset;
     switch (field->kind) {
     case FIELD_FLAG: buf_puts(out, *(const bool *)from ? "on" : "off"); break;
-    case FIELD_PAIRS: buf_append(out, ((const struct buf *)from)->data, ((const struct buf *)from)->len); break;
+    case FIELD_PAIRS:
+        buf_append(out, ((const struct buf *)from)->data, ((const struct buf *)from)->len);
+        break;
     case FIELD_DEVICE:
     case FIELD_TEXT: buf_puts(out, *(const char *const *)from ? *(const char *const *)from : ""); break;
     case FIELD_FLOAT: buf_printf(out, "%g", (double)*(const float *)from); break;

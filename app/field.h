@@ -1,5 +1,6 @@
-/* One value that a person may write: where it lies in a struct, how it is read, what is allowed. The options of the command
- * line and /set are tables of these, so that both read the same and say the same about bad input. */
+/* One value that a person may write: where it lies in a struct, how it is read, what is allowed. The options
+ * of the command line and /set are tables of these, so that both read the same and say the same about bad
+ * input. */
 #ifndef LOGITOP_APP_FIELD_H
 #define LOGITOP_APP_FIELD_H
 
@@ -31,9 +32,11 @@ struct field {
     double min, max;
 };
 
-/* Read `text` into `base` + offset. On failure nothing is changed and err is `label: found "abc", expected ...`. */
+/* Read `text` into `base` + offset. On failure nothing is changed and err is `label: found "abc", expected
+ * ...`. */
 int field_set(const struct field *field, void *base, const char *label, const char *text, struct err *err);
-void field_print(const struct field *field, const void *base, struct buf *out); /* the value as a person would write it */
+void field_print(const struct field *field, const void *base,
+                 struct buf *out); /* the value as a person would write it */
 
 uint64_t seed_draw(void); /* a fresh seed, short enough to be typed again */
 

@@ -14,14 +14,16 @@
 struct lines {
     struct chat chat;
     struct out out;
-    struct buf input;    /* read and not used yet */
-    uint64_t shown_id;   /* message that is being written out */
-    size_t shown;        /* its bytes that are out */
+    struct buf input;  /* read and not used yet */
+    uint64_t shown_id; /* message that is being written out */
+    size_t shown;      /* its bytes that are out */
     bool input_over, quit;
     int exit_code;
 };
 
-static int prompt(struct lines *lines, struct err *err) { return out_bytes(&lines->out, "> ", 2, err); }
+static int prompt(struct lines *lines, struct err *err) {
+    return out_bytes(&lines->out, "> ", 2, err);
+}
 
 /* What is new of the answer. */
 static int write_answer(struct lines *lines, struct err *err) {
@@ -136,7 +138,8 @@ static int run(struct lines *lines, struct err *err) {
         struct pollfd fds[3] = {{.fd = engine->ops->wake_fd(engine), .events = POLLIN},
                                 {.fd = signals_fd(), .events = POLLIN},
                                 {.fd = lines->input_over ? -1 : STDIN_FILENO, .events = POLLIN}};
-        if (poll(fds, 3, -1) < 0 && errno != EINTR) return err_set(err, STATUS_FAILED, "cannot wait: %s", strerror(errno));
+        if (poll(fds, 3, -1) < 0 && errno != EINTR)
+            return err_set(err, STATUS_FAILED, "cannot wait: %s", strerror(errno));
         if (fds[2].revents) read_input_bytes(lines);
         take_signals(lines);
     }

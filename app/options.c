@@ -22,56 +22,76 @@ struct option_row {
     struct field field;
 };
 
-/* One row a meaning: the same name may mean something else to another command. The settings of the chat (settings.c) follow. */
+/* One row a meaning: the same name may mean something else to another command. The settings of the chat
+ * (settings.c) follow. */
+/* clang-format off */
 static const struct option_row rows[] = {
     {"model", 'm', "FILE", "the model, a GGUF file", EVERY, {FIELD_TEXT, AT(model), 0, 0}},
     {"prompt", 'p', "TEXT", "what to say first", BIT(CHAT), {FIELD_TEXT, AT(prompt), 0, 0}},
     {"system", 0, "TEXT", "the system message", BIT(CHAT), {FIELD_TEXT, AT(system), 0, 0}},
-    {"fold-system", 0, NULL, "put the system message into the first one (templates without a system role)", BIT(CHAT),
-     {FIELD_FLAG, AT(fold_system), 0, 0}},
+    {"fold-system", 0, NULL, "put the system message into the first one (templates without a system role)",
+     BIT(CHAT), {FIELD_FLAG, AT(fold_system), 0, 0}},
     {"raw", 0, NULL, "no template: the text is continued as it is", BIT(CHAT), {FIELD_FLAG, AT(raw), 0, 0}},
-    {"chat-template", 0, "FILE", "a Jinja template instead of the model's", BIT(CHAT), {FIELD_TEXT, AT(chat_template), 0, 0}},
-    {"template-var", 0, "NAME=VALUE", "a variable for the template (enable_thinking=false); again for more", BIT(CHAT),
-     {FIELD_PAIRS, AT(template_variables), 0, 0}},
-    {"json", 0, NULL, "one JSON object at the end", BIT(CHAT) | BIT(SCORE) | BIT(BENCH) | BIT(INSPECT),
-     {FIELD_FLAG, AT(json), 0, 0}},
-    {"jsonl", 0, NULL, "one JSON object a token, and one at the end", BIT(CHAT), {FIELD_FLAG, AT(jsonl), 0, 0}},
+    {"chat-template", 0, "FILE", "a Jinja template instead of the model's",
+     BIT(CHAT), {FIELD_TEXT, AT(chat_template), 0, 0}},
+    {"template-var", 0, "NAME=VALUE", "a variable for the template (enable_thinking=false); again for more",
+     BIT(CHAT), {FIELD_PAIRS, AT(template_variables), 0, 0}},
+    {"json", 0, NULL, "one JSON object at the end",
+     BIT(CHAT) | BIT(SCORE) | BIT(BENCH) | BIT(INSPECT), {FIELD_FLAG, AT(json), 0, 0}},
+    {"jsonl", 0, NULL, "one JSON object a token, and one at the end",
+     BIT(CHAT), {FIELD_FLAG, AT(jsonl), 0, 0}},
     {"plain", 0, NULL, "control tokens in the text are text", BIT(TOKENIZE), {FIELD_FLAG, AT(plain), 0, 0}},
-    {"json-strings", 0, NULL, "the input is a JSON array of strings; a line of ids for each", BIT(TOKENIZE),
-     {FIELD_FLAG, AT(json_strings), 0, 0}},
-    {"template", 0, "FILE", "a template instead of the model's", BIT(RENDER), {FIELD_TEXT, AT(template_file), 0, 0}},
-    {"context", 0, "FILE", "the messages and all else for the template, a JSON object", BIT(RENDER), {FIELD_TEXT, AT(context), 0, 0}},
-    {"now", 0, "TIME", "the clock for the template, 'YYYY-MM-DD HH:MM:SS'", BIT(RENDER), {FIELD_TEXT, AT(now), 0, 0}},
-    {"segments", 0, NULL, "JSON that tells the template's text from a person's", BIT(RENDER), {FIELD_FLAG, AT(segments), 0, 0}},
-    {"ids", 0, "1,2,3|@FILE", "the tokens, or a file with them", BIT(LOGITS) | BIT(TRACE), {FIELD_TEXT, AT(ids), 0, 0}},
-    {"positions", 0, "LIST", "all (default), last, or some: 0,5", BIT(LOGITS) | BIT(TRACE), {FIELD_TEXT, AT(positions), 0, 0}},
-    {"output", 'o', "FILE", "the GGUF container to write", BIT(LOGITS) | BIT(TRACE), {FIELD_TEXT, AT(output), 0, 0}},
-    {"chunk", 0, "N", "feed the prompt in pieces of N tokens (0: as it is fastest)", BIT(LOGITS) | BIT(TRACE),
-     {FIELD_COUNT, AT(chunk), 0, UINT32_MAX}},
+    {"json-strings", 0, NULL, "the input is a JSON array of strings; a line of ids for each",
+     BIT(TOKENIZE), {FIELD_FLAG, AT(json_strings), 0, 0}},
+    {"template", 0, "FILE", "a template instead of the model's",
+     BIT(RENDER), {FIELD_TEXT, AT(template_file), 0, 0}},
+    {"context", 0, "FILE", "the messages and all else for the template, a JSON object",
+     BIT(RENDER), {FIELD_TEXT, AT(context), 0, 0}},
+    {"now", 0, "TIME", "the clock for the template, 'YYYY-MM-DD HH:MM:SS'",
+     BIT(RENDER), {FIELD_TEXT, AT(now), 0, 0}},
+    {"segments", 0, NULL, "JSON that tells the template's text from a person's",
+     BIT(RENDER), {FIELD_FLAG, AT(segments), 0, 0}},
+    {"ids", 0, "1,2,3|@FILE", "the tokens, or a file with them",
+     BIT(LOGITS) | BIT(TRACE), {FIELD_TEXT, AT(ids), 0, 0}},
+    {"positions", 0, "LIST", "all (default), last, or some: 0,5",
+     BIT(LOGITS) | BIT(TRACE), {FIELD_TEXT, AT(positions), 0, 0}},
+    {"output", 'o', "FILE", "the GGUF container to write",
+     BIT(LOGITS) | BIT(TRACE), {FIELD_TEXT, AT(output), 0, 0}},
+    {"chunk", 0, "N", "feed the prompt in pieces of N tokens (0: as it is fastest)",
+     BIT(LOGITS) | BIT(TRACE), {FIELD_COUNT, AT(chunk), 0, UINT32_MAX}},
     {"tensors", 0, NULL, "list every tensor", BIT(INSPECT), {FIELD_FLAG, AT(tensors), 0, 0}},
-    {"ranges", 0, NULL, "read all weights: minimum, maximum, mean, NaN and Inf", BIT(INSPECT), {FIELD_FLAG, AT(ranges), 0, 0}},
-    {"prompt", 'p', "N,N", "prefill so many tokens (512); 0 for none", BIT(BENCH), {FIELD_COUNTS, AT(prompts), 0, UINT32_MAX}},
-    {"predict", 'n', "N,N", "decode so many tokens (128); 0 for none", BIT(BENCH), {FIELD_COUNTS, AT(predicts), 0, UINT32_MAX}},
-    {"depth", 'd', "N", "after so many tokens of context (0)", BIT(BENCH), {FIELD_COUNT, AT(depth), 0, UINT32_MAX}},
+    {"ranges", 0, NULL, "read all weights: minimum, maximum, mean, NaN and Inf",
+     BIT(INSPECT), {FIELD_FLAG, AT(ranges), 0, 0}},
+    {"prompt", 'p', "N,N", "prefill so many tokens (512); 0 for none",
+     BIT(BENCH), {FIELD_COUNTS, AT(prompts), 0, UINT32_MAX}},
+    {"predict", 'n', "N,N", "decode so many tokens (128); 0 for none",
+     BIT(BENCH), {FIELD_COUNTS, AT(predicts), 0, UINT32_MAX}},
+    {"depth", 'd', "N", "after so many tokens of context (0)",
+     BIT(BENCH), {FIELD_COUNT, AT(depth), 0, UINT32_MAX}},
     {"repeats", 'r', "N", "measure each row N times (5)", BIT(BENCH), {FIELD_COUNT, AT(repeats), 1, 10000}},
     {"tokenizer", 0, NULL, "measure the tokenizer instead", BIT(BENCH), {FIELD_FLAG, AT(tokenizer), 0, 0}},
-    {"top", 0, "N", "candidates a token (20)", BIT(BENCH), {FIELD_COUNT, AT(settings.top), 0, CANDIDATES_MAX}},
-    {"ctx-size", 'c', "N", "context in tokens (default: the model's, at most 8192)", ENGINE,
-     {FIELD_COUNT, AT(n_ctx), 0, UINT32_MAX}},
+    {"top", 0, "N", "candidates a token (20)",
+     BIT(BENCH), {FIELD_COUNT, AT(settings.top), 0, CANDIDATES_MAX}},
+    {"ctx-size", 'c', "N", "context in tokens (default: the model's, at most 8192)",
+     ENGINE, {FIELD_COUNT, AT(n_ctx), 0, UINT32_MAX}},
     {"threads", 't', "N", "CPU threads (default: one a core)", ENGINE, {FIELD_COUNT, AT(n_threads), 0, 1024}},
     {"device", 0, "DEVICE", "auto, cpu, cuda or cuda:N", ENGINE, {FIELD_DEVICE, AT(device), 0, 0}},
-    {"exact", 0, NULL, "F32 activations and KV cache: slower, the yardstick", ENGINE, {FIELD_FLAG, AT(exact), 0, 0}},
-    {"no-history", 0, NULL, "keep what you type out of the history file", BIT(CHAT), {FIELD_FLAG, AT(no_history), 0, 0}},
+    {"exact", 0, NULL, "F32 activations and KV cache: slower, the yardstick",
+     ENGINE, {FIELD_FLAG, AT(exact), 0, 0}},
+    {"no-history", 0, NULL, "keep what you type out of the history file",
+     BIT(CHAT), {FIELD_FLAG, AT(no_history), 0, 0}},
     {"color", 0, "WHEN", "auto, always or never", BIT(CHAT), {FIELD_WHEN, AT(colour), 0, 0}},
-    {"script", 0, "FILE", "play a script instead of a model (tests, demos)", BIT(CHAT), {FIELD_TEXT, AT(script), 0, 0}},
+    {"script", 0, "FILE", "play a script instead of a model (tests, demos)",
+     BIT(CHAT), {FIELD_TEXT, AT(script), 0, 0}},
 };
+/* clang-format on */
 enum { N_ROWS = sizeof rows / sizeof *rows };
 
 /* Other names that llama-cli knows for the same. */
 static const struct {
     const char *name, *means;
-} aliases[] = {{"n-predict", "predict"}, {"system-prompt", "system"}, {"context", "ctx-size"}, {"no-template", "raw"},
-               {"colour", "color"}, {"temperature", "temp"}};
+} aliases[] = {{"n-predict", "predict"}, {"system-prompt", "system"}, {"context", "ctx-size"},
+               {"no-template", "raw"},   {"colour", "color"},         {"temperature", "temp"}};
 
 /* ---- finding ---- */
 
@@ -101,18 +121,23 @@ static bool own_name_find(enum command_id command, const char *name, char letter
     return false;
 }
 
-/* By name, or by letter where name is NULL. A command's own name goes before what the word means elsewhere. */
+/* By name, or by letter where name is NULL. A command's own name goes before what the word means elsewhere.
+ */
 static bool option_find(enum command_id command, const char *name, char letter, struct found *found) {
     if (own_name_find(command, name, letter, found)) return true;
     for (size_t i = 0; name && i < sizeof aliases / sizeof *aliases; i++)
-        if (strcmp(name, aliases[i].name) == 0) return own_name_find(command, aliases[i].means, letter, found);
+        if (strcmp(name, aliases[i].name) == 0)
+            return own_name_find(command, aliases[i].means, letter, found);
     return false;
 }
 
 void options_each(enum command_id command,
-                  void (*visit)(void *ctx, const char *name, char letter, const char *argument, const char *help), void *ctx) {
+                  void (*visit)(void *ctx, const char *name, char letter, const char *argument,
+                                const char *help),
+                  void *ctx) {
     for (size_t i = 0; i < N_ROWS; i++)
-        if (rows[i].commands & 1u << command) visit(ctx, rows[i].name, rows[i].letter, rows[i].argument, rows[i].help);
+        if (rows[i].commands & 1u << command)
+            visit(ctx, rows[i].name, rows[i].letter, rows[i].argument, rows[i].help);
     for (const struct setting *s = setting_table; command == COMMAND_CHAT && s->name; s++)
         visit(ctx, s->name, s->letter, s->argument, s->help);
     visit(ctx, "help", 'h', NULL, "the most used options, and examples");
@@ -129,17 +154,20 @@ static const char *command_words(enum command_id command) {
     return command == COMMAND_CHAT ? "the chat" : command_table[command].name;
 }
 
-/* Told apart: an option of another command, a near miss, anything else. `shown` is the option as it was written. */
-static int option_unknown(enum command_id command, const char *name, char letter, const char *shown, struct err *err) {
+/* Told apart: an option of another command, a near miss, anything else. `shown` is the option as it was
+ * written. */
+static int option_unknown(enum command_id command, const char *name, char letter, const char *shown,
+                          struct err *err) {
     struct found found;
     for (int other = 0; other < COMMAND_COUNT; other++)
         if (option_find((enum command_id)other, name, letter, &found))
-            return err_set(err, STATUS_USAGE, "%s: an option of %s, not of %s", shown, command_words((enum command_id)other),
-                           command_words(command));
+            return err_set(err, STATUS_USAGE, "%s: an option of %s, not of %s", shown,
+                           command_words((enum command_id)other), command_words(command));
     struct suggest suggest = {.word = name ? name : ""};
     options_each(command, try_name, &suggest);
     if (suggest.best)
-        return err_set(err, STATUS_USAGE, "%s: there is no such option, did you mean --%s?", shown, suggest.best);
+        return err_set(err, STATUS_USAGE, "%s: there is no such option, did you mean --%s?", shown,
+                       suggest.best);
     return err_set(err, STATUS_USAGE, "%s: there is no such option; logitop --help-all lists them", shown);
 }
 
@@ -150,12 +178,15 @@ struct reader {
     char **next; /* the arguments that are left, ended by NULL */
 };
 
-static int take_value(struct reader *reader, const struct found *found, const char *label, const char *attached, struct err *err) {
+static int take_value(struct reader *reader, const struct found *found, const char *label,
+                      const char *attached, struct err *err) {
     if (!found->argument && attached)
         return err_set(err, STATUS_USAGE, "%s: found the value \"%s\", expected none", label, attached);
     const char *value = attached;
     if (found->argument && !value) {
-        if (!*reader->next) return err_set(err, STATUS_USAGE, "%s: found nothing after it, expected %s", label, found->argument);
+        if (!*reader->next)
+            return err_set(err, STATUS_USAGE, "%s: found nothing after it, expected %s", label,
+                           found->argument);
         value = *reader->next++;
     }
     void *base = found->setting ? (void *)&reader->options->settings : (void *)reader->options;
@@ -195,11 +226,13 @@ static int read_short(struct reader *reader, const char *argument, struct err *e
     }
     /* -top-k for --top-k is a common slip: the whole word is looked at first */
     if (argument[2] && option_find(reader->options->command, argument + 1, 0, &found))
-        return err_set(err, STATUS_USAGE, "%s: there is no such option, did you mean --%s?", argument, found.name);
+        return err_set(err, STATUS_USAGE, "%s: there is no such option, did you mean --%s?", argument,
+                       found.name);
     if (!option_find(reader->options->command, NULL, argument[1], &found))
         return option_unknown(reader->options->command, NULL, argument[1], label, err);
     if (!found.argument && argument[2])
-        return err_set(err, STATUS_USAGE, "%s: found \"%s\" after %s, expected nothing", argument, argument + 2, label);
+        return err_set(err, STATUS_USAGE, "%s: found \"%s\" after %s, expected nothing", argument,
+                       argument + 2, label);
     return take_value(reader, &found, label, argument[2] ? argument + 2 : NULL, err);
 }
 
@@ -210,10 +243,12 @@ static int read_operand(struct options *options, const char *argument, struct er
         return STATUS_OK;
     }
     if (options->input)
-        return err_set(err, STATUS_USAGE, "found \"%s\" after \"%s\", expected one input only", argument, options->input);
-    if (options->command == COMMAND_LOGITS || options->command == COMMAND_TRACE || options->command == COMMAND_BENCH ||
-        options->command == COMMAND_RENDER)
-        return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected options only", command_words(options->command), argument);
+        return err_set(err, STATUS_USAGE, "found \"%s\" after \"%s\", expected one input only", argument,
+                       options->input);
+    if (options->command == COMMAND_LOGITS || options->command == COMMAND_TRACE ||
+        options->command == COMMAND_BENCH || options->command == COMMAND_RENDER)
+        return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected options only",
+                       command_words(options->command), argument);
     options->input = argument;
     return STATUS_OK;
 }
@@ -223,23 +258,29 @@ static int check_slip(const char *word, struct err *err) {
     struct suggest suggest = {.word = word};
     for (int i = COMMAND_CHAT + 1; i < COMMAND_COUNT; i++) suggest_try(&suggest, command_table[i].name);
     if (!suggest.best) return STATUS_OK;
-    return err_set(err, STATUS_USAGE, "there is no command \"%s\", did you mean %s? (to say it to the model: -p \"%s\")", word,
+    return err_set(err, STATUS_USAGE,
+                   "there is no command \"%s\", did you mean %s? (to say it to the model: -p \"%s\")", word,
                    suggest.best, word);
 }
 
 static int check_together(const struct options *options, struct err *err) {
     if (options->prompt && options->text.data)
-        return err_set(err, STATUS_USAGE, "found both -p and the text \"%.60s\", expected one of them", options->text.data);
-    if (options->json && options->jsonl) return err_set(err, STATUS_USAGE, "found both --json and --jsonl, expected one of them");
+        return err_set(err, STATUS_USAGE, "found both -p and the text \"%.60s\", expected one of them",
+                       options->text.data);
+    if (options->json && options->jsonl)
+        return err_set(err, STATUS_USAGE, "found both --json and --jsonl, expected one of them");
     if (options->raw && options->system)
-        return err_set(err, STATUS_USAGE, "found both --raw and --system: without a template there is no system message");
+        return err_set(err, STATUS_USAGE,
+                       "found both --raw and --system: without a template there is no system message");
     if (options->script && options->model)
         return err_set(err, STATUS_USAGE, "found both --script and -m, expected one of them");
-    if ((options->command == COMMAND_LOGITS || options->command == COMMAND_TRACE) && (!options->ids || !options->output))
+    if ((options->command == COMMAND_LOGITS || options->command == COMMAND_TRACE) &&
+        (!options->ids || !options->output))
         return err_set(err, STATUS_USAGE, "%s: expected %s", command_words(options->command),
                        options->ids ? "-o OUT.gguf" : "--ids 1,2,3 or --ids @FILE");
     if (options->command == COMMAND_INSPECT && options->input && options->model)
-        return err_set(err, STATUS_USAGE, "inspect: found both -m and \"%s\", expected one file", options->input);
+        return err_set(err, STATUS_USAGE, "inspect: found both -m and \"%s\", expected one file",
+                       options->input);
     return STATUS_OK;
 }
 
@@ -267,7 +308,8 @@ static int read_all(struct options *options, char **argv, struct err *err) {
         }
     }
     if (status < 0 || options->help) return status;
-    if (options->command == COMMAND_CHAT && operands == 1 && (status = check_slip(first, err)) < 0) return status;
+    if (options->command == COMMAND_CHAT && operands == 1 && (status = check_slip(first, err)) < 0)
+        return status;
     return check_together(options, err);
 }
 
@@ -294,10 +336,12 @@ int options_model(struct options *options, const char **path, struct err *err) {
     if (options->model) return STATUS_OK;
     if (!options->default_model) options->default_model = path_default_model();
     if (!options->default_model)
-        return err_set(err, STATUS_MODEL, "no model: neither -m FILE nor HOME is given, expected a GGUF file");
+        return err_set(err, STATUS_MODEL,
+                       "no model: neither -m FILE nor HOME is given, expected a GGUF file");
     if (access(options->default_model, F_OK))
         return err_set(err, STATUS_MODEL,
-                       "no model: %s is not there; start with ./run in the source folder, which fetches it, or name a GGUF "
+                       "no model: %s is not there; start with ./run in the source folder, which fetches it, "
+                       "or name a GGUF "
                        "file with -m FILE",
                        options->default_model);
     *path = options->default_model;
@@ -323,18 +367,20 @@ static void print_option(void *ctx, const char *name, char letter, const char *a
 }
 
 static void help_short(struct buf *out) {
-    buf_puts(out, "logitop: chat with a local language model and see what it is about to say\n\n"
-                  "Usage: logitop [options] [TEXT]          chat, or one answer without a terminal\n"
-                  "       logitop COMMAND [options]         look into a model\n\n"
-                  "Examples:\n"
-                  "  logitop -m model.gguf                  chat; F1 shows the keys\n"
-                  "  git diff | logitop -p \"what changed?\"  one answer: standard input first, then the text\n"
-                  "  logitop -p \"hello\" --jsonl --top 5     every token with its five best candidates\n\n"
-                  "Commands:\n");
+    buf_puts(out,
+             "logitop: chat with a local language model and see what it is about to say\n\n"
+             "Usage: logitop [options] [TEXT]          chat, or one answer without a terminal\n"
+             "       logitop COMMAND [options]         look into a model\n\n"
+             "Examples:\n"
+             "  logitop -m model.gguf                  chat; F1 shows the keys\n"
+             "  git diff | logitop -p \"what changed?\"  one answer: standard input first, then the text\n"
+             "  logitop -p \"hello\" --jsonl --top 5     every token with its five best candidates\n\n"
+             "Commands:\n");
     for (int i = COMMAND_CHAT + 1; i < COMMAND_COUNT; i++)
         buf_printf(out, "  %-10s %s\n", command_table[i].name, command_table[i].help);
     buf_puts(out, "\nOptions used most:\n");
-    static const char *const most[] = {"model", "prompt", "predict", "ctx-size", "system", "temp", "seed", "device"};
+    static const char *const most[] = {"model",  "prompt", "predict", "ctx-size",
+                                       "system", "temp",   "seed",    "device"};
     for (size_t i = 0; i < sizeof most / sizeof *most; i++) {
         const struct setting *setting = setting_find(most[i]);
         if (setting) print_option(out, setting->name, setting->letter, setting->argument, setting->help);
@@ -356,7 +402,8 @@ static void help_all(struct buf *out) {
         help_command(out, (enum command_id)i);
         buf_putc(out, '\n');
     }
-    buf_puts(out, "Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 model not found, unreadable or refused,\n"
+    buf_puts(out, "Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 model not found, unreadable "
+                  "or refused,\n"
                   "4 out of memory, 5 context full, 129 / 130 / 141 / 143 for HUP / INT / PIPE / TERM.\n");
 }
 

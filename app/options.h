@@ -1,4 +1,5 @@
-/* The command line as one table: names, arguments and words of every option, which command takes it, where it goes. */
+/* The command line as one table: names, arguments and words of every option, which command takes it, where it
+ * goes. */
 #ifndef LOGITOP_APP_OPTIONS_H
 #define LOGITOP_APP_OPTIONS_H
 
@@ -18,19 +19,20 @@ struct command {
     const char *name;  /* "tokenize"; "" for the chat, which comes first */
     const char *usage; /* what follows the name in the usage line */
     const char *help;
-    int (*run)(struct options *options, struct err *err); /* the program's exit code, or a negative status with err */
+    int (*run)(struct options *options,
+               struct err *err); /* the program's exit code, or a negative status with err */
 };
 
 enum command_id { /* the order of command_table */
-    COMMAND_CHAT,
-    COMMAND_TOKENIZE,
-    COMMAND_RENDER,
-    COMMAND_LOGITS,
-    COMMAND_TRACE,
-    COMMAND_SCORE,
-    COMMAND_BENCH,
-    COMMAND_INSPECT,
-    COMMAND_COUNT
+                  COMMAND_CHAT,
+                  COMMAND_TOKENIZE,
+                  COMMAND_RENDER,
+                  COMMAND_LOGITS,
+                  COMMAND_TRACE,
+                  COMMAND_SCORE,
+                  COMMAND_BENCH,
+                  COMMAND_INSPECT,
+                  COMMAND_COUNT
 };
 extern const struct command command_table[COMMAND_COUNT];
 
@@ -41,15 +43,15 @@ struct options {
     enum help_wanted help;
     const char *model, *device, *system, *script, *prompt; /* NULL if not given; device: "auto" */
     const char *input;                                     /* the commands' one operand */
-    struct buf text;                                       /* the chat's operands with blanks between them; data NULL: none */
+    struct buf text; /* the chat's operands with blanks between them; data NULL: none */
     uint32_t n_ctx, n_threads;
     const char *chat_template;
     struct buf template_variables; /* a JSON object; data NULL: none */
     bool exact, raw, json, jsonl, no_history, fold_system;
-    bool plain, json_strings;        /* tokenize */
+    bool plain, json_strings;                  /* tokenize */
     const char *template_file, *context, *now; /* render */
     bool segments;
-    bool tensors, ranges;            /* inspect */
+    bool tensors, ranges;                 /* inspect */
     const char *ids, *positions, *output; /* logits, trace */
     uint32_t chunk;
     uint32_t *prompts, *predicts; /* bench; ended by 0 */
@@ -60,8 +62,8 @@ struct options {
     char *default_model; /* what options_model() found */
 };
 
-/* Read the command line. STATUS_USAGE with one line that says what was found and what was expected. The strings of argv are
- * borrowed. options_free() after success and failure. */
+/* Read the command line. STATUS_USAGE with one line that says what was found and what was expected. The
+ * strings of argv are borrowed. options_free() after success and failure. */
 int options_parse(struct options *options, int argc, char **argv, struct err *err);
 void options_free(struct options *options);
 
@@ -69,10 +71,14 @@ void options_free(struct options *options);
 int options_model(struct options *options, const char **path, struct err *err);
 struct engine_options options_engine(const struct options *options, const char *model);
 
-void options_help(const struct options *options, struct buf *out); /* for options->help and options->command */
+void options_help(const struct options *options,
+                  struct buf *out); /* for options->help and options->command */
 
-/* Every option of a command, for completions and the man page: calls back with "--name", letter or 0, argument or NULL, help. */
+/* Every option of a command, for completions and the man page: calls back with "--name", letter or 0,
+ * argument or NULL, help. */
 void options_each(enum command_id command,
-                  void (*visit)(void *ctx, const char *name, char letter, const char *argument, const char *help), void *ctx);
+                  void (*visit)(void *ctx, const char *name, char letter, const char *argument,
+                                const char *help),
+                  void *ctx);
 
 #endif

@@ -10,7 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-void out_open(struct out *out, int fd) { *out = (struct out){.fd = fd, .terminal = isatty(fd)}; }
+void out_open(struct out *out, int fd) {
+    *out = (struct out){.fd = fd, .terminal = isatty(fd)};
+}
 
 int out_bytes(struct out *out, const char *bytes, size_t len, struct err *err) {
     if (len) out->line_open = bytes[len - 1] != '\n';
@@ -49,7 +51,9 @@ int out_end(struct out *out, struct err *err) {
     return status;
 }
 
-void out_close(struct out *out) { buf_free(&out->filter.held); }
+void out_close(struct out *out) {
+    buf_free(&out->filter.held);
+}
 
 void out_error(const char *fmt, ...) {
     struct buf clean = {0};

@@ -18,10 +18,11 @@ struct out {
 
 void out_open(struct out *out, int fd);
 /* STATUS_STOPPED: a signal came while the reader was slow; STATUS_FAILED: the reader is gone, or an error. */
-int out_text(struct out *out, const char *text, size_t len, struct err *err);  /* what a model said */
+int out_text(struct out *out, const char *text, size_t len, struct err *err);   /* what a model said */
 int out_bytes(struct out *out, const char *bytes, size_t len, struct err *err); /* as it is: JSON lines */
-int out_end(struct out *out, struct err *err); /* what the sanitiser held back, and on a terminal the end of the line */
-void out_close(struct out *out);               /* frees what was never written; the descriptor stays open */
+int out_end(struct out *out,
+            struct err *err);    /* what the sanitiser held back, and on a terminal the end of the line */
+void out_close(struct out *out); /* frees what was never written; the descriptor stays open */
 
 /* One line of the program's own on standard error: "logitop: ...", sanitised. */
 __attribute__((format(printf, 1, 2))) void out_error(const char *fmt, ...);

@@ -7,7 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* $VARIABLE/logitop, or ~/FALLBACK/logitop. Relative values are ignored, as the specification asks. False without a home. */
+/* $VARIABLE/logitop, or ~/FALLBACK/logitop. Relative values are ignored, as the specification asks. False
+ * without a home. */
 static int base_folder(struct buf *out, const char *variable, const char *fallback) {
     const char *folder = getenv(variable), *home = getenv("HOME");
     if (folder && folder[0] == '/')
@@ -29,7 +30,8 @@ static int make_folders(char *path, struct err *err) {
         if (*slash && *slash != '/') continue;
         char kept = *slash;
         *slash = '\0';
-        if (mkdir(path, 0700) && errno != EEXIST) return err_set(err, STATUS_FAILED, "cannot make %s: %s", path, strerror(errno));
+        if (mkdir(path, 0700) && errno != EEXIST)
+            return err_set(err, STATUS_FAILED, "cannot make %s: %s", path, strerror(errno));
         *slash = kept;
         if (!kept) return STATUS_OK;
     }

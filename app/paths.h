@@ -4,10 +4,12 @@
 
 #include "base/err.h"
 
-/* $XDG_DATA_HOME/logitop/models/<the default model>, whether it is there or not. Owned by the caller; NULL without a home. */
+/* $XDG_DATA_HOME/logitop/models/<the default model>, whether it is there or not. Owned by the caller; NULL
+ * without a home. */
 char *path_default_model(void);
 
-/* $XDG_STATE_HOME/logitop/NAME; the folders are made with mode 0700. Owned by the caller; NULL and err if they cannot be. */
+/* $XDG_STATE_HOME/logitop/NAME; the folders are made with mode 0700. Owned by the caller; NULL and err if
+ * they cannot be. */
 char *path_state(const char *name, struct err *err);
 
 const char *path_name(const char *path); /* what follows the last slash */

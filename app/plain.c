@@ -16,7 +16,8 @@ struct engine *open_engine(struct options *options, struct err *err) {
     if (options->script) {
         struct buf script = {0};
         struct engine *engine = NULL;
-        if (read_input(options->script, &script, err) == STATUS_OK) engine = engine_scripted(script.data ? script.data : "");
+        if (read_input(options->script, &script, err) == STATUS_OK)
+            engine = engine_scripted(script.data ? script.data : "");
         buf_free(&script);
         return engine;
     }
@@ -31,12 +32,12 @@ struct answer {
     struct options *options;
     struct engine *engine;
     struct out out;
-    struct buf text;   /* what is asked */
-    struct buf said;   /* --json: the answer */
-    json_t *tokens;    /* --json: its records */
-    bool running;      /* a request was taken */
-    bool over;         /* nothing more to wait for */
-    bool progress;     /* a line of progress is on standard error */
+    struct buf text; /* what is asked */
+    struct buf said; /* --json: the answer */
+    json_t *tokens;  /* --json: its records */
+    bool running;    /* a request was taken */
+    bool over;       /* nothing more to wait for */
+    bool progress;   /* a line of progress is on standard error */
     int exit_code;
 };
 
@@ -45,7 +46,8 @@ enum { REQUEST = 1 };
 /* ---- what is asked ---- */
 
 static void cut_newlines(struct buf *text) {
-    while (text->len && (text->data[text->len - 1] == '\n' || text->data[text->len - 1] == '\r')) text->data[--text->len] = '\0';
+    while (text->len && (text->data[text->len - 1] == '\n' || text->data[text->len - 1] == '\r'))
+        text->data[--text->len] = '\0';
 }
 
 /* Standard input first, then the text. Without a template bytes are taken as they are. */
@@ -54,7 +56,8 @@ static int gather(struct answer *answer, struct err *err) {
     const char *given = options->prompt ? options->prompt : options->text.data;
     bool from_terminal = isatty(STDIN_FILENO);
     if (!from_terminal || !given) {
-        if (from_terminal) out_error("reading the question from the terminal; Ctrl-D on an empty line ends it");
+        if (from_terminal)
+            out_error("reading the question from the terminal; Ctrl-D on an empty line ends it");
         int status = read_all_bytes(STDIN_FILENO, "standard input", &answer->text, err);
         if (status < 0) return status;
     }
@@ -64,14 +67,16 @@ static int gather(struct answer *answer, struct err *err) {
         buf_puts(&answer->text, given);
     }
     if (!answer->text.len)
-        return err_set(err, STATUS_USAGE, "nothing to answer: found no text on standard input and none with -p");
+        return err_set(err, STATUS_USAGE,
+                       "nothing to answer: found no text on standard input and none with -p");
     return STATUS_OK;
 }
 
 static int submit(struct answer *answer, struct err *err) {
     const struct options *options = answer->options;
-    struct message messages[2] = {{.role = "system", .text = options->system, .len = options->system ? strlen(options->system) : 0},
-                                  {.role = "user", .text = answer->text.data, .len = answer->text.len}};
+    struct message messages[2] = {
+        {.role = "system", .text = options->system, .len = options->system ? strlen(options->system) : 0},
+        {.role = "user", .text = answer->text.data, .len = answer->text.len}};
     struct engine_request request = {.id = REQUEST,
                                      .messages = options->system ? messages : messages + 1,
                                      .n_messages = options->system ? 2 : 1,
@@ -138,7 +143,8 @@ static struct err failure_of(const struct answer *answer, const struct engine_ev
     if (event->done.reason == ENGINE_CONTEXT_FULL) err.code = STATUS_CONTEXT_FULL;
     if (err.code == STATUS_USAGE && !answer->options->raw) err.code = STATUS_FAILED;
     if (event->done.wants_fold)
-        err_set(&err, STATUS_FAILED, "%s; --fold-system puts the system text into the first message", event->error.text);
+        err_set(&err, STATUS_FAILED, "%s; --fold-system puts the system text into the first message",
+                event->error.text);
     if (err.code >= 0) err_set(&err, STATUS_FAILED, "the engine failed without a word");
     return err;
 }
@@ -153,7 +159,8 @@ static int on_done(struct answer *answer, const struct engine_event *event, stru
     clear_progress(answer);
     int status = STATUS_OK;
     if (options->json || options->jsonl) {
-        json_t *line = done_json(reason, &event->done.stats, options->settings.sampling.seed, failed ? failure.text : NULL);
+        json_t *line = done_json(reason, &event->done.stats, options->settings.sampling.seed,
+                                 failed ? failure.text : NULL);
         if (options->json) {
             json_t *whole = json_object();
             json_object_set_new(whole, "text", json_lossy(answer->said.data, answer->said.len));
@@ -177,8 +184,12 @@ static int on_done(struct answer *answer, const struct engine_event *event, stru
 
 static int on_event(struct answer *answer, const struct engine_event *event, struct err *err) {
     switch (event->type) {
-    case ENGINE_LOADING: show_progress(answer, "loading", event->progress.done, event->progress.total); return STATUS_OK;
-    case ENGINE_PREFILL: show_progress(answer, "reading", event->progress.done, event->progress.total); return STATUS_OK;
+    case ENGINE_LOADING:
+        show_progress(answer, "loading", event->progress.done, event->progress.total);
+        return STATUS_OK;
+    case ENGINE_PREFILL:
+        show_progress(answer, "reading", event->progress.done, event->progress.total);
+        return STATUS_OK;
     case ENGINE_READY: clear_progress(answer); return submit(answer, err);
     case ENGINE_FAILED:
         clear_progress(answer);
@@ -217,7 +228,8 @@ static int wait_for_answer(struct answer *answer, struct err *err) {
         if (status < 0 || answer->over) return status;
         struct pollfd fds[2] = {{.fd = answer->engine->ops->wake_fd(answer->engine), .events = POLLIN},
                                 {.fd = signals_fd(), .events = POLLIN}};
-        if (poll(fds, 2, -1) < 0 && errno != EINTR) return err_set(err, STATUS_FAILED, "cannot wait: %s", strerror(errno));
+        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+            return err_set(err, STATUS_FAILED, "cannot wait: %s", strerror(errno));
         if ((status = take_signals(answer, &n_signals, err)) < 0) return status;
     }
 }

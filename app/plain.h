@@ -4,7 +4,8 @@
 
 #include "app/options.h"
 
-/* One answer on standard output, everything else on standard error. The program's exit code, or a negative status. */
+/* One answer on standard output, everything else on standard error. The program's exit code, or a negative
+ * status. */
 int plain_answer(struct options *options, struct err *err);
 
 /* Question and answer line by line, on a terminal that knows no screen (TERM=dumb). */

@@ -32,7 +32,9 @@ json_t *json_byte_array(const char *bytes, size_t len) {
     return array;
 }
 
-json_t *json_number(double value) { return isfinite(value) ? json_real(value) : json_null(); }
+json_t *json_number(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
 
 const char *reason_name(enum engine_reason reason) {
     switch (reason) {
@@ -47,17 +49,20 @@ const char *reason_name(enum engine_reason reason) {
 
 const char *record_text(struct engine *engine, const struct token_record *record, size_t *len) {
     *len = record->n_text;
-    return record->n_text <= sizeof record->text ? record->text : engine->ops->token_text(engine, record->result.id, len);
+    return record->n_text <= sizeof record->text ? record->text
+                                                 : engine->ops->token_text(engine, record->result.id, len);
 }
 
-static json_t *candidate_json(struct engine *engine, const struct step_result *result, const struct candidate *candidate) {
+static json_t *candidate_json(struct engine *engine, const struct step_result *result,
+                              const struct candidate *candidate) {
     size_t len;
     const char *text = engine->ops->token_text(engine, candidate->id, &len);
     json_t *object = json_object();
     json_object_set_new(object, "id", json_integer(candidate->id));
     json_object_set_new(object, "text", json_lossy(text, len));
     json_object_set_new(object, "bytes", json_byte_array(text, len));
-    json_object_set_new(object, "logprob", json_number((double)candidate->logit - (double)result->log_sum_exp));
+    json_object_set_new(object, "logprob",
+                        json_number((double)candidate->logit - (double)result->log_sum_exp));
     json_object_set_new(object, "prob", json_number((double)candidate->prob));
     json_object_set_new(object, "cut", json_string(stage_name(candidate->cut)));
     return object;
@@ -77,7 +82,8 @@ json_t *record_json(struct engine *engine, const struct token_record *record) {
     json_object_set_new(object, "rank", json_integer(result->rank));
     json_object_set_new(object, "entropy", json_number((double)result->entropy));
     json_object_set_new(object, "ms", json_number((double)record->ms));
-    for (uint32_t i = 0; i < result->n_top; i++) json_array_append_new(top, candidate_json(engine, result, &result->top[i]));
+    for (uint32_t i = 0; i < result->n_top; i++)
+        json_array_append_new(top, candidate_json(engine, result, &result->top[i]));
     json_object_set_new(object, "top", top);
     return object;
 }
@@ -91,7 +97,8 @@ double stats_decode_tps(const struct engine_stats *stats) {
     return stats->decode_seconds > 0 ? (double)stats->tokens / stats->decode_seconds : 0;
 }
 
-json_t *done_json(enum engine_reason reason, const struct engine_stats *stats, uint64_t seed, const char *error) {
+json_t *done_json(enum engine_reason reason, const struct engine_stats *stats, uint64_t seed,
+                  const char *error) {
     json_t *done = json_object(), *object = json_object();
     json_object_set_new(done, "reason", json_string(reason_name(reason)));
     json_object_set_new(done, "prompt_tokens", json_integer(stats->prompt_tokens));

@@ -10,14 +10,17 @@
 /* Bytes as a JSON string; what is no UTF-8 becomes U+FFFD. */
 json_t *json_lossy(const char *bytes, size_t len);
 json_t *json_byte_array(const char *bytes, size_t len); /* [208, 159] */
-json_t *json_number(double value);                 /* null where it is not finite */
+json_t *json_number(double value);                      /* null where it is not finite */
 
-/* {"i","id","text","bytes","logprob","rank","entropy","ms","top":[{"id","text","bytes","logprob","prob","cut"}]}. A token that
- * ends the answer adds nothing to it: its text is empty and it has "end":true. */
+/* {"i","id","text","bytes","logprob","rank","entropy","ms","top":[{"id","text","bytes","logprob","prob",
+ * "cut"}]}.
+ * A token that ends the answer adds nothing to it: its text is empty and it has "end":true. */
 json_t *record_json(struct engine *engine, const struct token_record *record);
 
-/* {"done":{"reason","prompt_tokens","cached_tokens","tokens","prefill_tps","decode_tps", "seed"}}; error: its text, or NULL. */
-json_t *done_json(enum engine_reason reason, const struct engine_stats *stats, uint64_t seed, const char *error);
+/* {"done":{"reason","prompt_tokens","cached_tokens","tokens","prefill_tps","decode_tps", "seed"}}; error: its
+ * text, or NULL. */
+json_t *done_json(enum engine_reason reason, const struct engine_stats *stats, uint64_t seed,
+                  const char *error);
 
 const char *reason_name(enum engine_reason reason); /* "end", "limit", "stopped", "context-full", "error" */
 

@@ -36,7 +36,9 @@ static void leave(struct screen *screen, int exit_code) {
 
 /* ---- what the person wants ---- */
 
-static void tell(struct screen *screen, const struct err *err) { ui_notice(screen->ui, NOTICE_MS, "%s", err->text); }
+static void tell(struct screen *screen, const struct err *err) {
+    ui_notice(screen->ui, NOTICE_MS, "%s", err->text);
+}
 
 static void run_slash(struct screen *screen, const char *text, size_t len) {
     struct slash_result result = {0};
@@ -87,7 +89,8 @@ static void interrupt(struct screen *screen) {
 /* The box holds what the template refused, changed or not. */
 static int fold(struct screen *screen, const struct ui_action *action, struct err *err) {
     if (!screen->chat.wants_fold)
-        return err_set(err, STATUS_USAGE, "the template takes the system text as it is: there is nothing to fold");
+        return err_set(err, STATUS_USAGE,
+                       "the template takes the system text as it is: there is nothing to fold");
     int status = chat_fold(&screen->chat, action->text, action->len, err);
     if (status < 0) return status;
     ui_input_clear(screen->ui, true);
@@ -205,7 +208,8 @@ static int open_screen(struct screen *screen, const struct options *options, str
                             .history_path = history,
                             .keep_stderr = !isatty(STDERR_FILENO)};
     int status = ui_open(&screen->ui, &ui, err);
-    if (status == STATUS_OK && no_history.code) ui_notice(screen->ui, NOTICE_MS, "no history: %s", no_history.text);
+    if (status == STATUS_OK && no_history.code)
+        ui_notice(screen->ui, NOTICE_MS, "no history: %s", no_history.text);
     free(history);
     return status;
 }
@@ -215,7 +219,8 @@ static int check_model(struct options *options, const char **file, struct err *e
     *file = options->script;
     if (options->script) return STATUS_OK;
     int status = options_model(options, file, err);
-    if (status == STATUS_OK && access(*file, R_OK)) return err_set(err, STATUS_MODEL, "%s: %s", *file, strerror(errno));
+    if (status == STATUS_OK && access(*file, R_OK))
+        return err_set(err, STATUS_MODEL, "%s: %s", *file, strerror(errno));
     return status;
 }
 

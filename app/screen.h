@@ -4,7 +4,8 @@
 
 #include "app/options.h"
 
-/* The program's exit code, or a negative status. STATUS_UNSUPPORTED: this terminal can have no screen, nothing was done. */
+/* The program's exit code, or a negative status. STATUS_UNSUPPORTED: this terminal can have no screen,
+ * nothing was done. */
 int screen_chat(struct options *options, struct err *err);
 
 #endif

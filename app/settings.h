@@ -1,4 +1,5 @@
-/* What steers an answer and may change between two of them: options of the chat on the command line, /set in it. */
+/* What steers an answer and may change between two of them: options of the chat on the command line, /set in
+ * it. */
 #ifndef LOGITOP_APP_SETTINGS_H
 #define LOGITOP_APP_SETTINGS_H
 
@@ -20,7 +21,7 @@ struct setting {
 
 extern const struct setting setting_table[]; /* ended by a NULL name */
 
-void settings_defaults(struct settings *settings); /* design defaults and a fresh seed */
+void settings_defaults(struct settings *settings);    /* design defaults and a fresh seed */
 const struct setting *setting_find(const char *name); /* NULL if there is none */
 /* /set: STATUS_USAGE with a near name where there is one. */
 int setting_set(struct settings *settings, const char *name, const char *value, struct err *err);

@@ -20,7 +20,7 @@ static void note(int number) {
     errno = kept;
 }
 
-static void catch(int number) {
+static void catch (int number) {
     struct sigaction old, action = {.sa_handler = note};
     sigfillset(&action.sa_mask);
     if (sigaction(number, NULL, &old) == 0 && old.sa_handler == SIG_IGN) return;
@@ -28,29 +28,38 @@ static void catch(int number) {
 }
 
 int signals_open(struct err *err) {
-    if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK)) return err_set(err, STATUS_FAILED, "cannot make a pipe: %s", strerror(errno));
-    catch(SIGINT);
-    catch(SIGTERM);
-    catch(SIGHUP);
+    if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK))
+        return err_set(err, STATUS_FAILED, "cannot make a pipe: %s", strerror(errno));
+    catch (SIGINT);
+    catch (SIGTERM);
+    catch (SIGHUP);
     signal(SIGPIPE, SIG_IGN);
     return STATUS_OK;
 }
 
 void signals_add_screen(void) {
-    catch(SIGWINCH);
-    catch(SIGTSTP);
-    catch(SIGCONT);
+    catch (SIGWINCH);
+    catch (SIGTSTP);
+    catch (SIGCONT);
 }
 
-int signals_fd(void) { return pipe_fds[0]; }
+int signals_fd(void) {
+    return pipe_fds[0];
+}
 
 int signals_next(void) {
     unsigned char byte;
     return read(pipe_fds[0], &byte, 1) == 1 ? byte : 0;
 }
 
-int signals_ending(void) { return ending ? ending : interrupted ? SIGINT : 0; }
+int signals_ending(void) {
+    return ending ? ending : interrupted ? SIGINT : 0;
+}
 
-void signals_forget_interrupt(void) { interrupted = 0; }
+void signals_forget_interrupt(void) {
+    interrupted = 0;
+}
 
-int signals_exit_code(int signal) { return 128 + signal; }
+int signals_exit_code(int signal) {
+    return 128 + signal;
+}

@@ -32,12 +32,14 @@ static int run_stop(struct chat *chat, const char *arguments, struct slash_resul
     return chat_stop(chat) ? STATUS_OK : err_set(err, STATUS_USAGE, "nothing is being answered");
 }
 
-static int run_continue(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+static int run_continue(struct chat *chat, const char *arguments, struct slash_result *result,
+                        struct err *err) {
     (void)arguments, (void)result;
     return chat_continue(chat, err);
 }
 
-static int run_regenerate(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+static int run_regenerate(struct chat *chat, const char *arguments, struct slash_result *result,
+                          struct err *err) {
     (void)arguments, (void)result;
     return chat_regenerate(chat, err);
 }
@@ -58,16 +60,19 @@ static int run_drop(struct chat *chat, const char *arguments, struct slash_resul
     return chat->reason == ENGINE_CONTEXT_FULL ? chat_continue(chat, err) : STATUS_OK;
 }
 
-static int run_system(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+static int run_system(struct chat *chat, const char *arguments, struct slash_result *result,
+                      struct err *err) {
     int status = chat_set_system(chat, arguments, strlen(arguments), err);
-    if (status == STATUS_OK) snprintf(result->line, sizeof result->line, *arguments ? "system message set" : "no system message");
+    if (status == STATUS_OK)
+        snprintf(result->line, sizeof result->line, *arguments ? "system message set" : "no system message");
     return status;
 }
 
 static int run_fold(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
     (void)arguments;
     int status = chat_fold(chat, NULL, 0, err);
-    if (status == STATUS_OK) snprintf(result->line, sizeof result->line, "the system text goes into the first message");
+    if (status == STATUS_OK)
+        snprintf(result->line, sizeof result->line, "the system text goes into the first message");
     return status;
 }
 
@@ -90,13 +95,14 @@ static void print_variables(const struct chat *chat, const char *only, struct bu
 }
 
 /* /set template.NAME VALUE */
-static int set_variable(struct chat *chat, const char *name, const char *value, struct slash_result *result, struct err *err) {
+static int set_variable(struct chat *chat, const char *name, const char *value, struct slash_result *result,
+                        struct err *err) {
     struct buf shown = {0};
     int status = *value ? chat_set_variable(chat, name, value, err) : STATUS_OK;
     if (status == STATUS_OK) print_variables(chat, name, &shown);
     if (status == STATUS_OK)
-        snprintf(result->line, sizeof result->line, "template.%s is %s%s", name, shown.len ? shown.data : "not set",
-                 *value ? " from the next answer on" : "");
+        snprintf(result->line, sizeof result->line, "template.%s is %s%s", name,
+                 shown.len ? shown.data : "not set", *value ? " from the next answer on" : "");
     buf_free(&shown);
     return status;
 }
@@ -111,19 +117,23 @@ static int run_set(struct chat *chat, const char *arguments, struct slash_result
     char name[64];
     size_t n = strcspn(arguments, " =\t");
     const char *value = arguments + n + strspn(arguments + n, " =\t");
-    if (n >= sizeof name) return err_set(err, STATUS_USAGE, "/set: found a name of %zu bytes, expected a shorter one", n);
+    if (n >= sizeof name)
+        return err_set(err, STATUS_USAGE, "/set: found a name of %zu bytes, expected a shorter one", n);
     snprintf(name, sizeof name, "%.*s", (int)n, arguments);
-    if (strncmp(name, "template.", 9) == 0 && name[9]) return set_variable(chat, name + 9, value, result, err);
+    if (strncmp(name, "template.", 9) == 0 && name[9])
+        return set_variable(chat, name + 9, value, result, err);
     const struct setting *setting = setting_find(name);
     if (setting && !*value) {
         struct buf shown = {0};
         field_print(&setting->field, &chat->settings, &shown);
-        snprintf(result->line, sizeof result->line, "%s is %s: %s", name, shown.data ? shown.data : "", setting->help);
+        snprintf(result->line, sizeof result->line, "%s is %s: %s", name, shown.data ? shown.data : "",
+                 setting->help);
         buf_free(&shown);
         return STATUS_OK;
     }
     int status = setting_set(&chat->settings, name, value, err);
-    if (status == STATUS_OK) snprintf(result->line, sizeof result->line, "%s is %s from the next answer on", name, value);
+    if (status == STATUS_OK)
+        snprintf(result->line, sizeof result->line, "%s is %s from the next answer on", name, value);
     return status;
 }
 
@@ -152,7 +162,8 @@ enum { N_COMMANDS = sizeof table / sizeof *table };
 void slash_help(struct buf *out) {
     for (size_t i = 0; i < N_COMMANDS; i++) {
         char left[40];
-        snprintf(left, sizeof left, "/%s%s%s", table[i].name, *table[i].arguments ? " " : "", table[i].arguments);
+        snprintf(left, sizeof left, "/%s%s%s", table[i].name, *table[i].arguments ? " " : "",
+                 table[i].arguments);
         buf_printf(out, "%-22s %s\n", left, table[i].help);
     }
     buf_puts(out, "//text                 send /text to the model\n");
@@ -175,11 +186,14 @@ static int run_one(struct chat *chat, const char *line, struct slash_result *res
         suggest_try(&suggest, table[i].name);
         if (strcmp(name, table[i].name)) continue;
         if (*arguments && !*table[i].arguments)
-            return err_set(err, STATUS_USAGE, "/%s: found \"%.60s\", expected nothing after it", name, arguments);
+            return err_set(err, STATUS_USAGE, "/%s: found \"%.60s\", expected nothing after it", name,
+                           arguments);
         return table[i].run(chat, arguments, result, err);
     }
-    if (suggest.best) return err_set(err, STATUS_USAGE, "there is no /%s, did you mean /%s?", name, suggest.best);
-    return err_set(err, STATUS_USAGE, "there is no /%s; /help lists the commands, //%s sends it to the model", name, name);
+    if (suggest.best)
+        return err_set(err, STATUS_USAGE, "there is no /%s, did you mean /%s?", name, suggest.best);
+    return err_set(err, STATUS_USAGE, "there is no /%s; /help lists the commands, //%s sends it to the model",
+                   name, name);
 }
 
 int slash_run(struct chat *chat, const char *text, size_t len, struct slash_result *result, struct err *err) {

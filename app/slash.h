@@ -1,4 +1,5 @@
-/* Commands typed into the chat: one table with names, arguments and help, from which /help and did-you-mean come too. */
+/* Commands typed into the chat: one table with names, arguments and help, from which /help and did-you-mean
+ * come too. */
 #ifndef LOGITOP_APP_SLASH_H
 #define LOGITOP_APP_SLASH_H
 

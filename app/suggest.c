@@ -4,7 +4,9 @@
 
 enum { WORD_MAX = 63 };
 
-static unsigned least(unsigned a, unsigned b) { return a < b ? a : b; }
+static unsigned least(unsigned a, unsigned b) {
+    return a < b ? a : b;
+}
 
 /* Optimal string alignment: three rows of the table are enough for swaps. */
 unsigned suggest_distance(const char *a, const char *b) {

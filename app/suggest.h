@@ -4,7 +4,8 @@
 
 #include <stddef.h>
 
-/* Changes (insert, drop, replace, swap neighbours) that make one word of the other. Words over 63 bytes are far from all. */
+/* Changes (insert, drop, replace, swap neighbours) that make one word of the other. Words over 63 bytes are
+ * far from all. */
 unsigned suggest_distance(const char *a, const char *b);
 
 /* Keeps the nearest name seen. Start with {.word = ...}. */

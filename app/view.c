@@ -57,7 +57,8 @@ static void fill_messages(struct view *view, const struct chat *chat) {
     view->model.n_messages = conversation->n;
 }
 
-static void fill_candidate(struct ui_candidate *to, const struct chat *chat, const struct kept_token *token, uint32_t i) {
+static void fill_candidate(struct ui_candidate *to, const struct chat *chat, const struct kept_token *token,
+                           uint32_t i) {
     const struct candidate *from = &token->top[i];
     struct engine *engine = chat->engine;
     *to = (struct ui_candidate){.id = from->id,
@@ -110,7 +111,8 @@ void view_fill(struct view *view, const struct chat *chat, const char *file) {
     fill_messages(view, chat);
     fill_position(view, chat);
     view->model.off = actions_off(chat);
-    view->model.hint = chat->waiting.len ? "your question is sent when the model is there" : "ask something, /help lists commands";
+    view->model.hint = chat->waiting.len ? "your question is sent when the model is there"
+                                         : "ask something, /help lists commands";
 }
 
 void view_free(struct view *view) {

@@ -16,7 +16,7 @@ const char chat_template_chatml[] =
 struct chat_template {
     char *file;
     const char *name;
-    struct span bos, eos; /* our copies */
+    struct span bos, eos;         /* our copies */
     struct jinja_template *jinja; /* NULL: `fault` tells why */
     struct err fault;
 };

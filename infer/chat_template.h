@@ -37,10 +37,10 @@ void prompt_free(struct prompt *prompt);
 
 /* Where a template comes from. All is copied or used up by chat_template_new(). */
 struct chat_template_source {
-    const char *file;      /* for messages */
-    struct span text;      /* tokenizer.chat_template; empty if missing */
-    struct span bos, eos;  /* texts of these tokens; empty if missing */
-    bool has_chatml;       /* the vocabulary has <|im_start|> and <|im_end|> as control tokens */
+    const char *file;     /* for messages */
+    struct span text;     /* tokenizer.chat_template; empty if missing */
+    struct span bos, eos; /* texts of these tokens; empty if missing */
+    bool has_chatml;      /* the vocabulary has <|im_start|> and <|im_end|> as control tokens */
 };
 
 /* What of the conversation it may look at. */
@@ -50,7 +50,8 @@ struct chat_template_input {
     bool continue_last;    /* the last message is the model's and stays open */
     const char *variables; /* a JSON object of further variables ({"enable_thinking": false}), or NULL. They
                               replace none of the messages, the texts of tokens and what else is set here */
-    struct tm now; /* the date it sees: the conversation's, so that the beginning of a prompt stays the same */
+    struct tm
+        now; /* the date it sees: the conversation's, so that the beginning of a prompt stays the same */
 };
 
 struct chat_template;
@@ -69,8 +70,9 @@ const char *chat_template_name(const struct chat_template *chat_template); /* "f
 
 /* The whole prompt, ready for the model to speak: with continue_last the last message stands behind the
  * generation prompt, just as it was said, otherwise a new one of the model begins. STATUS_UNSUPPORTED: no
- * template, or one that cannot be parsed. STATUS_USAGE: the template refuses the messages, in its own words, or
- * the variables are no JSON object. STATUS_FAILED: it failed, with line and column. `out` is empty then. */
+ * template, or one that cannot be parsed. STATUS_USAGE: the template refuses the messages, in its own words,
+ * or the variables are no JSON object. STATUS_FAILED: it failed, with line and column. `out` is empty then.
+ */
 int chat_template_render(const struct chat_template *chat_template, const struct chat_template_input *input,
                          struct prompt *out, struct err *err);
 

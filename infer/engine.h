@@ -1,15 +1,15 @@
 /* The engine: a worker thread that owns a model, its device, one session and its KV cache.
  *
- * The owner of the engine (the UI thread, or a command) submits one request at a time and takes events from a queue.
- * Between the two threads there are only a request slot, a single-producer single-consumer ring of events, one wake file
- * descriptor and a stop flag: the worker never waits for the reader, and the reader never waits at all unless it polls the
- * descriptor. The ring holds a whole context, so no event is lost.
+ * The owner of the engine (the UI thread, or a command) submits one request at a time and takes events from a
+ * queue. Between the two threads there are only a request slot, a single-producer single-consumer ring of
+ * events, one wake file descriptor and a stop flag: the worker never waits for the reader, and the reader
+ * never waits at all unless it polls the descriptor. The ring holds a whole context, so no event is lost.
  *
- * The engine is a table of functions so that there can be several makers: engine_local() runs a GGUF file here,
- * engine_scripted() plays a script (tests of the UI, demos without a model).
+ * The engine is a table of functions so that there can be several makers: engine_local() runs a GGUF file
+ * here, engine_scripted() plays a script (tests of the UI, demos without a model).
  *
- * Life: a maker returns at once, the model loads in the worker (ENGINE_LOADING..., then ENGINE_READY or ENGINE_FAILED).
- * Every accepted request ends in exactly one ENGINE_DONE. close() stops, joins and frees. */
+ * Life: a maker returns at once, the model loads in the worker (ENGINE_LOADING..., then ENGINE_READY or
+ * ENGINE_FAILED). Every accepted request ends in exactly one ENGINE_DONE. close() stops, joins and frees. */
 #ifndef LOGITOP_INFER_ENGINE_H
 #define LOGITOP_INFER_ENGINE_H
 
@@ -26,7 +26,8 @@ struct message {
     const char *role; /* "system", "user", "assistant" */
     const char *text; /* bytes as typed or said, [len] */
     size_t len;
-    const int32_t *ids; /* [n_ids]: what the model sampled when it said this; NULL for others. Used again where the template */
+    const int32_t *ids; /* [n_ids]: what the model sampled when it said this; NULL for others. Used again
+                           where the template */
     size_t n_ids;       /* leaves the text whole, otherwise the text is tokenised anew */
 };
 
@@ -34,15 +35,21 @@ struct engine_request {
     uint64_t id;                    /* chosen by the caller, never 0, never used before */
     const struct message *messages; /* [n_messages]; copied by submit() */
     size_t n_messages;
-    bool continue_last; /* the last message is the model's: go on in the middle of it instead of starting a new one */
-    bool fold_system;   /* the system text goes in front of the user's first message (templates without a system role) */
-    /* What else the template sees; both belong to the conversation, so that the beginning of its prompts stays the same. */
-    const char *template_variables; /* a JSON object of further variables, {"enable_thinking": false}; NULL: none. Copied */
-    int64_t began; /* seconds since the epoch when the conversation began: the date the template sees; 0: now */
-    const char *raw;    /* instead of messages: no template, continue these bytes (control tokens in them count) */
+    bool continue_last; /* the last message is the model's: go on in the middle of it instead of starting a
+                           new one */
+    bool fold_system; /* the system text goes in front of the user's first message (templates without a system
+                         role) */
+    /* What else the template sees; both belong to the conversation, so that the beginning of its prompts
+     * stays the same. */
+    const char *template_variables; /* a JSON object of further variables, {"enable_thinking": false}; NULL:
+                                       none. Copied */
+    int64_t
+        began; /* seconds since the epoch when the conversation began: the date the template sees; 0: now */
+    const char
+        *raw; /* instead of messages: no template, continue these bytes (control tokens in them count) */
     size_t raw_len;
     struct sampling sampling;
-    uint32_t top_k;   /* candidates a token, at most CANDIDATES_MAX */
+    uint32_t top_k;     /* candidates a token, at most CANDIDATES_MAX */
     uint32_t n_predict; /* at most so many tokens; 0 is until the end or a full context */
 };
 
@@ -57,20 +64,20 @@ enum engine_event_type {
     ENGINE_DONE,
 };
 
-enum engine_reason { /* why a request ended */
-    ENGINE_END,          /* the model ended its turn */
-    ENGINE_LIMIT,        /* n_predict */
-    ENGINE_STOPPED,      /* stop() */
-    ENGINE_CONTEXT_FULL, /* prompt or answer does not fit */
-    ENGINE_ERROR,        /* error tells */
+enum engine_reason {                      /* why a request ended */
+                     ENGINE_END,          /* the model ended its turn */
+                     ENGINE_LIMIT,        /* n_predict */
+                     ENGINE_STOPPED,      /* stop() */
+                     ENGINE_CONTEXT_FULL, /* prompt or answer does not fit */
+                     ENGINE_ERROR,        /* error tells */
 };
 
 /* One token of an answer. Candidates and numbers are those of `result`. */
 struct token_record {
-    uint32_t index;    /* 0.. in this answer */
-    bool end;          /* an end token: not part of the text */
-    float ms;          /* since the token before it, or since the prompt was done */
-    char text[64];     /* the bytes this id stands for, n_text of them (longer ones: token_text()) */
+    uint32_t index; /* 0.. in this answer */
+    bool end;       /* an end token: not part of the text */
+    float ms;       /* since the token before it, or since the prompt was done */
+    char text[64];  /* the bytes this id stands for, n_text of them (longer ones: token_text()) */
     uint32_t n_text;
     struct step_result result;
 };
@@ -100,11 +107,11 @@ struct engine_event {
     struct err error; /* ENGINE_FAILED, and ENGINE_DONE with ENGINE_ERROR or ENGINE_CONTEXT_FULL */
 };
 
-struct engine_info { /* valid once ENGINE_READY was taken; strings live as long as the engine */
-    const char *model_name;   /* "SmolLM2 135M Instruct" */
-    const char *architecture; /* "llama" */
-    const char *quantisation; /* "Q4_1" */
-    const char *device;       /* "AMD EPYC, 2 threads, avx512" */
+struct engine_info {           /* valid once ENGINE_READY was taken; strings live as long as the engine */
+    const char *model_name;    /* "SmolLM2 135M Instruct" */
+    const char *architecture;  /* "llama" */
+    const char *quantisation;  /* "Q4_1" */
+    const char *device;        /* "AMD EPYC, 2 threads, avx512" */
     const char *template_name; /* how messages become a prompt: "file", "ChatML" */
     uint64_t memory_used, memory_total;
     uint32_t context_size, context_trained, n_vocab;
@@ -125,8 +132,8 @@ struct engine_ops {
     /* Readable when events may be waiting. Drain it by next() returning false, which also clears it. */
     int (*wake_fd)(struct engine *engine);
 
-    /* End this request soon (100 ms), in prefill too; 0 cancels loading. Any thread; async-signal-safe. A request that is not
-     * running is ignored. */
+    /* End this request soon (100 ms), in prefill too; 0 cancels loading. Any thread; async-signal-safe. A
+     * request that is not running is ignored. */
     void (*stop)(struct engine *engine, uint64_t request);
 
     /* Facts. Owner thread, after ENGINE_READY. */
@@ -148,12 +155,13 @@ struct engine { /* makers embed it first */
 /* ---- makers ---- */
 
 struct engine_options {
-    const char *model;     /* path */
-    const char *device;    /* "auto", "cpu", "cuda", "cuda:1" */
-    uint32_t n_threads;    /* 0: one a core */
-    uint32_t n_ctx;        /* 0: the smaller of the model's and 8192, and what fits */
+    const char *model;  /* path */
+    const char *device; /* "auto", "cpu", "cuda", "cuda:1" */
+    uint32_t n_threads; /* 0: one a core */
+    uint32_t n_ctx;     /* 0: the smaller of the model's and 8192, and what fits */
     bool exact;
-    const char *chat_template; /* path of a Jinja file to use instead of the model's own template; NULL: the model's */
+    const char *chat_template; /* path of a Jinja file to use instead of the model's own template; NULL: the
+                                  model's */
 };
 
 /* Never fails to return an engine: what is wrong comes as ENGINE_FAILED. Strings are copied. */

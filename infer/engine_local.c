@@ -160,13 +160,14 @@ static struct chat_template_input template_input(const struct engine_request *re
                                         .continue_last = request->continue_last,
                                         .variables = request->template_variables};
     time_t began = request->began ? (time_t)request->began : time(NULL);
-    if (!localtime_r(&began, &input.now)) input.now = (struct tm){.tm_year = 70, .tm_mday = 1}; /* no such year */
+    if (!localtime_r(&began, &input.now))
+        input.now = (struct tm){.tm_year = 70, .tm_mday = 1}; /* no such year */
     return input;
 }
 
 /* The prompt of the messages. wants_fold: it is refused, but would not be with the system text folded. */
-static int build_prompt(const struct local *engine, const struct engine_request *request, struct prompt *prompt,
-                        bool *wants_fold, struct err *err) {
+static int build_prompt(const struct local *engine, const struct engine_request *request,
+                        struct prompt *prompt, bool *wants_fold, struct err *err) {
     struct chat_template_input input = template_input(request);
     struct folded folded = {0};
     if (request->fold_system) {

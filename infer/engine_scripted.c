@@ -1,21 +1,19 @@
-/* An engine that plays a script: for tests of the UI and demos without a model. Numbers it reports, times included, are
- * those of the script, so that a screen is the same each time.
+/* An engine that plays a script: for tests of the UI and demos without a model. Numbers it reports, times
+ * included, are those of the script, so that a screen is the same each time.
  *
  * One command a line; # begins a comment line; texts stand in double quotes with \n \t \r \e \" \\ \xNN.
  *   model "NAME"  architecture "A"  quantisation "Q"  device "D"  template "T"     facts, each its own line
  *   context N     vocabulary N
  *   load BYTES STEPS MS      loading: progress in STEPS steps of MS each
  *   fail "TEXT"              and it ends in this failure
- *   answer                   what follows answers the next request; the last answer serves all requests after it
- *   prompt N CACHED [STEPS [MS]]   the prompt has N tokens, CACHED of them are there already. Without it: a guess from
- *                            the texts, and all that was there before is cached
- *   delay MS                 before each of the tokens that follow
- *   token "TEXT" P [CUT] | "TEXT" P [CUT] | ...   a token, the chosen candidate first; P raw probability, CUT a sampler
- *   end "TEXT" P | ...       the same for an end token; the answer ends with it
- *   say "TEXT"               word by word, with candidates made up
- *   done REASON ["TEXT"]     end, limit, stopped, full, error; without it: end
- *   refuse "TEXT"            as a template without a system role: passed where there is none, or it is folded
- *   lost "TEXT"              the device is lost */
+ *   answer                   what follows answers the next request; the last answer serves all requests after
+ * it prompt N CACHED [STEPS [MS]]   the prompt has N tokens, CACHED of them are there already. Without it: a
+ * guess from the texts, and all that was there before is cached delay MS                 before each of the
+ * tokens that follow token "TEXT" P [CUT] | "TEXT" P [CUT] | ...   a token, the chosen candidate first; P raw
+ * probability, CUT a sampler end "TEXT" P | ...       the same for an end token; the answer ends with it say
+ * "TEXT"               word by word, with candidates made up done REASON ["TEXT"]     end, limit, stopped,
+ * full, error; without it: end refuse "TEXT"            as a template without a system role: passed where
+ * there is none, or it is folded lost "TEXT"              the device is lost */
 #include "infer/engine.h"
 
 #include "base/mem.h"
@@ -186,7 +184,8 @@ static int play_token(struct play *play, const struct script_step *step) {
 static int play_refusal(struct play *play, const struct script_step *step) {
     const struct engine_request *request = play->request;
     bool has_system = false;
-    for (size_t i = 0; i < request->n_messages; i++) has_system |= strcmp(request->messages[i].role, "system") == 0;
+    for (size_t i = 0; i < request->n_messages; i++)
+        has_system |= strcmp(request->messages[i].role, "system") == 0;
     if (!has_system || request->fold_system) return STATUS_OK;
     finish(play, ENGINE_ERROR);
     play->done->done.wants_fold = true;

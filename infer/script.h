@@ -1,4 +1,5 @@
-/* A script for the scripted engine, parsed: see infer/engine_scripted.c for the language. Immutable once parsed. */
+/* A script for the scripted engine, parsed: see infer/engine_scripted.c for the language. Immutable once
+ * parsed. */
 #ifndef LOGITOP_INFER_SCRIPT_H
 #define LOGITOP_INFER_SCRIPT_H
 

@@ -1,11 +1,12 @@
-/* One conversation's timeline: given the whole prompt as ids, it keeps what the KV cache has of it and computes the rest.
- * Nobody above counts positions.
+/* One conversation's timeline: given the whole prompt as ids, it keeps what the KV cache has of it and
+ * computes the rest. Nobody above counts positions.
  *
  *     prompt(ids)   longest common prefix stays, the rest is cut; all but the last id is computed
  *     decode()      feeds the last id, which yields the first result, and goes on from what was sampled
  *
- * After every call, stopped or failed ones too, the timeline holds exactly the ids that were accepted (all but the newest,
- * which was sampled and is not fed yet), and the next prompt() starts from there. One thread (the engine's worker). */
+ * After every call, stopped or failed ones too, the timeline holds exactly the ids that were accepted (all
+ * but the newest, which was sampled and is not fed yet), and the next prompt() starts from there. One thread
+ * (the engine's worker). */
 #ifndef LOGITOP_INFER_SESSION_H
 #define LOGITOP_INFER_SESSION_H
 
@@ -27,8 +28,8 @@ struct session_watch {
     const atomic_bool *stop; /* may be NULL */
 };
 
-/* *cached: how many of the n ids were in the cache (never the last). STATUS_CONTEXT_FULL if n ids do not fit, before anything
- * is cut. STATUS_STOPPED: may be given again, nothing is lost. */
+/* *cached: how many of the n ids were in the cache (never the last). STATUS_CONTEXT_FULL if n ids do not fit,
+ * before anything is cut. STATUS_STOPPED: may be given again, nothing is lost. */
 int session_prompt(struct session *session, const int32_t *ids, uint32_t n, const struct session_watch *watch,
                    uint32_t *cached, struct err *err);
 
@@ -36,8 +37,8 @@ int session_prompt(struct session *session, const int32_t *ids, uint32_t n, cons
 typedef int (*session_token_fn)(void *ctx, const struct step_result *result);
 
 /* Sample up to `limit` tokens and hand each to `on_token`. STATUS_OK: on_token ended it, or the limit did.
- * STATUS_CONTEXT_FULL, STATUS_STOPPED (both keep what was said), or a failure. May be called again: it goes on after the
- * newest token. After on_token ended the run that token counts as said. */
+ * STATUS_CONTEXT_FULL, STATUS_STOPPED (both keep what was said), or a failure. May be called again: it goes
+ * on after the newest token. After on_token ended the run that token counts as said. */
 int session_decode(struct session *session, const struct sampling *sampling, uint32_t top_k, uint32_t limit,
                    const atomic_bool *stop, session_token_fn on_token, void *ctx, struct err *err);
 

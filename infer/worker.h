@@ -1,12 +1,13 @@
-/* The frame of an engine that works in a thread of its own: request slot, event queue, stop, life and death. A maker embeds
- * it first and gives it a job.
+/* The frame of an engine that works in a thread of its own: request slot, event queue, stop, life and death.
+ * A maker embeds it first and gives it a job.
  *
  *     LOADING --job->load ok--> IDLE --submit()--> BUSY --job->serve done--> IDLE
  *        \--load fails--> DEAD <--serve says the device is lost--/            close(): from everywhere
  *
- * Stopping: `armed` holds the id of the request that runs and was not asked to stop. stop(id) exchanges exactly that id for
- * 0, so it can never hit another request, and then raises the flag that long work polls. A late flag of an earlier request
- * may still come: whoever sees the flag asks worker_stopped(), and goes on if it was not meant. */
+ * Stopping: `armed` holds the id of the request that runs and was not asked to stop. stop(id) exchanges
+ * exactly that id for 0, so it can never hit another request, and then raises the flag that long work polls.
+ * A late flag of an earlier request may still come: whoever sees the flag asks worker_stopped(), and goes on
+ * if it was not meant. */
 #ifndef LOGITOP_INFER_WORKER_H
 #define LOGITOP_INFER_WORKER_H
 
@@ -21,7 +22,8 @@ struct worker;
 struct worker_job {
     /* Both run in the worker's thread. load: STATUS_OK, or why not (STATUS_STOPPED when cancelled). */
     int (*load)(struct worker *worker, struct err *err);
-    /* Do what is asked; fill type-independent parts of `done` (reason, stats, error). STATUS_DEVICE: only close() is left. */
+    /* Do what is asked; fill type-independent parts of `done` (reason, stats, error). STATUS_DEVICE: only
+     * close() is left. */
     int (*serve)(struct worker *worker, const struct engine_request *request, struct engine_event *done);
 };
 
@@ -42,9 +44,11 @@ struct worker {
     int64_t submitted_ns;     /* when the request that runs was given */
 };
 
-void worker_start(struct worker *worker, const struct engine_ops *ops, const struct worker_job *job); /* on zeroed memory */
-void worker_stop_and_join(struct worker *worker); /* then the maker frees what the job used, then worker_free() */
-void worker_free(struct worker *worker);          /* not the memory of the struct itself */
+void worker_start(struct worker *worker, const struct engine_ops *ops,
+                  const struct worker_job *job); /* on zeroed memory */
+void worker_stop_and_join(
+    struct worker *worker);              /* then the maker frees what the job used, then worker_free() */
+void worker_free(struct worker *worker); /* not the memory of the struct itself */
 
 /* For the table of functions. */
 int worker_submit(struct engine *engine, const struct engine_request *request, struct err *err);
@@ -54,6 +58,7 @@ void worker_stop(struct engine *engine, uint64_t request);
 
 /* For the job, in the worker's thread. */
 bool worker_stopped(struct worker *worker, uint64_t request); /* really asked to; also lowers the flag */
-void worker_progress(struct worker *worker, enum engine_event_type type, uint64_t request, uint64_t done, uint64_t total);
+void worker_progress(struct worker *worker, enum engine_event_type type, uint64_t request, uint64_t done,
+                     uint64_t total);
 
 #endif

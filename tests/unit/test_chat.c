@@ -1,5 +1,5 @@
-/* The chat and its conversation over an engine that does exactly what the test says: what is sent, what is kept, and what
- * becomes of answers that end early. */
+/* The chat and its conversation over an engine that does exactly what the test says: what is sent, what is
+ * kept, and what becomes of answers that end early. */
 #include "app/chat.h"
 #include "app/slash.h"
 #include "base/mem.h"
@@ -38,7 +38,8 @@ static int paper_submit(struct engine *engine, const struct engine_request *requ
     paper->sampling = request->sampling;
     paper->began = request->began;
     paper->fold = request->fold_system;
-    snprintf(paper->variables, sizeof paper->variables, "%s", request->template_variables ? request->template_variables : "");
+    snprintf(paper->variables, sizeof paper->variables, "%s",
+             request->template_variables ? request->template_variables : "");
     char *to = paper->sent, *end = to + sizeof paper->sent;
     for (size_t i = 0; i < request->n_messages; i++) {
         const struct message *m = &request->messages[i];
@@ -57,7 +58,9 @@ static bool paper_next(struct engine *engine, struct engine_event *out) {
     return true;
 }
 
-static void paper_stop(struct engine *engine, uint64_t request) { ((struct paper *)engine)->stopped = request; }
+static void paper_stop(struct engine *engine, uint64_t request) {
+    ((struct paper *)engine)->stopped = request;
+}
 
 static const struct engine_info *paper_info(struct engine *engine) {
     static const struct engine_info info = {.model_name = "Paper", .context_size = 100, .n_vocab = 10};
@@ -76,11 +79,17 @@ static size_t paper_count(struct engine *engine, const char *text, size_t len) {
     return len;
 }
 
-static void paper_close(struct engine *engine) { (void)engine; }
+static void paper_close(struct engine *engine) {
+    (void)engine;
+}
 
-static const struct engine_ops paper_ops = {
-    .submit = paper_submit, .next = paper_next, .stop = paper_stop,   .info = paper_info, .token_text = paper_text,
-    .count_tokens = paper_count, .close = paper_close};
+static const struct engine_ops paper_ops = {.submit = paper_submit,
+                                            .next = paper_next,
+                                            .stop = paper_stop,
+                                            .info = paper_info,
+                                            .token_text = paper_text,
+                                            .count_tokens = paper_count,
+                                            .close = paper_close};
 
 static struct engine_event *push(struct paper *paper, enum engine_event_type type) {
     if (paper->next == paper->n) paper->next = paper->n = 0;
@@ -105,7 +114,8 @@ static void say(struct paper *paper, int32_t id, const char *text) {
 static struct engine_event *end(struct paper *paper, enum engine_reason reason) {
     struct engine_event *event = push(paper, ENGINE_DONE);
     event->done.reason = reason;
-    event->done.stats = (struct engine_stats){.prompt_tokens = 9, .cached_tokens = 4, .tokens = 2, .decode_seconds = 1};
+    event->done.stats =
+        (struct engine_stats){.prompt_tokens = 9, .cached_tokens = 4, .tokens = 2, .decode_seconds = 1};
     return event;
 }
 
@@ -122,10 +132,13 @@ static void make_ready(struct chat *chat, struct paper *paper) {
     assert_int_equal(chat->state, chat->request ? CHAT_PREFILL : CHAT_IDLE);
 }
 
-static int send(struct chat *chat, const char *text, struct err *err) { return chat_send(chat, text, strlen(text), err); }
+static int send(struct chat *chat, const char *text, struct err *err) {
+    return chat_send(chat, text, strlen(text), err);
+}
 
 /* A whole turn. */
-static void exchange(struct chat *chat, struct paper *paper, const char *question, int32_t id, const char *answer) {
+static void exchange(struct chat *chat, struct paper *paper, const char *question, int32_t id,
+                     const char *answer) {
     assert_int_equal(send(chat, question, NULL), STATUS_OK);
     say(paper, id, answer);
     end(paper, ENGINE_END);
@@ -257,7 +270,8 @@ static void test_context_full(void **state) {
     assert_non_null(strstr(chat.error.text, "/drop"));
     assert_int_equal(chat.conversation.n, 6); /* the question stays */
     struct slash_result result;
-    assert_int_equal(slash_run(&chat, "/drop", 5, &result, NULL), STATUS_OK); /* half of 100 is free after one turn, and goes on */
+    assert_int_equal(slash_run(&chat, "/drop", 5, &result, NULL),
+                     STATUS_OK); /* half of 100 is free after one turn, and goes on */
     char sent[128];
     snprintf(sent, sizeof sent, "system:sys|user:%s|assistant:b 6|user:last", filler);
     assert_string_equal(paper.sent, sent);
@@ -287,7 +301,8 @@ static void test_regenerate_and_new(void **state) {
     uint64_t id = conversation_last(&chat.conversation)->id;
     assert_int_equal(chat_new(&chat, NULL), STATUS_OK);
     assert_int_equal(chat.conversation.n, 0);
-    assert_string_equal(chat.earlier.data, "you: hi\n\nbot: two\n     2 tokens  2.0 tok/s  prompt 9 (4 cached)\n\n");
+    assert_string_equal(chat.earlier.data,
+                        "you: hi\n\nbot: two\n     2 tokens  2.0 tok/s  prompt 9 (4 cached)\n\n");
     assert_true(chat_tps_mean(&chat) == 0); /* the speed of an answer that is gone */
     exchange(&chat, &paper, "new", 7, "x");
     assert_string_equal(paper.sent, "user:new");
@@ -362,7 +377,8 @@ static void test_refusal_in_later_turns(void **state) {
     assert_int_equal(chat.conversation.n, 5);
     run_ok(&chat, "/fold");
     assert_true(paper.fold);
-    assert_string_equal(paper.sent, "system:be kind|user:hi|assistant:hello 5|user:much more|assistant:half 6|+");
+    assert_string_equal(paper.sent,
+                        "system:be kind|user:hi|assistant:hello 5|user:much more|assistant:half 6|+");
     end(&paper, ENGINE_END);
     chat_pump(&chat);
     run_ok(&chat, "/fold"); /* nothing was refused: nothing is asked */
@@ -382,7 +398,8 @@ static void test_template_variables(void **state) {
     run_ok(&chat, "/set template.tools [\"a b\", 1]");
     run_ok(&chat, "/set template.mood very good");
     exchange(&chat, &paper, "hi", 5, "hello");
-    assert_string_equal(paper.variables, "{\"enable_thinking\":false,\"tools\":[\"a b\",1],\"mood\":\"very good\"}");
+    assert_string_equal(paper.variables,
+                        "{\"enable_thinking\":false,\"tools\":[\"a b\",1],\"mood\":\"very good\"}");
     run_ok(&chat, "/set template.enable_thinking True");
     assert_int_equal(chat_new(&chat, NULL), STATUS_OK);
     exchange(&chat, &paper, "hi", 5, "hello");
@@ -480,12 +497,18 @@ static void test_commands(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_turns_keep_ids),      cmocka_unit_test(test_stop_keeps_and_continues),
-        cmocka_unit_test(test_wordless_comes_back), cmocka_unit_test(test_refused_leaves_no_trace),
-        cmocka_unit_test(test_waits_for_the_model), cmocka_unit_test(test_context_full),
-        cmocka_unit_test(test_regenerate_and_new),  cmocka_unit_test(test_device_lost),
-        cmocka_unit_test(test_commands),            cmocka_unit_test(test_refusal_is_folded),
-        cmocka_unit_test(test_refusal_in_later_turns), cmocka_unit_test(test_template_variables),
+        cmocka_unit_test(test_turns_keep_ids),
+        cmocka_unit_test(test_stop_keeps_and_continues),
+        cmocka_unit_test(test_wordless_comes_back),
+        cmocka_unit_test(test_refused_leaves_no_trace),
+        cmocka_unit_test(test_waits_for_the_model),
+        cmocka_unit_test(test_context_full),
+        cmocka_unit_test(test_regenerate_and_new),
+        cmocka_unit_test(test_device_lost),
+        cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_refusal_is_folded),
+        cmocka_unit_test(test_refusal_in_later_turns),
+        cmocka_unit_test(test_template_variables),
         cmocka_unit_test(test_each_chat_has_its_date),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

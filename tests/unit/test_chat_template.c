@@ -76,7 +76,8 @@ static void file_template_is_used(void **state) {
     chat_template_free(t);
     struct chat_template_input in = input(chat, 1, false);
     t = make(strict, true);
-    in.variables = "{\"tall\": true, \"bos_token\": \"x\", \"messages\": [], \"add_generation_prompt\": false}";
+    in.variables =
+        "{\"tall\": true, \"bos_token\": \"x\", \"messages\": [], \"add_generation_prompt\": false}";
     expect_input(t, &in, "<s><user>[hi]</><model>tall ");
     in.variables = "{\"tall\": false}"; /* each prompt has its own */
     expect_input(t, &in, "<s><user>[hi]</><model>");
@@ -161,8 +162,8 @@ static void the_date_is_the_conversations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(file_template_is_used),   cmocka_unit_test(chatml_is_the_fallback),
-        cmocka_unit_test(refusals_are_told_apart), cmocka_unit_test(bad_variables_are_refused),
+        cmocka_unit_test(file_template_is_used),         cmocka_unit_test(chatml_is_the_fallback),
+        cmocka_unit_test(refusals_are_told_apart),       cmocka_unit_test(bad_variables_are_refused),
         cmocka_unit_test(the_date_is_the_conversations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -342,14 +342,15 @@ static struct engine_request chat_request(uint64_t id, const struct message *mes
     return request;
 }
 
-/* The template leaves old thinking out: what stands before it is used again, and the answer is that of an engine that never
- * saw the thinking, to the last bit. */
+/* The template leaves old thinking out: what stands before it is used again, and the answer is that of an
+ * engine that never saw the thinking, to the last bit. */
 static void dropped_thinking_keeps_the_prefix(void **state) {
     (void)state;
-    static const char drops[] =
-        "{% for m in messages %}{{ m.role }}:\n{{ m.content.split('</think>')[-1] if m.role == 'assistant' else "
-        "m.content }}\n{% endfor %}assistant:\n";
-    static const char *const models[] = {NANO, TEST_DATA "/nano/llama-smol-q4_1.gguf", TEST_DATA "/nano/qwen3-q8_0.gguf",
+    static const char drops[] = "{% for m in messages %}{{ m.role }}:\n{{ m.content.split('</think>')[-1] if "
+                                "m.role == 'assistant' else "
+                                "m.content }}\n{% endfor %}assistant:\n";
+    static const char *const models[] = {NANO, TEST_DATA "/nano/llama-smol-q4_1.gguf",
+                                         TEST_DATA "/nano/qwen3-q8_0.gguf",
                                          THIRD_PARTY "/SmolLM2-135M-Instruct.Q4_1.gguf"};
     static const char thought[] = "<think>the cat is a cat and not a dog</think>yes";
     const struct message messages[] = {{"user", "is the cat a cat", 16, NULL, 0},
@@ -360,7 +361,8 @@ static void dropped_thinking_keeps_the_prefix(void **state) {
             print_message("left out: no %s\n", models[i]);
             continue;
         }
-        struct engine *engine = open_with_template(models[i], drops), *fresh = open_with_template(models[i], drops);
+        struct engine *engine = open_with_template(models[i], drops),
+                      *fresh = open_with_template(models[i], drops);
         struct engine_request request = chat_request(1, messages, 1);
         uint32_t before = ask_all(engine, &request)->stats.prompt_tokens; /* up to where the answer begins */
         request = chat_request(2, messages, 2);
@@ -381,12 +383,13 @@ static void dropped_thinking_keeps_the_prefix(void **state) {
     }
 }
 
-/* The date and the variables are those of the request: the same ones make the same prompt, whatever the clock says. */
+/* The date and the variables are those of the request: the same ones make the same prompt, whatever the clock
+ * says. */
 static void a_request_brings_date_and_variables(void **state) {
     (void)state;
-    struct engine *engine = open_with_template(
-        NANO, "{{ strftime_now('%d %m %Y') }}{% if tall %} very tall{% endif %}{% for m in messages %} {{ m.content }}"
-              "{% endfor %}");
+    struct engine *engine = open_with_template(NANO, "{{ strftime_now('%d %m %Y') }}{% if tall %} very "
+                                                     "tall{% endif %}{% for m in messages %} {{ m.content }}"
+                                                     "{% endfor %}");
     const struct message message = {"user", "the cat", 7, NULL, 0};
     struct engine_request request = chat_request(1, &message, 1);
     request.began = 1000000000;
@@ -494,7 +497,8 @@ static void a_stop_is_seen_soon(void **state) {
         assert_true(event->type == ENGINE_PREFILL && event->progress.done >= read);
         read = event->progress.done;
     }
-    assert_true(steps >= 6 || clock_ns() - begin < 400000000); /* it moves within a chunk, unless that is over at once */
+    assert_true(steps >= 6 ||
+                clock_ns() - begin < 400000000); /* it moves within a chunk, unless that is over at once */
     begin = clock_ns();
     engine->ops->stop(engine, 1);
     struct outcome *out = finish(engine, 1);
