@@ -133,6 +133,36 @@ find_cuda() {
     done
 }
 
+# A CUDA compiler and cuBLAS as wheels in the build folder, without root: for a machine that has a card and a driver, but no toolkit.
+toolkit_packages=(nvidia-cuda-nvcc==13.0.* nvidia-nvvm==13.0.* nvidia-cuda-crt==13.0.* nvidia-cuda-runtime==13.0.*
+                  nvidia-cuda-cccl==13.0.* nvidia-cublas==13.0.*)
+toolkit_driver=580 # the first one that runs what it makes
+toolkit=$root/build/cuda-toolkit/nvidia/cu13
+
+need_toolkit() {
+    [ -x "$toolkit/bin/nvcc" ] && return
+    local tmp=$root/build/fetch-toolkit wheel
+    rm -rf "$tmp" "$root/build/cuda-toolkit"
+    mkdir -p "$tmp"
+    step "fetching a CUDA compiler and cuBLAS (500 MB)" fetch-toolkit \
+        python3 -m pip download -q --no-deps --only-binary=:all: -d "$tmp" "${toolkit_packages[@]}"
+    for wheel in "$tmp"/*.whl; do
+        python3 -m zipfile -e "$wheel" "$tmp/toolkit" || die "the package ${wheel##*/} is no readable archive"
+    done
+    chmod +x "$tmp"/toolkit/nvidia/cu13/bin/* "$tmp"/toolkit/nvidia/cu13/nvvm/bin/*
+    ln -s lib "$tmp/toolkit/nvidia/cu13/lib64" # where and under which name CMake looks
+    ln -s libcudart.so.13 "$tmp/toolkit/nvidia/cu13/lib/libcudart.so"
+    mv "$tmp/toolkit" "$root/build/cuda-toolkit"
+    rm -rf "$tmp"
+}
+
+# The driver's major version, 0 where there is none.
+driver() {
+    local version
+    version=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1 | cut -d. -f1)
+    [[ $version =~ ^[0-9]+$ ]] && printf '%s' "$version" || printf 0
+}
+
 # The capabilities of the cards in this machine as CMake wants them ("86;90"); nothing where there is no card or no driver.
 cards() {
     local all

@@ -106,7 +106,7 @@ static int cuda_estimate(const struct model_view *m, const struct backend_option
     out->total = out->weights + out->kv + out->work;
     size_t fixed = fixed_need(&n);
     uint64_t ctx = n.free > fixed ? (n.free - fixed) / n.kv_position : 0;
-    out->largest_ctx = ctx > m->n_ctx_train ? m->n_ctx_train : (uint32_t)ctx;
+    out->largest_ctx = ctx > UINT32_MAX ? UINT32_MAX : (uint32_t)ctx;
     return STATUS_OK;
 }
 

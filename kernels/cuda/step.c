@@ -55,7 +55,8 @@ int cuda_step(struct timeline *t, const struct step_request *request, struct err
             cudaStreamSynchronize(t->backend->stream);
             return status;
         }
-        if (request->progress && request->progress(request->ctx, from + n, request->n)) return err_set(err, STATUS_STOPPED, "stopped");
+        if (request->progress && request->progress(request->ctx, from + n, request->n) && from + n < request->n)
+            return err_set(err, STATUS_STOPPED, "stopped");
     }
     return STATUS_OK;
 }
