@@ -167,8 +167,8 @@ static const struct pre_tokenizer pre_tokenizers[] = {
     {.names = {"gpt-4o"}, STEPS(gpt4o)},
     {.names = {"tekken"}, STEPS(tekken), .ignore_merges = true, .add_bos = true},
     {.names = {"falcon"}, STEPS(falcon)},
-    {.names = {"deepseek-llm"}, STEPS(deepseek_llm)},
-    {.names = {"deepseek-coder"}, STEPS(deepseek_coder)},
+    {.names = {"deepseek-llm"}, STEPS(deepseek_llm), .letters_second = true},
+    {.names = {"deepseek-coder"}, STEPS(deepseek_coder), .letters_second = true},
     {.names = {"deepseek-v3"}, STEPS(deepseek_v3)},
 };
 
@@ -440,8 +440,51 @@ static void split(const struct pre_tokenizer *pre, int step, struct piece p, pre
     if (at > gap) split(pre, step + 1, (struct piece){p.text + gap, at - gap}, word, context);
 }
 
+/* What lies between two words of letters: steps 2 and later. Most often it is one character, or ASCII
+ * punctuation after a space or nothing, which step 2 takes whole and no later step cuts. */
+static void split_gap(const struct pre_tokenizer *pre, struct piece p, pre_word *word, void *context) {
+    const struct pre_step *marks = &pre->steps[2];
+    size_t at = p.len > 1 && p.text[0] == ' ';
+    while (at < p.len && (unsigned char)p.text[at] < 0x80 &&
+           (marks->ascii[(unsigned char)p.text[at]] & ASCII_IN_SET))
+        at++;
+    if (at == p.len || (p.len == 1 && (unsigned char)p.text[0] < 0x80))
+        word(context, p.text, p.len);
+    else
+        split(pre, 2, p, word, context);
+}
+
+/* Steps 0 (newlines, each alone) and 1 (\s?letters+) in one scan: neither looks back, and no match of the
+ * second holds a newline. A word of ASCII letters is one that no later step cuts. */
+static void split_lines_letters(const struct pre_tokenizer *pre, struct piece p, pre_word *word,
+                                void *context) {
+    size_t at = 0, gap = 0, end;
+    while (at < p.len) {
+        char c = p.text[at];
+        bool newline = c == '\n' || c == '\r';
+        size_t first = at + (c == ' ');
+        end = newline ? at + 1 : ascii_letters_end(&p, first);
+        bool whole = newline || (end > first && (end == p.len || (unsigned char)p.text[end] < 0x80));
+        if (!whole && !run_match(&pre->steps[1], &p, at, &end)) {
+            at = end;
+            continue;
+        }
+        if (at > gap) split_gap(pre, (struct piece){p.text + gap, at - gap}, word, context);
+        if (whole)
+            word(context, p.text + at, end - at);
+        else
+            split(pre, 2, (struct piece){p.text + at, end - at}, word, context);
+        at = gap = end;
+    }
+    if (at > gap) split_gap(pre, (struct piece){p.text + gap, at - gap}, word, context);
+}
+
 void pre_tokenize(const struct pre_tokenizer *pre, const char *text, size_t len, pre_word *word,
                   void *context) {
+    if (pre->letters_second) {
+        split_lines_letters(pre, (struct piece){text, len}, word, context);
+        return;
+    }
     if (pre->n_steps == 1 && pre->steps[0].kind == STEP_WORDS) { /* the common case, without a call a word */
         struct piece p = {text, len};
         for (size_t at = 0, end; at < len; at = end) {

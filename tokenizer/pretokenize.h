@@ -19,6 +19,9 @@ struct pre_tokenizer {
     bool nfc;           /* the model's tokenizer brings text into normal form C first */
     bool ignore_merges; /* a whole word that is a token is that token, whatever the merges say */
     bool add_bos;       /* where the file does not say */
+    /* Step 0 is a newline alone, 1 is \s?letters+, 2 is \s?marks+, and no later step cuts ASCII letters or
+     * marks: made in one scan. */
+    bool letters_second;
 };
 
 /* NULL: unknown. Static data; any thread. */
