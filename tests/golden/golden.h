@@ -190,4 +190,17 @@ static inline double golden_error(const struct golden *golden, const float *logi
     return worst;
 }
 
+/* llama.cpp's mean KL on the same file. */
+static inline double llama_cpp_kl(const char *name) {
+    FILE *file = fopen(TEST_DATA "/nano/llama_cpp.tsv", "r");
+    assert_non_null(file);
+    char line[256], model[64];
+    double error, rms, kl, found = 0;
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "%63s %lf %lf %lf", model, &error, &rms, &kl) == 4 && strcmp(model, name) == 0) found = kl;
+    fclose(file);
+    assert_true(found > 0);
+    return found;
+}
+
 #endif

@@ -55,19 +55,6 @@ static void exact_ignores_chunks_and_threads(void **state) {
     }
 }
 
-/* llama.cpp's mean KL on the same file. */
-static double llama_cpp_kl(const char *name) {
-    FILE *file = fopen(TEST_DATA "/nano/llama_cpp.tsv", "r");
-    assert_non_null(file);
-    char line[256], model[64];
-    double error, rms, kl, found = 0;
-    while (fgets(line, sizeof line, file))
-        if (sscanf(line, "%63s %lf %lf %lf", model, &error, &rms, &kl) == 4 && strcmp(model, name) == 0) found = kl;
-    fclose(file);
-    assert_true(found > 0);
-    return found;
-}
-
 static void fast_is_as_good_as_llama_cpp(void **state) {
     (void)state;
     for (enum isa isa = ISA_portable; isa < ISA_COUNT; isa++) {
