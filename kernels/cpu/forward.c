@@ -167,7 +167,9 @@ static void multiply(const struct pass *pass, const struct product *products, ui
     struct product_job job = {pass, products, n_products, gated};
     uint32_t items = 0;
     for (uint32_t i = 0; i < (gated ? 1 : n_products); i++) items += row_groups(products[i].m);
-    uint32_t grain = pool_grain(pass->backend->pool, items, 1);
+    /* One position: memory is the limit, and each part begins with a wait for it, so a thread takes its whole share at once. */
+    uint32_t threads = pool_threads(pass->backend->pool), share = (items + threads - 1) / threads;
+    uint32_t grain = pass->n == 1 ? share : pool_grain(pass->backend->pool, items, 1);
     uint64_t most = PART_MULTIPLIES / ((uint64_t)MATRIX_ROWS * pass->shared.cols * pass->n) + 1;
     if (grain > most) grain = (uint32_t)most;
     pool_for(pass->backend->pool, items, grain, gated ? gate_items : multiply_items, &job);
