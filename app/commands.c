@@ -184,8 +184,9 @@ static void score_table(const struct scores *scores, struct buf *report) {
         text_quote(report, token->text, token->len, 60);
         buf_putc(report, '\n');
     }
-    buf_printf(report, "%zu tokens, %.4f nats, perplexity %.4f\n", scores->n, scores->nats,
-               scores->perplexity);
+    buf_printf(report, "%zu token%s, %.4f nats", scores->n, scores->n == 1 ? "" : "s", scores->nats);
+    if (scores->n > 1) buf_printf(report, ", perplexity %.4f", scores->perplexity); /* the first has no probability */
+    buf_putc(report, '\n');
 }
 
 static int run_score(struct options *options, struct err *err) {
