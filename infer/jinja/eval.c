@@ -187,6 +187,7 @@ static struct jvalue eval_compare(struct jrun *run, const struct jnode *node) {
 }
 
 static struct jvalue eval_concat(struct jrun *run, const struct jnode *node) {
+    if (!node->items.n) return jstring(jstr_ref(run, "", 0, false)); /* {% print %} of nothing */
     struct jvalue first = jeval(run, node->items.at[0]);
     struct jstr *text = jstr_of(run, first);
     for (size_t i = 1; i < node->items.n; i++)
