@@ -218,13 +218,21 @@ static int begin_on_device(struct decode *d, struct err *err) {
     return put_state(d, err);
 }
 
+/* Older cards have less shared memory than the fused kernels may want. */
+static bool fused_fits(const struct backend *b) {
+    const struct device_layer *l = &b->layers[0];
+    size_t attention = decode_attention_shared(b->rope), limit = b->properties.sharedMemPerBlockOptin;
+    return attention && attention <= limit && decode_product_shared(&l->gate) <= limit && decode_product_shared(&l->down) <= limit &&
+           decode_product_shared(&b->output) <= limit;
+}
+
 int cuda_decode_begin(struct timeline *t, const struct decode_request *request, struct decode **out, struct err *err) {
     struct backend *b = t->backend;
     CUDA_TRY(cudaSetDevice(b->device));
     struct decode *d = xcalloc(1, sizeof *d);
     *d = (struct decode){.timeline = t, .request = *request, .id = request->id, .first = t->length};
     int status = STATUS_OK;
-    if (b->exact || !decode_attention_fits(b->rope)) d->way = WAY_FORWARD;
+    if (b->exact || !fused_fits(b)) d->way = WAY_FORWARD;
     else d->way = sample_fits(&request->sampling, request->top_k, b->model->n_vocab) ? WAY_DEVICE : WAY_HOST;
     if (d->way != WAY_FORWARD && !t->graphs[d->way]) status = capture(t, d->way == WAY_DEVICE, &t->graphs[d->way], err);
     if (status == STATUS_OK && d->way == WAY_DEVICE && t->length < t->n_ctx) status = begin_on_device(d, err);

@@ -278,9 +278,15 @@ template <int D> cudaError_t launch_size(cudaStream_t stream, const decode_atten
 
 } // namespace
 
-extern "C" int decode_attention_fits(struct rope_args rope) {
-    uint32_t d = rope.head_dim;
-    return d == 32 || d == 64 || d == 96 || d == 128 || d == 256;
+extern "C" size_t decode_attention_shared(struct rope_args rope) {
+    switch (rope.head_dim) {
+    case 32: return sizeof(shared_memory<32>);
+    case 64: return sizeof(shared_memory<64>);
+    case 96: return sizeof(shared_memory<96>);
+    case 128: return sizeof(shared_memory<128>);
+    case 256: return sizeof(shared_memory<256>);
+    default: return 0;
+    }
 }
 
 extern "C" uint32_t decode_attention_blocks(struct rope_args rope) {

@@ -31,7 +31,7 @@ struct decode_attention_args {
     uint32_t *arrived; /* [decode_attention_blocks()], zero */
     uint32_t splits;
 };
-int decode_attention_fits(struct rope_args rope); /* head dimensions there are kernels for */
+size_t decode_attention_shared(struct rope_args rope); /* bytes a block needs; 0: no kernel for this head dimension */
 uint32_t decode_attention_blocks(struct rope_args rope);
 uint32_t decode_attention_splits(struct rope_args rope, uint32_t n_ctx, uint32_t multiprocessors);
 size_t decode_attention_partial(struct rope_args rope, uint32_t splits);
@@ -50,6 +50,7 @@ struct decode_product_args {
     int add;  /* y += instead of y = */
     int gate; /* w[0] is the gate, w[1] is up: y[0] = silu(w0 x) * (w1 x) */
 };
+size_t decode_product_shared(const struct device_matrix *w); /* bytes a block needs */
 /* Can one launch do it? Types may differ only in the last matrix, and only in common pairs. */
 int decode_product_fits(const struct decode_product_args *args);
 /* Weights that are quantised meet x as 8-bit blocks of 32, others meet it in F32. */

@@ -370,17 +370,18 @@ template <int R, bool GATE> uint32_t count_groups(const decode_product_args &a, 
 
 template <int FIRST, int REST, int R, int U, bool GATE>
 cudaError_t launch_rows(cudaStream_t stream, const decode_product_args &a, uint32_t multiprocessors) {
-    const uint32_t groups = count_groups<R, GATE>(a, a.n), blocks = a.w[0].blocks;
+    const uint32_t groups = count_groups<R, GATE>(a, a.n);
     const dim3 grid(groups < multiprocessors ? groups : multiprocessors);
-    const size_t size = (size_t)groups * R * blocks * bytes_of_block(FIRST);
+    const size_t size = (size_t)groups * R * a.w[0].blocks * bytes_of_block(FIRST);
     const unsigned many = size < SMALL_MATRIX ? SMALL_THREADS : threads<FIRST>;
-    if constexpr (FIRST == DTYPE_F32) return launch_dependent(stream, grid, many, blocks * 128, float_kernel<float, R, U, GATE>, a, groups);
-    else if constexpr (FIRST == DTYPE_F16) return launch_dependent(stream, grid, many, blocks * 128, float_kernel<__half, R, U, GATE>, a, groups);
+    const size_t shared = decode_product_shared(&a.w[0]);
+    if constexpr (FIRST == DTYPE_F32) return launch_dependent(stream, grid, many, shared, float_kernel<float, R, U, GATE>, a, groups);
+    else if constexpr (FIRST == DTYPE_F16) return launch_dependent(stream, grid, many, shared, float_kernel<__half, R, U, GATE>, a, groups);
     else if constexpr (FIRST == DTYPE_BF16)
-        return launch_dependent(stream, grid, many, blocks * 128, float_kernel<__nv_bfloat16, R, U, GATE>, a, groups);
+        return launch_dependent(stream, grid, many, shared, float_kernel<__nv_bfloat16, R, U, GATE>, a, groups);
     else {
         const uint32_t border = FIRST == REST ? groups : count_groups<R, GATE>(a, a.n - 1);
-        return launch_dependent(stream, grid, many, blocks * (32 + 12), quantised_kernel<FIRST, REST, R, U, GATE>, a, border, groups);
+        return launch_dependent(stream, grid, many, shared, quantised_kernel<FIRST, REST, R, U, GATE>, a, border, groups);
     }
 }
 
@@ -403,6 +404,11 @@ template <int T> cudaError_t launch_type(cudaStream_t stream, const decode_produ
 #define MIXES(X) X(DTYPE_Q4_K, DTYPE_Q6_K) X(DTYPE_Q5_K, DTYPE_Q6_K) X(DTYPE_Q4_K, DTYPE_Q5_K) X(DTYPE_Q5_0, DTYPE_Q8_0)
 
 } // namespace
+
+extern "C" size_t decode_product_shared(const struct device_matrix *w) {
+    bool floats = w->type == DTYPE_F32 || w->type == DTYPE_F16 || w->type == DTYPE_BF16;
+    return (size_t)w->blocks * (floats ? 128 : 32 + 12);
+}
 
 extern "C" int decode_product_fits(const struct decode_product_args *a) {
     int last = a->w[a->n - 1].type;

@@ -17,6 +17,12 @@ __device__ __forceinline__ void let_next_kernel_start() {
 #endif
 }
 
+static inline bool device_has_dependent_launch(void) {
+    int device = 0, major = 0;
+    return cudaGetDevice(&device) == cudaSuccess &&
+           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major >= 9;
+}
+
 template <class... P>
 cudaError_t launch_dependent(cudaStream_t stream, dim3 grid, unsigned threads, size_t shared, void (*kernel)(P...), P... args) {
     if (shared > 48 * 1024) {
@@ -32,6 +38,6 @@ cudaError_t launch_dependent(cudaStream_t stream, dim3 grid, unsigned threads, s
     config.dynamicSmemBytes = shared;
     config.stream = stream;
     config.attrs = &attribute;
-    config.numAttrs = 1;
+    config.numAttrs = device_has_dependent_launch() ? 1 : 0;
     return cudaLaunchKernelEx(&config, kernel, args...);
 }
