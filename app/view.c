@@ -78,8 +78,6 @@ static void fill_position(struct view *view, const struct chat *chat) {
     if (!said || !chat->info) return;
     const struct kept_token *token = &said->tokens[said->n_tokens - 1];
     for (uint32_t i = 0; i < token->n_top; i++) fill_candidate(&view->candidates[i], chat, token, i);
-    size_t n_strip = said->n_tokens < VIEW_STRIP ? said->n_tokens : VIEW_STRIP;
-    for (size_t i = 0; i < n_strip; i++) view->strip[i] = said->shown[said->n_tokens - n_strip + i].prob;
     buf_clear(&view->chain);
     settings_print_chain(&chat->settings, &view->chain);
     view->position = (struct ui_position){.position = token->position + 1,
@@ -90,19 +88,20 @@ static void fill_position(struct view *view, const struct chat *chat) {
                                           .entropy = token->entropy,
                                           .rank = token->rank,
                                           .ms = token->ms,
-                                          .strip = view->strip,
-                                          .n_strip = n_strip};
+                                          .strip = said->shown,
+                                          .n_strip = said->n_tokens,
+                                          .strip_at = said->n_tokens - 1};
     view->model.shown = &view->position;
 }
 
 /* What can do nothing now is not offered. */
-static uint32_t actions_off(const struct chat *chat) {
+static uint64_t actions_off(const struct chat *chat) {
     const struct said *last = conversation_last(&chat->conversation);
     bool nothing = chat_busy(chat) || !last || last->by == SAID_BY_SYSTEM || chat->state != CHAT_IDLE;
-    uint32_t off = 0;
-    if (nothing) off |= 1u << UI_ACTION_CONTINUE | 1u << UI_ACTION_REGENERATE;
-    if (chat_busy(chat) || !last) off |= 1u << UI_ACTION_NEW;
-    if (!chat->wants_fold) off |= 1u << UI_ACTION_FOLD;
+    uint64_t off = UI_OFF(UI_ACTION_MODELS) | UI_OFF(UI_ACTION_INSPECT) | UI_OFF(UI_ACTION_BRANCHES);
+    if (nothing) off |= UI_OFF(UI_ACTION_CONTINUE) | UI_OFF(UI_ACTION_REGENERATE);
+    if (chat_busy(chat) || !last) off |= UI_OFF(UI_ACTION_NEW);
+    if (!chat->wants_fold) off |= UI_OFF(UI_ACTION_FOLD);
     return off;
 }
 

@@ -5,15 +5,12 @@
 #include "app/chat.h"
 #include "ui/ui.h"
 
-enum { VIEW_STRIP = 64 };
-
 struct view {
     struct ui_model model; /* for ui_draw() until the next view_fill() */
     struct ui_message *messages;
     size_t cap_messages;
     struct ui_position position;
     struct ui_candidate candidates[CANDIDATES_MAX + 1];
-    float strip[VIEW_STRIP];
     struct buf name, chain;
 };
 

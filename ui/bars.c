@@ -212,7 +212,7 @@ void keys_draw(const struct ui_model *model, struct canvas *canvas, struct rect 
     int x = rect.column, limit = rect.column + rect.columns;
     for (size_t i = 0; i < n_keymap; i++) {
         const struct binding *binding = &keymap[i];
-        if (!binding->bar || model->off >> binding->action & 1) continue;
+        if (!binding->bar || binding->context > KEY_BOX || model->off & UI_OFF(binding->action)) continue;
         char name[32];
         key_name(&binding->key, name);
         if (x + (int)strlen(name) + (int)strlen(binding->bar) > limit) break;

@@ -5,11 +5,15 @@
 #include "ui/keys.h"
 #include "ui/ui.h"
 
+/* Who has the keys: a binding of this context goes before one that holds anywhere. */
+enum key_context { KEY_ANYWHERE, KEY_BOX, KEY_INSPECT, KEY_PICKER, KEY_CONTEXT_COUNT };
+
 struct binding {
+    enum key_context context;
     int action; /* enum ui_action_type; ACTION_EDITOR: the line editor's own, in the table for the help page
                  */
     struct key key, alt; /* alt: another way, for terminals that keep F-keys to themselves */
-    const char *bar;     /* word in the key bar; NULL: not there */
+    const char *bar;     /* word in the key bar; NULL: not there; "": shares the word of the next one */
     const char *help;
 };
 enum { ACTION_EDITOR = -1 };
@@ -17,7 +21,7 @@ enum { ACTION_EDITOR = -1 };
 extern const struct binding keymap[];
 extern const size_t n_keymap;
 
-int keymap_find(const struct key *key); /* the action, or ACTION_EDITOR */
-void keymap_help(struct buf *out);      /* the help page, a line a key */
+int keymap_find(const struct key *key, enum key_context context); /* the action, or ACTION_EDITOR */
+void keymap_help(struct buf *out);                                /* the help page, a line a key */
 
 #endif

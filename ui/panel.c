@@ -119,13 +119,13 @@ static int draw_facts(const struct ui_position *position, struct canvas *canvas,
     return x;
 }
 
-/* "p 9987698729": a digit a token, the newest last. */
+/* "p 9987698729": a digit a token, as many as end with this moment's. */
 static void draw_digits(const struct ui_position *position, struct canvas *canvas, int y, int x, int limit) {
     x = canvas_printf(canvas, y, x, limit, STYLE_DIM, "p ");
-    if (x >= limit) return;
-    size_t room = (size_t)(limit - x), n = position->n_strip < room ? position->n_strip : room;
-    for (size_t i = position->n_strip - n; i < position->n_strip; i++) {
-        float p = position->strip[i];
+    if (x >= limit || position->n_strip == 0) return;
+    size_t room = (size_t)(limit - x), end = position->strip_at + 1;
+    for (size_t i = end > room ? end - room : 0; i < end; i++) {
+        float p = position->strip[i].prob;
         int digit = p >= 0.9f ? 9 : p > 0 ? (int)(p * 10) : 0;
         x = canvas_printf(canvas, y, x, limit, (enum style)(STYLE_PROB0 + digit), "%d", digit);
     }

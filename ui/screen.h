@@ -28,6 +28,7 @@ struct screen {
     struct pager pager;
     struct box box;
     bool panel_off;
+    bool typing; /* a token, in the box */
     enum colour_mode colour;
     char notice[512];
     bool notice_on;

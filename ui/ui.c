@@ -20,9 +20,8 @@
 static const int64_t FRAME_NS = 16 * 1000000LL, AGAIN_NS = 2000 * 1000000LL;
 
 struct waiting { /* an action the app has not taken yet */
-    enum ui_action_type type;
-    char *text;
-    size_t len;
+    struct ui_action action;
+    char *text; /* owned; action.text points to it */
 };
 
 struct ui {
@@ -37,10 +36,11 @@ struct ui {
     size_t first_action, n_actions, cap_actions;
     char *taken_text; /* of the action given last */
     struct buf box_text, box_search;
+    struct buf draft; /* what was in the box before a token is typed in it */
     bool (*step)(void *context);
     void *step_context;
     bool gone; /* the terminal */
-    bool frame_wanted, busy;
+    bool frame_wanted, busy, inspecting;
     int64_t last_frame_ns, notice_until_ns, interrupt_ns;
 };
 
@@ -78,7 +78,8 @@ static void crash_handlers_off(void) {
 
 static void push_action(struct ui *ui, enum ui_action_type type, const char *text, size_t len) {
     grow_array(&ui->actions, &ui->cap_actions, ui->n_actions + 1, sizeof *ui->actions);
-    ui->actions[ui->n_actions++] = (struct waiting){type, text ? xmemdup(text, len) : NULL, len};
+    char *copy = text ? xmemdup(text, len) : NULL;
+    ui->actions[ui->n_actions++] = (struct waiting){{.type = type, .text = copy, .len = len}, copy};
 }
 
 bool ui_next_action(struct ui *ui, struct ui_action *out) {
@@ -90,7 +91,7 @@ bool ui_next_action(struct ui *ui, struct ui_action *out) {
     }
     struct waiting *next = &ui->actions[ui->first_action++];
     ui->taken_text = next->text;
-    *out = (struct ui_action){next->type, next->text, next->len};
+    *out = next->action;
     return true;
 }
 
@@ -114,6 +115,31 @@ static void show_log(struct ui *ui) {
         pager_open(&ui->screen.pager, "Standard error", nothing, strlen(nothing));
 }
 
+static void box_update(struct ui *ui) {
+    struct box *box = &ui->screen.box;
+    editor_line(ui->editor, &ui->box_text, &box->cursor, &ui->box_search);
+    box->text = ui->box_text.data;
+    box->len = ui->box_text.len;
+    buf_append(&ui->box_search, "", 0);
+    box->search = editor_searching(ui->editor) ? ui->box_search.data : NULL;
+}
+
+/* A token is typed in the box, which is lent for it: what was there comes back. */
+static void typing_begin(struct ui *ui) {
+    if (!ui->inspecting || ui->screen.typing) return;
+    box_update(ui);
+    buf_clear(&ui->draft);
+    buf_append(&ui->draft, ui->box_text.data, ui->box_text.len);
+    editor_clear(ui->editor, false);
+    ui->screen.typing = true;
+}
+
+static void typing_end(struct ui *ui) {
+    if (!ui->screen.typing) return;
+    editor_set(ui->editor, ui->draft.data ? ui->draft.data : "", ui->draft.len);
+    ui->screen.typing = false;
+}
+
 static void own_action(struct ui *ui, int action) {
     struct screen *screen = &ui->screen;
     switch (action) {
@@ -130,6 +156,7 @@ static void own_action(struct ui *ui, int action) {
     case UI_ACTION_LINE_DOWN: chat_scroll(&screen->chat, 1); break;
     case UI_ACTION_TOP: chat_scroll_top(&screen->chat); break;
     case UI_ACTION_BOTTOM: chat_follow(&screen->chat); break;
+    case UI_ACTION_TYPE: typing_begin(ui); break;
     default: break;
     }
 }
@@ -173,17 +200,35 @@ static bool search_key(struct ui *ui, const struct key *key, int action) {
     return true;
 }
 
-static void box_update(struct ui *ui) {
-    struct box *box = &ui->screen.box;
-    editor_line(ui->editor, &ui->box_text, &box->cursor, &ui->box_search);
-    box->text = ui->box_text.data;
-    box->len = ui->box_text.len;
-    buf_append(&ui->box_search, "", 0);
-    box->search = editor_searching(ui->editor) ? ui->box_search.data : NULL;
+/* The box has a token typed: Enter gives it to the app, blanks too; Esc gives it up. */
+static bool typing_key(struct ui *ui, const struct key *key, int action) {
+    if (!ui->screen.typing) return false;
+    if (key->code == KEY_CODE_ENTER && key->mods == 0) {
+        box_update(ui);
+        if (ui->box_text.len) push_action(ui, UI_ACTION_TYPED, ui->box_text.data, ui->box_text.len);
+    } else if (action != UI_ACTION_ESCAPE && action != UI_ACTION_INTERRUPT)
+        return false;
+    typing_end(ui);
+    return true;
+}
+
+static enum key_context key_context(const struct ui *ui) {
+    return ui->inspecting && !ui->screen.typing ? KEY_INSPECT : KEY_BOX;
+}
+
+/* A key that no binding has, or that means something else now. */
+static int box_action(struct ui *ui, const struct key *key, int action) {
+    bool empty = editor_empty(ui->editor);
+    if (key->code == KEY_CODE_END && key->mods == 0 && empty && ui->screen.chat.stays)
+        return UI_ACTION_BOTTOM;
+    if (action == UI_ACTION_EOF && !empty) return ACTION_EDITOR;
+    if (action == UI_ACTION_ESCAPE && !ui->busy && editor_is_vi(ui->editor)) return ACTION_EDITOR;
+    return action;
 }
 
 static void take_key(struct ui *ui, const struct key *key) {
-    int action = keymap_find(key);
+    enum key_context context = key_context(ui);
+    int action = keymap_find(key, context);
     ui->frame_wanted = true;
     if (key->code == KEY_CODE_SYNC) {
         term_sync_known(ui->term);
@@ -192,16 +237,14 @@ static void take_key(struct ui *ui, const struct key *key) {
     ui->screen.notice_on = false;
     if (action != UI_ACTION_INTERRUPT) ui->interrupt_ns = 0;
     if (ui->screen.pager.on && pager_key(ui, key, action)) return;
-    if (key->code == KEY_CODE_PASTE) {
+    if (key->code == KEY_CODE_PASTE && context == KEY_BOX) {
         editor_paste(ui->editor, ui->keys.paste.data ? ui->keys.paste.data : "", ui->keys.paste.len);
         return;
     }
     if (search_key(ui, key, action)) return;
-    bool empty = editor_empty(ui->editor);
-    if (key->code == KEY_CODE_END && key->mods == 0 && empty && ui->screen.chat.stays)
-        action = UI_ACTION_BOTTOM;
-    if (action == UI_ACTION_EOF && !empty) action = ACTION_EDITOR;
-    if (action == UI_ACTION_ESCAPE && !ui->busy && editor_is_vi(ui->editor)) action = ACTION_EDITOR;
+    if (typing_key(ui, key, action)) return;
+    if (context == KEY_BOX) action = box_action(ui, key, action);
+    if (action == ACTION_EDITOR && context != KEY_BOX) return; /* a letter that means nothing here */
     if (action == ACTION_EDITOR)
         editor_key(ui->editor, key);
     else if (action >= UI_ACTION_COUNT_APP)
@@ -279,6 +322,8 @@ int ui_timeout_ms(struct ui *ui) {
 void ui_draw(struct ui *ui, const struct ui_model *model) {
     int64_t now = clock_ns();
     ui->busy = model->status.state != UI_STATE_IDLE && model->status.state != UI_STATE_FAILED;
+    ui->inspecting = model->inspect != NULL;
+    if (!ui->inspecting) typing_end(ui);
     ui->frame_wanted = true;
     bool keys_first = ui->keys.at < ui->keys.in.len; /* what is painted now would be out of date at once */
     if (keys_first || now - ui->last_frame_ns < FRAME_NS) return;
@@ -389,6 +434,7 @@ void ui_close(struct ui *ui) {
     for (size_t i = ui->first_action; i < ui->n_actions; i++) free(ui->actions[i].text);
     free(ui->actions);
     free(ui->taken_text);
+    buf_free(&ui->draft);
     keys_free(&ui->keys);
     screen_free(&ui->screen);
     canvas_free(&ui->canvas);

@@ -58,6 +58,7 @@ struct ui_status {
     double tps_now, tps_mean;              /* decode; 0: not shown */
     double prefill_tps;                    /* 0: not shown */
     uint32_t prompt_tokens, cached_tokens; /* of the last prompt; 0, 0: not shown */
+    const char *mark;                      /* a word that stays in sight, "incognito"; NULL: none */
     const char *error;                     /* one line, shown until it is gone from here */
 };
 
@@ -67,7 +68,13 @@ struct ui_token {  /* what is known about one token of a message */
     uint32_t end;  /* offset in the message's text just after it; never decreases */
     float prob;    /* raw probability when it was chosen, 0..1; negative: unknown (prompt tokens) */
     float entropy; /* nats */
+    float ms;      /* since the token before it; 0: not known */
     uint32_t rank; /* 1 is the best, 0 unknown */
+    bool picked;   /* by a person, not by the sampler */
+};
+
+struct ui_range {
+    uint32_t start, end; /* offsets in a message's text */
 };
 
 struct ui_message {
@@ -79,6 +86,9 @@ struct ui_message {
     size_t len;
     const struct ui_token *tokens; /* [n_tokens], or NULL; text after the last one has no colour */
     size_t n_tokens;
+    uint32_t sibling, n_siblings; /* "2/3": which of the messages that could stand here; n <= 1: not shown */
+    const struct ui_range *thinking; /* [n_thinking], ascending, tags included; the last may still grow */
+    size_t n_thinking;
     const char *note; /* a dimmed line below: "[stopped]  86 tokens  41.8 tok/s" */
 };
 
@@ -104,8 +114,77 @@ struct ui_position {                       /* the moment whose candidates are sh
     float entropy; /* nats (shown in bits) */
     uint32_t rank; /* of the chosen token; 0: none chosen */
     float ms;
-    const float *strip; /* [n_strip] raw probabilities of the last tokens, oldest first: a digit each */
-    size_t n_strip;
+    const struct ui_token *strip; /* [n_strip] of the same message, oldest first; NULL: none */
+    size_t n_strip, strip_at;     /* strip_at: the token whose moment this is */
+};
+
+/* ---- inspect mode: a cursor on one token of all that the model read and said ---- */
+
+struct ui_stages { /* what the sampler chain made of the candidates, stage by stage */
+    size_t n_stages, n_candidates;
+    const char *const *names; /* [n_stages], in the chain's order: "top-k" */
+    const float *prob;        /* [n_stages][n_candidates] after each; candidates as in ui_position; 0: cut */
+};
+
+/* The candidates of the moment are those of ui_model.shown. */
+struct ui_inspect {
+    uint64_t message;       /* id of the message the token lies in; 0: written by the template, */
+    uint64_t before;        /* in front of the message with this id; 0: behind the last one */
+    size_t token;           /* index in the message's tokens; of a template's: in their run */
+    size_t index, n_tokens; /* the cursor among all tokens of the context */
+    int32_t id;             /* of the token */
+    const char *text;       /* [len] its bytes */
+    size_t len;
+    bool control;                   /* a control token: its text is a name */
+    size_t selected;                /* row of the candidates */
+    const struct ui_stages *stages; /* NULL until they came */
+    bool computing;                 /* candidates or stages are on their way */
+    uint32_t sibling, n_siblings;   /* of the message: "2 of 3"; n <= 1: not shown */
+    const char *next;               /* what Enter would do: "take \" violet\": a new branch"; NULL: nothing */
+};
+
+/* ---- views over the conversation ---- */
+
+enum { UI_PICKER_COLUMNS = 6 };
+
+struct ui_picker_row {
+    uint64_t id;                            /* what the actions name it by */
+    const char *columns[UI_PICKER_COLUMNS]; /* the first one takes the room that is left */
+    const char *why;                        /* grey rows: why it cannot be picked, NULL: it can */
+    unsigned depth;                         /* of a tree: so far the first column is indented */
+    bool current;                           /* where we are: marked, and where the selection begins */
+};
+
+/* A list to choose from: UI_ACTION_PICK, UI_ACTION_PICK_DELETE, or UI_ACTION_ESCAPE. Typing filters. */
+struct ui_picker {
+    uint64_t id; /* another one begins with an empty filter; never 0 */
+    const char *title;
+    const char *heads[UI_PICKER_COLUMNS]; /* of the columns; all NULL: no line of heads */
+    size_t n_columns;
+    const struct ui_picker_row *rows; /* [n_rows] */
+    size_t n_rows;
+    const char *empty; /* shown when there is no row: "nothing was kept yet" */
+    const char *verb;  /* what Enter does: "open" */
+    bool deletes;      /* the delete key is offered */
+    bool searches;     /* the app filters: it is told by UI_ACTION_FILTER and gives the rows that match */
+};
+
+/* Two ways a conversation went on, beside each other, from the message on in which they part. */
+struct ui_branch {
+    const char *title;                 /* "2 of 3, 86 tokens" */
+    const struct ui_message *messages; /* [n_messages] */
+    size_t n_messages;
+    size_t parts_at; /* offset in the first message where its first differing token begins */
+};
+struct ui_compare {
+    struct ui_branch branches[2];
+};
+
+/* A text and how probable the model found it. */
+struct ui_score {
+    struct ui_message message; /* the text with its tokens */
+    double nats, perplexity;   /* in total; perplexity 0: not known */
+    bool computing;            /* more tokens come */
 };
 
 /* What a person can ask for. The key table (ui/keymap.c) maps keys to these; the help page is printed from
@@ -114,14 +193,47 @@ enum ui_action_type {
     UI_ACTION_SUBMIT,    /* Enter: `text` */
     UI_ACTION_INTERRUPT, /* Ctrl-C: stop; else clear the box (ui_input_clear); else "press again to quit"
                             (ui_interrupt_again) */
-    UI_ACTION_ESCAPE,    /* Esc that closed nothing of the ui's: stop */
-    UI_ACTION_EOF,       /* Ctrl-D in an empty box: quit when idle */
-    UI_ACTION_SUSPEND,   /* Ctrl-Z */
+    UI_ACTION_ESCAPE,  /* Esc that closed nothing of the ui's. The first that there is: close the picker, the
+                          comparison, the score; stop the answer; leave inspect mode */
+    UI_ACTION_EOF,     /* Ctrl-D in an empty box: quit when idle */
+    UI_ACTION_SUSPEND, /* Ctrl-Z */
     UI_ACTION_QUIT,
     UI_ACTION_NEW, /* a new chat */
     UI_ACTION_REGENERATE,
-    UI_ACTION_CONTINUE,  /* go on with the last answer where it stopped */
-    UI_ACTION_FOLD,      /* put the system text into the first message and ask again: `text` is what the box holds */
+    UI_ACTION_CONTINUE, /* go on with the last answer where it stopped; in inspect mode: from the cursor */
+    UI_ACTION_FOLD, /* put the system text into the first message and ask again: `text` is what the box holds
+                     */
+    UI_ACTION_MODELS,   /* choose another model */
+    UI_ACTION_BRANCHES, /* list the branches */
+    UI_ACTION_UNDO,     /* the path before the last change of the tree */
+    UI_ACTION_REDO,
+
+    UI_ACTION_INSPECT, /* enter or leave inspect mode. In it: */
+    UI_ACTION_TOKEN_BACK,
+    UI_ACTION_TOKEN_ON,
+    UI_ACTION_WORD_BACK,
+    UI_ACTION_WORD_ON,
+    UI_ACTION_MESSAGE_BACK,
+    UI_ACTION_MESSAGE_ON,
+    UI_ACTION_FIRST_TOKEN,
+    UI_ACTION_LAST_TOKEN,
+    UI_ACTION_CANDIDATE_UP,
+    UI_ACTION_CANDIDATE_DOWN,
+    UI_ACTION_TAKE,   /* the selected candidate: a new branch from the cursor */
+    UI_ACTION_STEP,   /* one token, then wait */
+    UI_ACTION_REROLL, /* another draw at the cursor */
+    UI_ACTION_TYPED,  /* instead of the token under the cursor: `text` */
+    UI_ACTION_SIBLING_BACK,
+    UI_ACTION_SIBLING_ON,
+    UI_ACTION_COMPARE, /* this branch with a sibling; again: with the next, after the last leave */
+    UI_ACTION_EXPORT,
+    UI_ACTION_EDIT,  /* put the message under the cursor into the box */
+    UI_ACTION_POINT, /* put the cursor on the token at byte `offset` of message `id` */
+
+    UI_ACTION_PICK,        /* row `id` of the picker */
+    UI_ACTION_PICK_DELETE, /* the same */
+    UI_ACTION_FILTER,      /* of a picker that searches: `text`, may be empty */
+
     UI_ACTION_COUNT_APP, /* below: the ui does these itself, the app never sees them */
     UI_ACTION_HELP = UI_ACTION_COUNT_APP,
     UI_ACTION_PANEL,
@@ -134,24 +246,36 @@ enum ui_action_type {
     UI_ACTION_LINE_DOWN,
     UI_ACTION_TOP,
     UI_ACTION_BOTTOM,
+    UI_ACTION_TYPE, /* a token, in the box: becomes UI_ACTION_TYPED */
+    UI_ACTION_PICK_UP,
+    UI_ACTION_PICK_DOWN,
     UI_ACTION_COUNT,
 };
 
+/* A bit of ui_model.off. */
+#define UI_OFF(action) ((uint64_t)1 << (action))
+_Static_assert(UI_ACTION_COUNT <= 64, "an action a bit");
+
 struct ui_action {
     enum ui_action_type type;
-    const char *text; /* UI_ACTION_SUBMIT, UI_ACTION_FOLD: [len] UTF-8 as typed, lines joined by LF (SUBMIT: not empty); lives until
-                         the next ui_next_action() */
+    const char *text; /* SUBMIT, FOLD, TYPED, FILTER: [len] UTF-8 as typed, lines joined by LF (SUBMIT, TYPED:
+                         not empty); lives until the next ui_next_action() */
     size_t len;
+    uint64_t id;   /* PICK, PICK_DELETE: of the row; POINT: of the message */
+    size_t offset; /* POINT */
 };
 
 struct ui_model {
     struct ui_status status;
     const struct ui_message *messages; /* [n_messages], oldest first */
     size_t n_messages;
-    const struct ui_position *shown; /* NULL: no candidates yet */
-    const char *hint;                /* shown in an empty box: "ask something" */
-    uint32_t
-        off; /* actions that can do nothing now, a bit each (1u << UI_ACTION_...): hidden from the key bar */
+    const struct ui_position *shown;  /* NULL: no candidates yet */
+    const struct ui_inspect *inspect; /* NULL: not in inspect mode */
+    const struct ui_compare *compare; /* at most one of these three is there; NULL: none */
+    const struct ui_score *score;
+    const struct ui_picker *picker;
+    const char *hint; /* shown in an empty box: "ask something" */
+    uint64_t off;     /* actions that can do nothing now, UI_OFF() of each: hidden from the key bar */
 };
 
 /* ---- the screen ---- */

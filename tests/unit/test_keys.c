@@ -127,36 +127,59 @@ static void rubbish_is_survived(void **state) {
     }
 }
 
+/* Actions that no key has: they come with a text, a click, or from the box. */
+static bool keyless(int action) {
+    return action == UI_ACTION_SUBMIT || action == UI_ACTION_TYPED || action == UI_ACTION_POINT ||
+           action == UI_ACTION_FILTER;
+}
+
 static void table_is_sound(void **state) {
     (void)state;
     bool seen[UI_ACTION_COUNT] = {false};
     for (size_t i = 0; i < n_keymap; i++) {
-        assert_true(keymap[i].help && keymap[i].help[0]);
-        if (keymap[i].action != ACTION_EDITOR) {
-            seen[keymap[i].action] = true;
-            assert_int_equal(keymap_find(&keymap[i].key), keymap[i].action);
+        const struct binding *binding = &keymap[i];
+        assert_true(binding->help && binding->help[0]);
+        if (binding->action != ACTION_EDITOR) {
+            seen[binding->action] = true;
+            assert_int_equal(keymap_find(&binding->key, binding->context), binding->action);
         }
-        bool f_key = keymap[i].key.code >= KEY_CODE_F1 && keymap[i].key.code <= KEY_CODE_F12;
-        if (f_key) assert_int_equal(keymap[i].alt.mods, KEY_MOD_ALT); /* terminals eat F-keys */
-        for (size_t j = 0; j < i; j++) assert_false(key_equal(&keymap[i].key, &keymap[j].key));
+        bool f_key = binding->key.code >= KEY_CODE_F1 && binding->key.code <= KEY_CODE_F12;
+        if (f_key) assert_int_equal(binding->alt.mods, KEY_MOD_ALT); /* terminals eat F-keys */
+        for (size_t j = 0; j < i; j++)
+            assert_false(keymap[j].context == binding->context && key_equal(&binding->key, &keymap[j].key));
+        bool shares = binding->bar && !binding->bar[0]; /* the next one has the word */
+        if (shares)
+            assert_true(i + 1 < n_keymap && keymap[i + 1].context == binding->context && keymap[i + 1].bar);
     }
-    for (int action = UI_ACTION_INTERRUPT; action < UI_ACTION_COUNT; action++)
-        assert_true(seen[action]);
-    struct key letter = {.code = KEY_CODE_CHAR, .c = 'x'},
-               alt = {.code = KEY_CODE_CHAR, .c = 'h', .mods = KEY_MOD_ALT};
-    assert_int_equal(keymap_find(&letter), ACTION_EDITOR);
-    assert_int_equal(keymap_find(&alt), UI_ACTION_HELP);
+    for (int action = 0; action < UI_ACTION_COUNT; action++) assert_true(seen[action] != keyless(action));
     struct buf text = {0};
     ui_keys_text(&text);
     for (size_t i = 0; i < n_keymap; i++) assert_non_null(strstr(text.data, keymap[i].help));
     buf_free(&text);
 }
 
+static void contexts_have_their_own_keys(void **state) {
+    (void)state;
+    struct key letter = {.code = KEY_CODE_CHAR, .c = 'x'}, left = {.code = KEY_CODE_LEFT},
+               alt = {.code = KEY_CODE_CHAR, .c = 'h', .mods = KEY_MOD_ALT};
+    assert_int_equal(keymap_find(&letter, KEY_BOX), ACTION_EDITOR);
+    assert_int_equal(keymap_find(&letter, KEY_INSPECT), UI_ACTION_EXPORT);
+    assert_int_equal(keymap_find(&letter, KEY_PICKER), ACTION_EDITOR);
+    assert_int_equal(keymap_find(&left, KEY_BOX), ACTION_EDITOR);
+    assert_int_equal(keymap_find(&left, KEY_INSPECT), UI_ACTION_TOKEN_BACK);
+    for (int context = KEY_BOX; context < KEY_CONTEXT_COUNT; context++)
+        assert_int_equal(keymap_find(&alt, (enum key_context)context), UI_ACTION_HELP);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keys_are_decoded),    cmocka_unit_test(other_reports_are_no_keys),
-        cmocka_unit_test(pastes_are_whole),    cmocka_unit_test(escape_alone_waits_a_little),
-        cmocka_unit_test(rubbish_is_survived), cmocka_unit_test(table_is_sound),
+        cmocka_unit_test(keys_are_decoded),
+        cmocka_unit_test(other_reports_are_no_keys),
+        cmocka_unit_test(pastes_are_whole),
+        cmocka_unit_test(escape_alone_waits_a_little),
+        cmocka_unit_test(rubbish_is_survived),
+        cmocka_unit_test(table_is_sound),
+        cmocka_unit_test(contexts_have_their_own_keys),
     };
     return cmocka_run_group_tests_name("keys", tests, NULL, NULL);
 }

@@ -31,7 +31,7 @@ struct bench {
     const char *const
         *script; /* typed one after another, each when the one before had its effect; NULL ends */
     int64_t typed_ns;
-    bool clear, hang_up, gone;
+    bool clear, hang_up, gone, inspecting;
 };
 
 static void drain(struct bench *bench) {
@@ -41,11 +41,27 @@ static void drain(struct bench *bench) {
 }
 
 static void note(struct bench *bench, const struct ui_action *action) {
-    static const char *const names[] = {"submit", "interrupt", "escape", "eof",  "suspend",
-                                        "quit",   "new",       "again",  "go on"};
+    static const char *const names[UI_ACTION_COUNT_APP] = {
+        [UI_ACTION_SUBMIT] = "submit",
+        [UI_ACTION_INTERRUPT] = "interrupt",
+        [UI_ACTION_ESCAPE] = "escape",
+        [UI_ACTION_EOF] = "eof",
+        [UI_ACTION_SUSPEND] = "suspend",
+        [UI_ACTION_QUIT] = "quit",
+        [UI_ACTION_NEW] = "new",
+        [UI_ACTION_REGENERATE] = "again",
+        [UI_ACTION_CONTINUE] = "go on",
+        [UI_ACTION_INSPECT] = "inspect",
+        [UI_ACTION_TOKEN_BACK] = "back",
+        [UI_ACTION_TAKE] = "take",
+        [UI_ACTION_TYPED] = "typed",
+        [UI_ACTION_EXPORT] = "export",
+        [UI_ACTION_MESSAGE_ON] = "message on",
+    };
     if (bench->actions.len) buf_putc(&bench->actions, '|');
     buf_puts(&bench->actions, names[action->type]);
-    if (action->type == UI_ACTION_SUBMIT)
+    if (action->type == UI_ACTION_INSPECT) bench->inspecting = !bench->inspecting;
+    if (action->type == UI_ACTION_SUBMIT || action->type == UI_ACTION_TYPED)
         buf_printf(&bench->actions, "(%.*s)", (int)action->len, action->text);
     if (action->type == UI_ACTION_INTERRUPT && bench->clear) ui_input_clear(bench->ui, true);
 }
@@ -55,6 +71,7 @@ static bool step(void *context) {
     struct pollfd fds[UI_FDS];
     struct ui_action action;
     struct ui_model model = {.status = {.state = UI_STATE_IDLE, .model = "a model"}, .hint = "a hint"};
+    struct ui_inspect inspect = {.message = 1};
     ui_poll_fds(bench->ui, fds);
     int timeout = ui_timeout_ms(bench->ui);
     bool short_sleep = timeout >= 0 && timeout <= 10;
@@ -67,6 +84,7 @@ static bool step(void *context) {
         return false;
     }
     while (ui_next_action(bench->ui, &action)) note(bench, &action);
+    model.inspect = bench->inspecting ? &inspect : NULL;
     if (turn) ui_draw(bench->ui, &model);
     drain(bench);
     if (clock_ns() - bench->typed_ns < 60 * 1000000LL) return true;
@@ -163,12 +181,29 @@ static void keys_become_actions(void **state) {
     (void)state;
     struct bench bench = {0};
     bench_open(&bench, NULL);
-    type(&bench, (const char *const[]){"\033", "\003", "\004", "\032", "\033[21~", "\033OQ", "\033[15~",
+    type(&bench, (const char *const[]){"\033", "\003", "\004", "\032", "\033[21~", "\033n", "\033[15~",
                                        "\033g", "x\004\x7f", /* not the end of a box that is not empty */
                                        "\033OP", "q", /* help opens and closes without a word to the app */
                                        "\033[<0;1;1M\033[I\033]11;x\007", "ok\r", NULL});
     assert_string_equal(bench.actions.data, "escape|interrupt|eof|suspend|quit|new|again|go on|submit(ok)");
     assert_true(count(&bench.painted, "begin a new chat") == 1);
+    bench_close(&bench);
+}
+
+/* In inspect mode letters and arrows are actions, the box is lent for typing a token and comes back. */
+static void inspect_mode_has_its_own_keys(void **state) {
+    (void)state;
+    struct bench bench = {0};
+    bench_open(&bench, NULL);
+    type(&bench,
+         (const char *const[]){
+             "draft", "\033OR",    "x",    "q",        "\033[D", "\033[1;5C", "\r", "\033[200~p\033[201~",
+             "t",     " \xC3\xA9", "\r",                     /* with its blank, not sent */
+             "t",     "given up",  "\033", "t",        "\r", /* nothing typed is nothing */
+             "\033",  "\033OR",    "s\r",  "\033[A\r", NULL});
+    assert_string_equal(
+        bench.actions.data,
+        "inspect|export|back|message on|take|typed( \xC3\xA9)|escape|inspect|submit(drafts)|submit(drafts)");
     bench_close(&bench);
 }
 
@@ -285,6 +320,7 @@ int main(void) {
         cmocka_unit_test(lines_are_edited),
         cmocka_unit_test(a_cleared_box_is_seen),
         cmocka_unit_test(keys_become_actions),
+        cmocka_unit_test(inspect_mode_has_its_own_keys),
         cmocka_unit_test(only_known_escapes_are_written),
         cmocka_unit_test(the_screen_is_given_back),
         cmocka_unit_test(a_vanished_terminal_ends_it),

@@ -43,7 +43,7 @@ struct scene {
     struct ui_token tokens[200];
     struct ui_position position;
     struct ui_candidate candidates[24];
-    float strip[40];
+    struct ui_token strip[40];
 };
 
 static const struct ui_status idle = {
@@ -79,7 +79,7 @@ static void fill_position(struct scene *scene) {
     }
     scene->candidates[23].chosen = true;
     scene->candidates[23].rank = 1234;
-    for (size_t i = 0; i < 40; i++) scene->strip[i] = (float)(i % 11) / 10;
+    for (size_t i = 0; i < 40; i++) scene->strip[i].prob = (float)(i % 11) / 10;
     scene->position = (struct ui_position){.position = 413,
                                            .chain = "T 0.8  top-k 40  top-p 0.95  min-p 0.05",
                                            .candidates = scene->candidates,
@@ -89,7 +89,8 @@ static void fill_position(struct scene *scene) {
                                            .rank = 1234,
                                            .ms = 9.84f,
                                            .strip = scene->strip,
-                                           .n_strip = 40};
+                                           .n_strip = 40,
+                                           .strip_at = 39};
     scene->model.shown = &scene->position;
 }
 
@@ -108,9 +109,11 @@ static struct scene *scene_new(void) {
                                              .tokens = scene->tokens,
                                              .n_tokens = n,
                                              .note = "[stopped]  86 tokens  41.8 tok/s"};
-    scene->model = (struct ui_model){
-        .status = idle, .messages = scene->messages, .n_messages = 3, .hint = "ask something",
-        .off = 1u << UI_ACTION_FOLD /* as nearly always */};
+    scene->model = (struct ui_model){.status = idle,
+                                     .messages = scene->messages,
+                                     .n_messages = 3,
+                                     .hint = "ask something",
+                                     .off = UI_OFF(UI_ACTION_FOLD) /* as nearly always */};
     fill_position(scene);
     return scene;
 }
@@ -167,7 +170,7 @@ static void idle_screens(void **state) {
 static void empty_screens(void **state) {
     (void)state;
     struct scene *scene = scene_new();
-    scene->model = (struct ui_model){.off = 1u << UI_ACTION_FOLD,
+    scene->model = (struct ui_model){.off = UI_OFF(UI_ACTION_FOLD),
                                      .status = {.state = UI_STATE_LOADING,
                                                 .model = "SmolLM2-135M-Instruct.Q4_1.gguf",
                                                 .progress_done = 34u << 20,
