@@ -1,5 +1,6 @@
 #include "app/chat.h"
 
+#include "app/chat_internal.h"
 #include "app/record_json.h"
 
 #include <stdlib.h>
@@ -28,17 +29,54 @@ bool chat_busy(const struct chat *chat) {
     return chat->request != 0;
 }
 
+/* ---- changes to the tree ---- */
+
+void chat_change_begin(struct chat *chat) {
+    conversation_mark(&chat->conversation);
+    chat->last_said = chat->conversation.last_id;
+    chat->edited = NULL;
+}
+
+static void tell_leaf(struct chat *chat) {
+    struct said *leaf = conversation_leaf(&chat->conversation);
+    if (chat->told_leaf == leaf) return;
+    chat->told_leaf = leaf;
+    KEEP(chat, leaf_changed, chat, leaf);
+}
+
+void chat_change_done(struct chat *chat) {
+    const struct said_stack *all = &chat->conversation.all;
+    size_t first = all->n;
+    while (first > 0 && all->at[first - 1]->id > chat->last_said) first--;
+    if (first < all->n && !chat->told_conversation) {
+        chat->told_conversation = true;
+        KEEP(chat, conversation_begun, chat);
+    }
+    for (; first < all->n; first++) KEEP(chat, said_added, chat, all->at[first]);
+    if (chat->told_conversation) tell_leaf(chat);
+}
+
+void chat_change_give_up(struct chat *chat) {
+    conversation_unmark(&chat->conversation);
+    conversation_forget(&chat->conversation, chat->last_said);
+}
+
 /* ---- asking ---- */
 
-static int check_idle(const struct chat *chat, struct err *err) {
-    if (chat_busy(chat)) return err_set(err, STATUS_BUSY, "still answering; Esc stops it");
+int chat_check_not_busy(const struct chat *chat, struct err *err) {
+    return chat_busy(chat) ? err_set(err, STATUS_BUSY, "still answering; Esc stops it") : STATUS_OK;
+}
+
+int chat_check_idle(const struct chat *chat, struct err *err) {
+    int status = chat_check_not_busy(chat, err);
+    if (status < 0) return status;
     if (chat->state == CHAT_LOADING) return err_set(err, STATUS_BUSY, "the model is still loading");
     if (chat->state == CHAT_FAILED)
         return err_set(err, STATUS_FAILED, "there is no model any more: %s", chat->error.text);
     return STATUS_OK;
 }
 
-static int submit(struct chat *chat, struct said *answer, bool continuing, struct err *err) {
+int chat_submit(struct chat *chat, struct said *answer, bool continuing, struct err *err) {
     if (!chat->began) chat->began = time(NULL);
     struct engine_request request = {.id = chat->last_request + 1,
                                      .continue_last = continuing,
@@ -56,6 +94,7 @@ static int submit(struct chat *chat, struct said *answer, bool continuing, struc
     if (status < 0) return status;
     chat->request = chat->last_request = request.id;
     chat->answer = answer;
+    chat->told_tokens = answer->n_tokens;
     chat->continuing = continuing;
     answer->open = true;
     buf_clear(&answer->note);
@@ -69,11 +108,13 @@ static int submit(struct chat *chat, struct said *answer, bool continuing, struc
     return STATUS_OK;
 }
 
-/* Answer the last message. */
-static int ask(struct chat *chat, struct err *err) {
+int chat_ask(struct chat *chat, struct err *err) {
     struct said *answer = conversation_add(&chat->conversation, SAID_BY_MODEL, "", 0);
-    int status = submit(chat, answer, false, err);
-    if (status < 0) conversation_remove_last(&chat->conversation);
+    int status = chat_submit(chat, answer, false, err);
+    if (status < 0)
+        chat_change_give_up(chat);
+    else
+        chat_change_done(chat);
     return status;
 }
 
@@ -84,42 +125,45 @@ int chat_send(struct chat *chat, const char *text, size_t len, struct err *err) 
         buf_append(&chat->waiting, text, len);
         return STATUS_OK;
     }
-    int status = check_idle(chat, err);
+    if (chat->editing) return chat_edit(chat, chat->editing, text, len, err);
+    int status = chat_check_idle(chat, err);
     if (status < 0) return status;
+    chat_change_begin(chat);
     conversation_add(&chat->conversation, SAID_BY_USER, text, len);
-    status = ask(chat, err);
-    if (status < 0) conversation_remove_last(&chat->conversation);
-    return status;
+    return chat_ask(chat, err);
 }
 
 int chat_continue(struct chat *chat, struct err *err) {
-    int status = check_idle(chat, err);
+    int status = chat_check_idle(chat, err);
     if (status < 0) return status;
     struct said *last = conversation_last(&chat->conversation);
     if (!last || last->by == SAID_BY_SYSTEM)
         return err_set(err, STATUS_USAGE, "there is nothing to go on with yet");
-    if (last->by == SAID_BY_USER) return ask(chat, err);
-    if (!last->text.len) return chat_regenerate(chat, err); /* an answer without a word is no beginning */
-    return submit(chat, last, true, err);
+    if (last->by == SAID_BY_MODEL && last->text.len) return chat_submit(chat, last, true, err);
+    if (last->by == SAID_BY_MODEL) return chat_regenerate(chat, err); /* without a word it is no beginning */
+    chat_change_begin(chat);
+    return chat_ask(chat, err);
 }
 
 int chat_regenerate(struct chat *chat, struct err *err) {
-    int status = check_idle(chat, err);
+    int status = chat_check_idle(chat, err);
     if (status < 0) return status;
     struct said *last = conversation_last(&chat->conversation);
     if (!last || last->by == SAID_BY_SYSTEM)
         return err_set(err, STATUS_USAGE, "there is nothing to answer again yet");
+    chat_change_begin(chat);
     if (last->by == SAID_BY_MODEL) {
-        while (conversation_last(&chat->conversation) == last) conversation_remove_last(&chat->conversation);
+        conversation_go(&chat->conversation, last->parent);
         chat->settings.sampling.attempt++;
     }
-    return ask(chat, err);
+    return chat_ask(chat, err);
 }
 
 int chat_fold(struct chat *chat, const char *text, size_t len, struct err *err) {
-    int status = check_idle(chat, err);
+    int status = chat_check_idle(chat, err);
     if (status < 0) return status;
     chat->fold = true;
+    KEEP(chat, settings_changed, chat);
     if (len) return chat_send(chat, text, len, err);
     if (!chat->wants_fold) return STATUS_OK;
     if (!chat->refused.len) return chat_continue(chat, err);
@@ -137,11 +181,14 @@ bool chat_stop(struct chat *chat) {
 }
 
 int chat_new(struct chat *chat, struct err *err) {
-    if (chat_busy(chat)) return err_set(err, STATUS_BUSY, "still answering; Esc stops it");
+    int status = chat_check_not_busy(chat, err);
+    if (status < 0) return status;
     conversation_print(&chat->conversation, &chat->earlier);
     conversation_clear(&chat->conversation);
     chat->settings.sampling.attempt = 0;
     chat->began = 0;
+    chat->told_conversation = false;
+    chat->told_leaf = chat->computed = chat->editing = NULL;
     chat->wants_fold = false;
     buf_clear(&chat->refused);
     chat->has_stats = false;
@@ -154,10 +201,12 @@ int chat_new(struct chat *chat, struct err *err) {
 }
 
 int chat_set_system(struct chat *chat, const char *text, size_t len, struct err *err) {
-    if (chat_busy(chat)) return err_set(err, STATUS_BUSY, "still answering; Esc stops it");
+    int status = chat_check_not_busy(chat, err);
+    if (status < 0) return status;
     buf_clear(&chat->system);
     buf_append(&chat->system, text, len);
     conversation_system(&chat->conversation, text, len);
+    KEEP(chat, settings_changed, chat);
     return STATUS_OK;
 }
 
@@ -167,25 +216,54 @@ int chat_set_variable(struct chat *chat, const char *name, const char *value, st
     buf_printf(&pair, "%s=%s", name, value);
     int status = field_set(&field, chat, "template", pair.data, err);
     buf_free(&pair);
+    if (status == STATUS_OK) KEEP(chat, settings_changed, chat);
     return status;
 }
 
+int chat_set(struct chat *chat, const char *name, const char *value, struct err *err) {
+    int status = setting_set(&chat->settings, name, value, err);
+    if (status == STATUS_OK) KEEP(chat, settings_changed, chat);
+    return status;
+}
+
+/* Ids where the model said it, else what the tokenizer makes of the text. */
+static size_t said_count(const struct chat *chat, const struct said *said) {
+    if (said->n_ids) return said->n_ids;
+    return chat->engine->ops->count_tokens(chat->engine, said->text.data, said->text.len);
+}
+
+size_t chat_uncached(const struct chat *chat) {
+    const struct conversation *conversation = &chat->conversation;
+    size_t tokens = 0;
+    if (!chat->info) return 0;
+    for (size_t i = conversation->n; i > 0; i--) {
+        const struct said *said = conversation->messages[i - 1];
+        if (said_is_below(chat->computed, said)) break;
+        if (said->by != SAID_BY_PROGRAM && !said->dropped) tokens += said_count(chat, said);
+    }
+    return tokens;
+}
+
+static size_t sent_tokens(const struct chat *chat) {
+    size_t tokens = 0;
+    for (size_t i = 0; i < chat->conversation.n; i++) {
+        const struct said *said = chat->conversation.messages[i];
+        if (said->by != SAID_BY_PROGRAM && !said->dropped) tokens += said_count(chat, said);
+    }
+    return tokens;
+}
+
 int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err) {
-    int status = check_idle(chat, err);
+    struct conversation *conversation = &chat->conversation;
+    int status = chat_check_idle(chat, err);
     if (status < 0) return status;
     *n_dropped = 0;
-    for (;;) {
-        size_t tokens = 0, n;
-        struct message *messages = conversation_messages(&chat->conversation, &n);
-        for (size_t i = 0; i < n; i++)
-            tokens += messages[i].n_ids
-                          ? messages[i].n_ids
-                          : chat->engine->ops->count_tokens(chat->engine, messages[i].text, messages[i].len);
-        free(messages);
-        if (*n_dropped && tokens <= chat->info->context_size / 2) return STATUS_OK;
-        if (!conversation_drop_oldest(&chat->conversation)) break;
+    while (*n_dropped == 0 || sent_tokens(chat) > chat->info->context_size / 2) {
+        if (!conversation_drop_oldest(conversation)) break;
         ++*n_dropped;
     }
+    for (size_t i = 0; i < conversation->n; i++)
+        if (conversation->messages[i]->dropped) KEEP(chat, said_closed, chat, conversation->messages[i]);
     if (*n_dropped) return STATUS_OK;
     return err_set(err, STATUS_CONTEXT_FULL,
                    "nothing can be dropped: the newest question alone is too long; /new starts over");
@@ -209,19 +287,43 @@ static void write_note(struct chat *chat, const struct engine_event *event) {
         buf_printf(&answer->note, "  prompt %u (%u cached)", stats->prompt_tokens, stats->cached_tokens);
 }
 
-/* Not a word was said: the question goes back to where it can be changed. Where the context is full it stays,
- * so that dropping old turns is all it takes to go on. */
+static void forget(struct chat *chat, uint64_t last_id) {
+    const struct said_stack *all = &chat->conversation.all;
+    while (all->n && all->at[all->n - 1]->id > last_id) {
+        struct said *said = all->at[all->n - 1];
+        KEEP(chat, said_removed, chat, said);
+        conversation_forget(&chat->conversation, said->id - 1);
+    }
+    tell_leaf(chat);
+}
+
+/* Not a word was said: a question that was just asked goes back to where it can be changed, and the path to
+ * where it was. Where the context is full the question stays, so that dropping old turns is all it takes to
+ * go on; so does an older one that the template refused. */
 static void take_back(struct chat *chat) {
     struct conversation *conversation = &chat->conversation;
-    conversation_remove_last(conversation);
-    if (chat->reason == ENGINE_CONTEXT_FULL) return;
-    struct said *question = conversation_last(conversation);
-    if (question && question->by == SAID_BY_USER && conversation->messages[conversation->n - 1] == question) {
+    struct said *question = chat->answer->parent;
+    bool asked_now = question->id > chat->last_said;
+    if (chat->reason == ENGINE_CONTEXT_FULL || (chat->wants_fold && !asked_now)) {
+        conversation_go(conversation, question);
+        forget(chat, chat->answer->id - 1);
+        return;
+    }
+    if (asked_now) {
         buf_clear(&chat->returned);
         buf_append(&chat->returned, question->text.data, question->text.len);
         if (chat->wants_fold) buf_append(&chat->refused, question->text.data, question->text.len);
-        conversation_remove_last(conversation);
+        chat->editing = chat->edited;
     }
+    conversation_unmark(conversation);
+    forget(chat, chat->last_said);
+}
+
+static void tell_tokens(struct chat *chat) {
+    struct said *answer = chat->answer;
+    if (!answer || answer->n_tokens == chat->told_tokens) return;
+    KEEP(chat, tokens_appended, chat, answer, chat->told_tokens);
+    chat->told_tokens = answer->n_tokens;
 }
 
 static void on_done(struct chat *chat, const struct engine_event *event) {
@@ -241,8 +343,13 @@ static void on_done(struct chat *chat, const struct engine_event *event) {
                 *event->error.text ? event->error.text : "the context is full");
     chat->answer->open = false;
     write_note(chat, event);
+    tell_tokens(chat);
     bool wordless = !chat->continuing && chat->answer->n_tokens == 0;
-    if (wordless && event->done.reason != ENGINE_END && event->done.reason != ENGINE_LIMIT) take_back(chat);
+    if (wordless && event->done.reason != ENGINE_END && event->done.reason != ENGINE_LIMIT)
+        take_back(chat);
+    else
+        KEEP(chat, said_closed, chat, chat->answer);
+    chat->computed = conversation_leaf(&chat->conversation);
     chat->answer = NULL;
 }
 
@@ -299,6 +406,7 @@ bool chat_pump(struct chat *chat) {
         on_event(chat, &event);
         any = true;
     }
+    tell_tokens(chat);
     return any;
 }
 

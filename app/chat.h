@@ -10,6 +10,7 @@
 #define LOGITOP_APP_CHAT_H
 
 #include "app/conversation.h"
+#include "app/keeper.h"
 #include "app/options.h"
 #include "infer/engine.h"
 
@@ -26,9 +27,12 @@ struct chat {
     const struct engine_info *info; /* NULL while loading */
     struct settings settings;
     struct conversation conversation;
-    struct buf system;    /* kept for the next chat too */
-    struct buf variables; /* of the template: a JSON object; empty: none. Kept too */
-    bool fold;            /* the system text goes into the first message. Kept too */
+    const struct chat_keeper *keeper; /* NULL: nothing is kept. Set it after chat_open() */
+    struct said *
+        editing; /* what is sent next takes this message's place on a new branch; NULL: it follows the leaf */
+    struct buf system;    /* for the next chat too */
+    struct buf variables; /* of the template: a JSON object; empty: none. For the next chat too */
+    bool fold;            /* the system text goes into the first message. For the next chat too */
     int64_t began;        /* of the conversation, seconds since the epoch; 0: nothing was asked yet */
     struct buf earlier;   /* chats that /new ended, as text for the transcript */
     struct buf waiting;   /* said while the model loads: sent when it is there */
@@ -41,6 +45,12 @@ struct chat {
     uint64_t request, last_request; /* running (0: none); the last id used */
     bool continuing;                /* the running request goes on in an older answer */
     struct said *answer;            /* that the running request fills */
+    struct said *edited;            /* that its question took the place of; NULL: none */
+    struct said *computed;          /* the path to here is in the KV cache; NULL: none is */
+    uint64_t last_said;             /* id of the newest message before the last change to the tree */
+    bool told_conversation;         /* what the keeper knows: that this conversation began, */
+    struct said *told_leaf;         /* where the path ends, */
+    size_t told_tokens;             /* how much of the answer */
     uint64_t progress_done, progress_total;
     enum engine_reason reason; /* of the last request */
     struct engine_stats stats; /* of the last request; context_used grows while it answers */
@@ -59,11 +69,12 @@ void chat_close(struct chat *chat);
 /* Take all events that wait. True if anything changed. */
 bool chat_pump(struct chat *chat);
 
-/* A question; while the model loads it waits. STATUS_BUSY while an answer runs. */
+/* A question, or in place of the message that is edited another one; while the model loads it waits.
+ * STATUS_BUSY while an answer runs. */
 int chat_send(struct chat *chat, const char *text, size_t len, struct err *err);
 /* Go on with an answer that was cut, or answer a question that was not. */
 int chat_continue(struct chat *chat, struct err *err);
-/* Another answer to the last question: with the next attempt of the same seed. */
+/* Another answer to the last question, beside the one there is: with the next attempt of the same seed. */
 int chat_regenerate(struct chat *chat, struct err *err);
 bool chat_stop(struct chat *chat); /* false: nothing runs */
 int chat_new(struct chat *chat, struct err *err);
@@ -71,11 +82,29 @@ int chat_set_system(struct chat *chat, const char *text, size_t len, struct err 
 /* From here on the system text goes into the first message, for templates that know no system role. What such
  * a template refused is asked again: as `text`, or as it was where that is empty. */
 int chat_fold(struct chat *chat, const char *text, size_t len, struct err *err);
+/* A setting by its name, from the next answer on. */
+int chat_set(struct chat *chat, const char *name, const char *value, struct err *err);
 /* A variable of the template, from the next answer on; `value` as --template-var reads it. */
 int chat_set_variable(struct chat *chat, const char *name, const char *value, struct err *err);
 /* Make room: drop the oldest turns until half of the context is free. err tells how many went, or that none
  * could. */
 int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err);
+
+/* ---- branches (app/chat_tree.c) ---- */
+
+/* Another text in place of this message, on a branch of its own: a question is asked, the model's words only
+ * stand there. The system text has no branches, it changes. Nothing that was said is lost. */
+int chat_edit(struct chat *chat, struct said *said, const char *text, size_t len, struct err *err);
+/* The next text that is sent takes this message's place. */
+int chat_edit_begin(struct chat *chat, struct said *said, struct err *err);
+/* The path goes through this message, and down to where it ended when it last did. */
+int chat_switch(struct chat *chat, struct said *said, struct err *err);
+/* The path as it was before the last change to it; and forth again. */
+int chat_undo(struct chat *chat, struct err *err);
+int chat_redo(struct chat *chat, struct err *err);
+/* Tokens of the path, roughly, that are not in the KV cache of the last answer: what the next answer computes
+ * anew. */
+size_t chat_uncached(const struct chat *chat);
 
 bool chat_busy(const struct chat *chat);      /* a request runs */
 double chat_tps_now(const struct chat *chat); /* of the newest tokens; 0: nothing to tell */

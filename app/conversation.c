@@ -6,20 +6,15 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-struct said *conversation_add(struct conversation *conversation, enum said_by by, const char *text,
-                              size_t len) {
-    struct said *said = xcalloc(1, sizeof *said);
-    said->id = ++conversation->last_id;
-    said->by = by;
-    buf_append(&said->text, text, len);
-    grow_array(&conversation->messages, &conversation->cap, conversation->n + 1,
-               sizeof *conversation->messages);
-    conversation->messages[conversation->n++] = said;
-    return said;
+static void push(struct said_stack *stack, struct said *said) {
+    grow_array(&stack->at, &stack->cap, stack->n + 1, sizeof *stack->at);
+    stack->at[stack->n++] = said;
 }
 
 static void said_free(struct said *said) {
+    free(said->children);
     buf_free(&said->text);
     buf_free(&said->note);
     free(said->ids);
@@ -29,15 +24,142 @@ static void said_free(struct said *said) {
     free(said);
 }
 
-void conversation_remove_last(struct conversation *conversation) {
-    if (conversation->n) said_free(conversation->messages[--conversation->n]);
+void conversation_clear(struct conversation *conversation) {
+    for (size_t i = 0; i < conversation->all.n; i++) said_free(conversation->all.at[i]);
+    free(conversation->all.at);
+    free(conversation->past.at);
+    free(conversation->next.at);
+    free(conversation->messages);
+    *conversation = (struct conversation){.last_id = conversation->last_id};
 }
 
-void conversation_clear(struct conversation *conversation) {
-    while (conversation->n) conversation_remove_last(conversation);
-    free(conversation->messages);
-    conversation->messages = NULL;
-    conversation->cap = 0;
+/* ---- the tree ---- */
+
+static struct said *node_new(struct conversation *conversation, struct said *parent, enum said_by by) {
+    struct said *said = xcalloc(1, sizeof *said);
+    said->id = ++conversation->last_id;
+    said->born = time(NULL);
+    said->by = by;
+    said->parent = parent;
+    push(&conversation->all, said);
+    if (!parent) return said;
+    grow_array(&parent->children, &parent->cap_children, parent->n_children + 1, sizeof *parent->children);
+    parent->children[parent->n_children++] = said;
+    return said;
+}
+
+struct said *conversation_root(struct conversation *conversation) {
+    if (!conversation->root) conversation->root = node_new(conversation, NULL, SAID_BY_SYSTEM);
+    return conversation->root;
+}
+
+struct said *conversation_find(const struct conversation *conversation, uint64_t id) {
+    size_t low = 0, high = conversation->all.n;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (conversation->all.at[middle]->id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool found = low < conversation->all.n && conversation->all.at[low]->id == id;
+    return found ? conversation->all.at[low] : NULL;
+}
+
+struct said *conversation_put(struct conversation *conversation, struct said *parent, enum said_by by,
+                              const char *text, size_t len) {
+    struct said *said = node_new(conversation, parent, by);
+    buf_append(&said->text, text, len);
+    return said;
+}
+
+size_t said_index(const struct said *said, size_t *n) {
+    *n = 1;
+    if (!said->parent) return 0;
+    *n = said->parent->n_children;
+    size_t i = 0;
+    while (said->parent->children[i] != said) i++;
+    return i;
+}
+
+struct said *said_deepest(struct said *said) {
+    while (said->recent) said = said->recent;
+    return said;
+}
+
+bool said_is_below(const struct said *said, const struct said *above) {
+    while (said && said != above) said = said->parent;
+    return said != NULL;
+}
+
+/* ---- the active path ---- */
+
+static void path_add(struct conversation *conversation, struct said *said) {
+    grow_array(&conversation->messages, &conversation->cap, conversation->n + 1,
+               sizeof *conversation->messages);
+    conversation->messages[conversation->n++] = said;
+}
+
+struct said *conversation_leaf(struct conversation *conversation) {
+    return conversation->n ? conversation->messages[conversation->n - 1] : conversation_root(conversation);
+}
+
+struct said *conversation_add(struct conversation *conversation, enum said_by by, const char *text,
+                              size_t len) {
+    struct said *leaf = conversation_leaf(conversation);
+    struct said *said = conversation_put(conversation, leaf, by, text, len);
+    leaf->recent = said;
+    path_add(conversation, said);
+    return said;
+}
+
+void conversation_go(struct conversation *conversation, struct said *leaf) {
+    conversation->n = 0;
+    leaf->recent = NULL;
+    for (struct said *said = leaf; said; said = said->parent) {
+        if (said->parent) said->parent->recent = said;
+        if (said->parent || said->text.len) path_add(conversation, said);
+    }
+    for (size_t i = 0, n = conversation->n; i < n / 2; i++) { /* from the root on */
+        struct said *swapped = conversation->messages[i];
+        conversation->messages[i] = conversation->messages[n - 1 - i];
+        conversation->messages[n - 1 - i] = swapped;
+    }
+}
+
+void conversation_mark(struct conversation *conversation) {
+    push(&conversation->past, conversation_leaf(conversation));
+    conversation->next.n = 0;
+}
+
+void conversation_unmark(struct conversation *conversation) {
+    conversation_go(conversation, conversation->past.at[--conversation->past.n]);
+}
+
+static bool go_to(struct conversation *conversation, struct said_stack *from, struct said_stack *to) {
+    if (!from->n) return false;
+    push(to, conversation_leaf(conversation));
+    conversation_go(conversation, from->at[--from->n]);
+    return true;
+}
+
+bool conversation_undo(struct conversation *conversation) {
+    return go_to(conversation, &conversation->past, &conversation->next);
+}
+
+bool conversation_redo(struct conversation *conversation) {
+    return go_to(conversation, &conversation->next, &conversation->past);
+}
+
+/* They are the newest of all, and so of their parents' children. */
+void conversation_forget(struct conversation *conversation, uint64_t last_id) {
+    struct said_stack *all = &conversation->all;
+    while (all->n && all->at[all->n - 1]->id > last_id && all->at[all->n - 1] != conversation->root) {
+        struct said *said = all->at[--all->n];
+        said->parent->n_children--;
+        if (said->parent->recent == said) said->parent->recent = NULL;
+        said_free(said);
+    }
 }
 
 static bool is_sent(const struct said *said) {
@@ -51,50 +173,68 @@ struct said *conversation_last(const struct conversation *conversation) {
 }
 
 void conversation_system(struct conversation *conversation, const char *text, size_t len) {
-    if (conversation->n && conversation->messages[0]->by == SAID_BY_SYSTEM) {
-        said_free(conversation->messages[0]);
-        conversation->n--;
-        memmove(conversation->messages, conversation->messages + 1,
-                conversation->n * sizeof *conversation->messages);
+    struct said *root = conversation_root(conversation), *leaf = conversation_leaf(conversation);
+    buf_clear(&root->text);
+    buf_append(&root->text, text, len);
+    root->version++;
+    conversation_go(conversation, leaf);
+}
+
+/* ---- tokens ---- */
+
+size_t said_token_begin(const struct said *said, size_t i) {
+    return i ? said->shown[i - 1].end : 0;
+}
+
+void said_append_kept(struct said *said, const struct kept_token *token, const char *text, size_t len) {
+    if (!token->end) {
+        buf_append(&said->text, text, len);
+        grow_array(&said->ids, &said->cap_ids, said->n_ids + 1, sizeof *said->ids);
+        said->ids[said->n_ids++] = token->id;
     }
-    if (!len) return;
-    struct said *said = conversation_add(conversation, SAID_BY_SYSTEM, text, len);
-    memmove(conversation->messages + 1, conversation->messages,
-            (conversation->n - 1) * sizeof *conversation->messages);
-    conversation->messages[0] = said;
+    grow_array(&said->tokens, &said->cap_tokens, said->n_tokens + 1, sizeof *said->tokens);
+    grow_array(&said->shown, &said->cap_shown, said->n_tokens + 1, sizeof *said->shown);
+    kept_candidate *top = token->n_top ? arena_alloc(&said->arena, token->n_top * sizeof *top) : NULL;
+    for (uint32_t i = 0; i < token->n_top; i++) top[i] = token->top[i];
+    said->tokens[said->n_tokens] = *token;
+    said->tokens[said->n_tokens].top = top;
+    bool known = token->rank > 0;
+    said->shown[said->n_tokens++] =
+        (struct ui_token){.end = (uint32_t)said->text.len,
+                          .prob = known ? expf(token->logit - token->log_sum_exp) : -1,
+                          .entropy = token->entropy,
+                          .rank = token->rank};
 }
 
 void said_append(struct said *said, struct engine *engine, const struct token_record *record) {
     const struct step_result *result = &record->result;
-    if (!record->end) {
-        size_t len;
-        const char *text = record_text(engine, record, &len);
-        buf_append(&said->text, text, len);
-        grow_array(&said->ids, &said->cap_ids, said->n_ids + 1, sizeof *said->ids);
-        said->ids[said->n_ids++] = result->id;
-    }
-    grow_array(&said->tokens, &said->cap_tokens, said->n_tokens + 1, sizeof *said->tokens);
-    grow_array(&said->shown, &said->cap_shown, said->n_tokens + 1, sizeof *said->shown);
+    kept_candidate top[CANDIDATES_MAX + 1];
     uint32_t n_top = result->n_top <= CANDIDATES_MAX + 1 ? result->n_top : CANDIDATES_MAX + 1;
-    struct candidate *top = arena_alloc(&said->arena, n_top * sizeof *top);
-    memcpy(top, result->top, n_top * sizeof *top);
-    said->tokens[said->n_tokens] = (struct kept_token){.id = result->id,
-                                                       .position = result->position,
-                                                       .rank = result->rank,
-                                                       .n_top = n_top,
-                                                       .ms = record->ms,
-                                                       .logit = result->logit,
-                                                       .prob = result->prob,
-                                                       .log_sum_exp = result->log_sum_exp,
-                                                       .entropy = result->entropy,
-                                                       .end = record->end,
-                                                       .top = top};
-    said->shown[said->n_tokens] = (struct ui_token){.end = (uint32_t)said->text.len,
-                                                    .prob = expf(result->logit - result->log_sum_exp),
-                                                    .entropy = result->entropy,
-                                                    .rank = result->rank};
-    said->n_tokens++;
+    for (uint32_t i = 0; i < n_top; i++) top[i] = kept_candidate_pack(&result->top[i], result->log_sum_exp);
+    struct kept_token token = {.id = result->id,
+                               .position = result->position,
+                               .rank = result->rank,
+                               .n_top = n_top,
+                               .ms = record->ms,
+                               .logit = result->logit,
+                               .prob = result->prob,
+                               .log_sum_exp = result->log_sum_exp,
+                               .entropy = result->entropy,
+                               .end = record->end,
+                               .top = top};
+    size_t len = 0;
+    const char *text = record->end ? "" : record_text(engine, record, &len);
+    said_append_kept(said, &token, text, len);
 }
+
+void said_copy_tokens(struct said *to, const struct said *from, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        size_t begin = said_token_begin(from, i);
+        said_append_kept(to, &from->tokens[i], from->text.data + begin, from->shown[i].end - begin);
+    }
+}
+
+/* ---- as a whole ---- */
 
 struct message *conversation_messages(const struct conversation *conversation, size_t *n) {
     static const char *const roles[] = {

@@ -1,8 +1,11 @@
-/* What was said: messages with their bytes, and for the model's own the ids they were sampled as and what was
- * known of every token. Owned by the UI thread. */
+/* What was said, as a tree: every message is a node below the one it answers or follows. The root holds the
+ * system text; the active path goes from it to the leaf, and only that is sent. Editing, answering again and
+ * taking another token make new nodes beside old ones: nothing that was said is lost. Owned by the UI thread.
+ */
 #ifndef LOGITOP_APP_CONVERSATION_H
 #define LOGITOP_APP_CONVERSATION_H
 
+#include "app/kept.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "infer/engine.h"
@@ -14,20 +17,20 @@
 
 enum said_by { SAID_BY_SYSTEM, SAID_BY_USER, SAID_BY_MODEL, SAID_BY_PROGRAM /* a note: shown, never sent */ };
 
-/* A token record without its unused room. */
-struct kept_token {
-    int32_t id;
-    uint32_t position, rank, n_top;
-    float ms, logit, prob, log_sum_exp, entropy;
-    bool end;              /* ended the answer: no bytes of its own */
-    struct candidate *top; /* [n_top], in the message's arena */
-};
-
+/* A message: its bytes, and for the model's own the ids they were sampled as and what was known of every
+ * token. */
 struct said {
-    uint64_t id; /* never 0, never used again */
+    uint64_t id;            /* never 0, never used again as long as the program runs */
+    uint64_t kept;          /* the keeper's own number; 0: it has none */
+    struct said *parent;    /* NULL: the root */
+    struct said **children; /* [n_children] in order of birth */
+    size_t n_children, cap_children;
+    struct said *recent; /* the child that was last on the active path; NULL: the path ended here */
+    int64_t born;        /* seconds since the epoch */
     enum said_by by;
-    bool open;    /* an answer that is still growing */
-    bool dropped; /* no longer sent: it made room in the context */
+    bool open;        /* an answer that is still growing */
+    bool dropped;     /* no longer sent: it made room in the context */
+    uint32_t version; /* changes when the text changes otherwise than by appending */
     struct buf text;
     struct buf note; /* a dimmed line below */
     int32_t *ids;    /* [n_ids] of the text: no end tokens */
@@ -35,36 +38,92 @@ struct said {
     struct kept_token *tokens; /* [n_tokens], end tokens too */
     struct ui_token *shown;    /* [n_tokens], the same for the screen */
     size_t n_tokens, cap_tokens, cap_shown;
-    struct arena arena;
+    struct arena arena; /* holds the candidates */
+};
+
+struct said_stack {
+    struct said **at; /* [n] */
+    size_t n, cap;
 };
 
 struct conversation {
-    struct said **messages; /* [n] */
+    struct said **messages; /* [n] the active path: the root only if it has a text */
     size_t n, cap;
+    struct said *root;            /* NULL until something is said */
+    struct said_stack all;        /* every node, in order of birth; owned */
+    struct said_stack past, next; /* leaves that undo and redo go to, the nearest last */
     uint64_t last_id;
 };
 
+void conversation_clear(struct conversation *conversation); /* frees everything; ids go on */
+
+/* ---- the tree ---- */
+
+struct said *conversation_root(struct conversation *conversation); /* made if there is none */
+struct said *conversation_find(const struct conversation *conversation,
+                               uint64_t id); /* NULL: there is none */
+
+/* A new node below `parent`; the path stays where it is. The text is copied. */
+struct said *conversation_put(struct conversation *conversation, struct said *parent, enum said_by by,
+                              const char *text, size_t len);
+/* A new node below the leaf, which becomes the leaf. */
 struct said *conversation_add(struct conversation *conversation, enum said_by by, const char *text,
                               size_t len);
-void conversation_remove_last(struct conversation *conversation);
-void conversation_clear(struct conversation *conversation); /* frees everything; ids go on */
+
+/* Of the node among the children of its parent, from 0; *n: how many they are. The root is alone. */
+size_t said_index(const struct said *said, size_t *n);
+/* The leaf that was last active below this node; itself if it is one. */
+struct said *said_deepest(struct said *said);
+/* Is `above` the node or one of those it stands below? */
+bool said_is_below(const struct said *said, const struct said *above);
+
+/* ---- the active path ---- */
+
+/* Where the path ends; the root if nothing else was said. */
+struct said *conversation_leaf(struct conversation *conversation);
+/* From now on the path ends at this node. */
+void conversation_go(struct conversation *conversation, struct said *leaf);
 struct said *
 conversation_last(const struct conversation *conversation); /* that is sent; NULL if there is none */
 
-/* Put the system message first, change it, or take it away (len 0). */
+/* Before the path changes: note where it ends, so that undo comes back. What was undone can no longer be
+ * redone. */
+void conversation_mark(struct conversation *conversation);
+void conversation_unmark(
+    struct conversation *conversation); /* the change did not take place: go back there */
+/* Back to where the path ended before the last change, and forth again. False if there is nothing to go to.
+ */
+bool conversation_undo(struct conversation *conversation);
+bool conversation_redo(struct conversation *conversation);
+
+/* Free the nodes made after the one with this id, of which nothing was kept; the path must not hold them. */
+void conversation_forget(struct conversation *conversation, uint64_t last_id);
+
+/* Change the system text, or take it away (len 0). */
 void conversation_system(struct conversation *conversation, const char *text, size_t len);
+
+/* ---- tokens ---- */
 
 /* A token that was said, appended to the message with everything known of it. */
 void said_append(struct said *said, struct engine *engine, const struct token_record *record);
+/* The same from what was kept; `text` is [len] the token's bytes, none for an end token. All is copied. */
+void said_append_kept(struct said *said, const struct kept_token *token, const char *text, size_t len);
+/* The first n tokens of another message with their bytes. */
+void said_copy_tokens(struct said *to, const struct said *from, size_t n);
+/* Where the text of token i begins. */
+size_t said_token_begin(const struct said *said, size_t i);
+
+/* ---- as a whole ---- */
 
 /* The messages that are sent, for engine_request. Owned by the caller, the texts and ids stay where they are.
  */
 struct message *conversation_messages(const struct conversation *conversation, size_t *n);
 
-/* Drop the oldest question with its answer; the system message and the newest question stay. False if nothing
- * can go. */
+/* Drop the oldest question of the path with its answer; the system message and the newest question stay.
+ * False if nothing can go. */
 bool conversation_drop_oldest(struct conversation *conversation);
 
-void conversation_print(const struct conversation *conversation, struct buf *out); /* as text, for people */
+void conversation_print(const struct conversation *conversation,
+                        struct buf *out); /* the path as text, for people */
 
 #endif

@@ -68,10 +68,11 @@ static void take_line(struct lines *lines, const char *text, size_t len) {
     if (result.page.len) text_sanitize(&clean, result.page.data, result.page.len);
     if (status < 0) out_error("%s", wrong.text);
     if (*result.line) out_error("%s", result.line);
+    if (result.box.len) out_error("the next line takes the place of: %s", result.box.data);
     if (clean.len) out_bytes(&lines->out, clean.data, clean.len, NULL);
     buf_free(&clean);
-    buf_free(&result.page);
     lines->quit = result.quit;
+    slash_result_free(&result);
 }
 
 /* Lines that came in; none is taken while an answer runs, so that typing ahead is kept. */

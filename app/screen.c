@@ -49,8 +49,9 @@ static void run_slash(struct screen *screen, const char *text, size_t len) {
     }
     if (*result.line) ui_notice(screen->ui, NOTICE_MS, "%s", result.line);
     if (result.page.len) ui_show_text(screen->ui, result.title, result.page.data, result.page.len);
+    if (result.box.len) ui_input_set(screen->ui, result.box.data, result.box.len);
     if (result.quit) leave(screen, 0);
-    buf_free(&result.page);
+    slash_result_free(&result);
 }
 
 /* What cannot be sent now stays in the box. */
@@ -77,12 +78,20 @@ static bool stop(struct screen *screen) {
     return true;
 }
 
+/* What was put into the box to be edited goes; the message stays as it is. */
+static void stop_editing(struct screen *screen) {
+    if (!screen->chat.editing) return;
+    screen->chat.editing = NULL;
+    ui_input_clear(screen->ui, true);
+}
+
 /* Ctrl-C: stop, else clear the box, else leave when pressed twice. */
 static void interrupt(struct screen *screen) {
     if (stop(screen)) return;
-    if (!ui_input_empty(screen->ui))
+    if (!ui_input_empty(screen->ui)) {
         ui_input_clear(screen->ui, true);
-    else if (ui_interrupt_again(screen->ui))
+        screen->chat.editing = NULL;
+    } else if (ui_interrupt_again(screen->ui))
         leave(screen, signals_exit_code(SIGINT));
 }
 
@@ -105,7 +114,9 @@ static void act(struct screen *screen, const struct ui_action *action) {
     switch (action->type) {
     case UI_ACTION_SUBMIT: submit(screen, action->text, action->len); break;
     case UI_ACTION_INTERRUPT: interrupt(screen); break;
-    case UI_ACTION_ESCAPE: stop(screen); break;
+    case UI_ACTION_ESCAPE:
+        if (!stop(screen)) stop_editing(screen);
+        break;
     case UI_ACTION_EOF:
         if (!chat_busy(chat)) leave(screen, 0);
         break;

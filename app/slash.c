@@ -1,4 +1,4 @@
-#include "app/slash.h"
+#include "app/slash_internal.h"
 
 #include "app/suggest.h"
 #include "base/mem.h"
@@ -11,7 +11,7 @@
 
 struct slash {
     const char *name, *arguments, *help;
-    int (*run)(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err);
+    slash_fn *run;
 };
 
 static int run_help(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
@@ -30,18 +30,6 @@ static int run_quit(struct chat *chat, const char *arguments, struct slash_resul
 static int run_stop(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
     (void)arguments, (void)result;
     return chat_stop(chat) ? STATUS_OK : err_set(err, STATUS_USAGE, "nothing is being answered");
-}
-
-static int run_continue(struct chat *chat, const char *arguments, struct slash_result *result,
-                        struct err *err) {
-    (void)arguments, (void)result;
-    return chat_continue(chat, err);
-}
-
-static int run_regenerate(struct chat *chat, const char *arguments, struct slash_result *result,
-                          struct err *err) {
-    (void)arguments, (void)result;
-    return chat_regenerate(chat, err);
 }
 
 static int run_new(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
@@ -131,7 +119,7 @@ static int run_set(struct chat *chat, const char *arguments, struct slash_result
         buf_free(&shown);
         return STATUS_OK;
     }
-    int status = setting_set(&chat->settings, name, value, err);
+    int status = chat_set(chat, name, value, err);
     if (status == STATUS_OK)
         snprintf(result->line, sizeof result->line, "%s is %s from the next answer on", name, value);
     return status;
@@ -147,8 +135,12 @@ static int run_stats(struct chat *chat, const char *arguments, struct slash_resu
 static const struct slash table[] = {
     {"help", "", "this list", run_help},
     {"stop", "", "stop the answer; what was said stays", run_stop},
-    {"continue", "", "go on with an answer that was cut", run_continue},
-    {"regen", "", "another answer to the last question", run_regenerate},
+    {"continue", "", "go on with an answer that was cut", slash_continue},
+    {"regen", "", "another answer to the last question", slash_regenerate},
+    {"edit", "[N] [TEXT]", "another text in place of message N, on a branch of its own", slash_edit},
+    {"undo", "", "back to before the last question, edit or switch", slash_undo},
+    {"redo", "", "take back the last /undo", slash_redo},
+    {"branch", "[N]", "list the branches, or go to one of them", slash_branch},
     {"new", "", "a new chat", run_new},
     {"drop", "", "forget the oldest turns, go on if the context was full", run_drop},
     {"system", "[TEXT]", "set the system message; without TEXT take it away", run_system},
@@ -194,6 +186,11 @@ static int run_one(struct chat *chat, const char *line, struct slash_result *res
         return err_set(err, STATUS_USAGE, "there is no /%s, did you mean /%s?", name, suggest.best);
     return err_set(err, STATUS_USAGE, "there is no /%s; /help lists the commands, //%s sends it to the model",
                    name, name);
+}
+
+void slash_result_free(struct slash_result *result) {
+    buf_free(&result->page);
+    buf_free(&result->box);
 }
 
 int slash_run(struct chat *chat, const char *text, size_t len, struct slash_result *result, struct err *err) {

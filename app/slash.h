@@ -14,6 +14,7 @@
 struct slash_result {
     const char *title; /* of page */
     struct buf page;   /* a text to read, or empty */
+    struct buf box;    /* a text to be edited and sent, or empty */
     char line[256];    /* a short word, or empty */
     bool quit;
 };
@@ -21,8 +22,10 @@ struct slash_result {
 /* Is this a command? "/help", "/set temp 1", but neither "/etc/passwd is a file" nor "//comment". */
 bool slash_is(const char *text, size_t len);
 
-/* Run it. On failure err is one line, and nothing was changed. buf_free(&result->page) in any case. */
+/* Run it. On failure err is one line, and nothing was changed. slash_result_free() in any case. */
 int slash_run(struct chat *chat, const char *text, size_t len, struct slash_result *result, struct err *err);
+
+void slash_result_free(struct slash_result *result);
 
 void slash_help(struct buf *out);
 

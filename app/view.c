@@ -45,6 +45,7 @@ static void fill_messages(struct view *view, const struct chat *chat) {
     for (size_t i = 0; i < conversation->n; i++) {
         const struct said *said = conversation->messages[i];
         view->messages[i] = (struct ui_message){.id = said->id,
+                                                .version = said->version,
                                                 .role = roles[said->by],
                                                 .open = said->open,
                                                 .text = said->text.data,
@@ -59,16 +60,16 @@ static void fill_messages(struct view *view, const struct chat *chat) {
 
 static void fill_candidate(struct ui_candidate *to, const struct chat *chat, const struct kept_token *token,
                            uint32_t i) {
-    const struct candidate *from = &token->top[i];
+    struct candidate from = kept_token_candidate(token, i);
     struct engine *engine = chat->engine;
-    *to = (struct ui_candidate){.id = from->id,
-                                .control = engine->ops->token_is_control(engine, from->id),
-                                .chosen = from->id == token->id,
-                                .rank = from->id == token->id ? token->rank : i + 1,
-                                .raw = expf(from->logit - token->log_sum_exp),
-                                .final = from->prob,
-                                .cut = stage_name(from->cut)};
-    to->text = engine->ops->token_text(engine, from->id, &to->len);
+    *to = (struct ui_candidate){.id = from.id,
+                                .control = engine->ops->token_is_control(engine, from.id),
+                                .chosen = from.id == token->id,
+                                .rank = from.id == token->id ? token->rank : i + 1,
+                                .raw = expf(from.logit - token->log_sum_exp),
+                                .final = from.prob,
+                                .cut = stage_name(from.cut)};
+    to->text = engine->ops->token_text(engine, from.id, &to->len);
 }
 
 /* The newest token and what else could have come in its place. */
@@ -110,8 +111,9 @@ void view_fill(struct view *view, const struct chat *chat, const char *file) {
     fill_messages(view, chat);
     fill_position(view, chat);
     view->model.off = actions_off(chat);
-    view->model.hint = chat->waiting.len ? "your question is sent when the model is there"
-                                         : "ask something, /help lists commands";
+    view->model.hint = chat->editing       ? "Enter makes a branch with what you type here, Esc leaves it"
+                       : chat->waiting.len ? "your question is sent when the model is there"
+                                           : "ask something, /help lists commands";
 }
 
 void view_free(struct view *view) {

@@ -1,0 +1,28 @@
+/* Shared by the files of the chat. */
+#ifndef LOGITOP_APP_CHAT_INTERNAL_H
+#define LOGITOP_APP_CHAT_INTERNAL_H
+
+#include "app/chat.h"
+
+/* Call a function of the keeper, if there is one: KEEP(chat, said_closed, said). */
+#define KEEP(chat, what, ...)                                                                                \
+    do {                                                                                                     \
+        const struct chat_keeper *keeper_ = (chat)->keeper;                                                  \
+        if (keeper_) keeper_->what(keeper_->ctx, __VA_ARGS__);                                               \
+    } while (0)
+
+int chat_check_idle(const struct chat *chat, struct err *err);
+int chat_check_not_busy(const struct chat *chat, struct err *err);
+
+/* A change to the tree is made between these: begin; then nodes are added and the path moves; then it is
+ * either done, and the keeper hears of it, or given up, and all is as it was before. */
+void chat_change_begin(struct chat *chat);
+void chat_change_done(struct chat *chat);
+void chat_change_give_up(struct chat *chat);
+
+/* Within a change: answer the leaf in a new node below it. On failure nothing is left of the change. */
+int chat_ask(struct chat *chat, struct err *err);
+/* Within a change or not: go on with this answer, which is the leaf. */
+int chat_submit(struct chat *chat, struct said *answer, bool continuing, struct err *err);
+
+#endif

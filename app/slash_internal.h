@@ -1,0 +1,12 @@
+/* The commands typed into the chat, by concept: slash.c has the table. */
+#ifndef LOGITOP_APP_SLASH_INTERNAL_H
+#define LOGITOP_APP_SLASH_INTERNAL_H
+
+#include "app/slash.h"
+
+typedef int slash_fn(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err);
+
+/* ---- slash_tree.c: the conversation as a tree ---- */
+slash_fn slash_continue, slash_regenerate, slash_edit, slash_undo, slash_redo, slash_branch;
+
+#endif

@@ -1,0 +1,280 @@
+/* The conversation as a tree: branches, undo, what the keeper hears, and what a token takes in memory. */
+#include "tests/unit/paper.h"
+
+/* ---- a keeper that writes down what it hears ---- */
+
+struct diary {
+    struct chat_keeper keeper;
+    char text[2048];
+};
+
+static void note(struct diary *diary, const char *what, const struct said *said) {
+    size_t used = strlen(diary->text);
+    snprintf(diary->text + used, sizeof diary->text - used, "%s%s:%s", used ? "|" : "", what,
+             said && said->text.data ? said->text.data : "");
+}
+
+static void hear_begun(void *ctx, const struct chat *chat) {
+    (void)chat;
+    note(ctx, "begun", NULL);
+}
+
+static void hear_added(void *ctx, const struct chat *chat, struct said *said) {
+    (void)chat;
+    assert_true(said->parent && (said->parent->kept || !said->parent->parent));
+    said->kept = said->id;
+    note(ctx, "added", said);
+}
+
+static void hear_tokens(void *ctx, const struct chat *chat, struct said *said, size_t first) {
+    (void)chat;
+    assert_true(first < said->n_tokens && said->kept);
+    note(ctx, "tokens", said);
+}
+
+static void hear_closed(void *ctx, const struct chat *chat, struct said *said) {
+    (void)chat;
+    assert_true(said->kept && !said->open);
+    note(ctx, "closed", said);
+}
+
+static void hear_removed(void *ctx, const struct chat *chat, struct said *said) {
+    (void)chat;
+    assert_int_equal(said->n_children, 0);
+    note(ctx, "removed", said);
+}
+
+static void hear_leaf(void *ctx, const struct chat *chat, struct said *leaf) {
+    assert_ptr_equal(leaf, conversation_leaf((struct conversation *)&chat->conversation));
+    note(ctx, "leaf", leaf);
+}
+
+static void hear_settings(void *ctx, const struct chat *chat) {
+    (void)chat;
+    note(ctx, "settings", NULL);
+}
+
+static void start(struct chat *chat, struct paper *paper, struct diary *diary) {
+    open_chat(chat, paper, NULL);
+    *diary = (struct diary){.keeper = {diary, hear_begun, hear_added, hear_tokens, hear_closed, hear_removed,
+                                       hear_leaf, hear_settings}};
+    chat->keeper = &diary->keeper;
+    make_ready(chat, paper);
+}
+
+static void heard(struct diary *diary, const char *expected) {
+    assert_string_equal(diary->text, expected);
+    *diary->text = '\0';
+}
+
+/* The path as "hi>hello>more". */
+static void path_is(const struct chat *chat, const char *expected) {
+    char path[512] = "";
+    for (size_t i = 0; i < chat->conversation.n; i++) {
+        size_t used = strlen(path);
+        const struct buf *text = &chat->conversation.messages[i]->text;
+        snprintf(path + used, sizeof path - used, "%s%.*s", i ? ">" : "", (int)text->len,
+                 text->data ? text->data : "");
+    }
+    assert_string_equal(path, expected);
+}
+
+static void answer(struct chat *chat, struct paper *paper, int32_t id, const char *text) {
+    say(paper, id, text);
+    end(paper, ENGINE_END);
+    chat_pump(chat);
+    assert_int_equal(chat->state, CHAT_IDLE);
+}
+
+/* ---- tests ---- */
+
+static void test_branches(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    struct diary diary;
+    start(&chat, &paper, &diary);
+    exchange(&chat, &paper, "hi", 5, "hello");
+    heard(&diary, "begun:|added:hi|added:|leaf:|tokens:hello|closed:hello");
+    exchange(&chat, &paper, "more", 6, "much");
+    struct said *hi = chat.conversation.messages[0];
+    assert_int_equal(chat_edit(&chat, hi, "ho", 2, NULL), STATUS_OK);
+    assert_string_equal(paper.sent, "user:ho");
+    *diary.text = '\0';
+    answer(&chat, &paper, 7, "hey");
+    path_is(&chat, "ho>hey");
+    heard(&diary, "tokens:hey|closed:hey");
+    assert_int_equal(chat_uncached(&chat), 0);
+    assert_int_equal(chat_regenerate(&chat, NULL), STATUS_OK);
+    answer(&chat, &paper, 8, "yo");
+    path_is(&chat, "ho>yo");
+    size_t n;
+    assert_int_equal(said_index(chat.conversation.messages[1], &n), 1);
+    assert_int_equal(n, 2);
+    *diary.text = '\0';
+    run_ok(&chat, "/branch 1"); /* leaves in order of birth: much, hey, yo */
+    path_is(&chat, "hi>hello>more>much");
+    heard(&diary, "leaf:much");
+    assert_int_equal(chat_uncached(&chat), 2 + 1 + 4 + 1); /* paper counts bytes; answers have one id */
+    run_ok(&chat, "/branch 3");
+    path_is(&chat, "ho>yo");
+    assert_int_equal(chat_switch(&chat, hi, NULL), STATUS_OK); /* down to where it ended */
+    path_is(&chat, "hi>hello>more>much");
+    assert_int_equal(send(&chat, "next", NULL), STATUS_OK);
+    assert_string_equal(paper.sent, "user:hi|assistant:hello 5|user:more|assistant:much 6|user:next");
+    answer(&chat, &paper, 9, "end");
+    chat_close(&chat);
+}
+
+static void test_undo(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    struct diary diary;
+    struct err err;
+    start(&chat, &paper, &diary);
+    assert_int_equal(chat_undo(&chat, &err), STATUS_USAGE);
+    exchange(&chat, &paper, "hi", 5, "hello");
+    exchange(&chat, &paper, "more", 6, "much");
+    run_ok(&chat, "/regen");
+    answer(&chat, &paper, 7, "lots");
+    path_is(&chat, "hi>hello>more>lots");
+    run_ok(&chat, "/undo");
+    path_is(&chat, "hi>hello>more>much");
+    run_ok(&chat, "/undo");
+    path_is(&chat, "hi>hello");
+    run_ok(&chat, "/undo");
+    path_is(&chat, "");
+    assert_int_equal(chat_undo(&chat, &err), STATUS_USAGE);
+    for (int i = 0; i < 3; i++) run_ok(&chat, "/redo");
+    assert_int_equal(chat_redo(&chat, &err), STATUS_USAGE);
+    path_is(&chat, "hi>hello>more>lots");
+    run_ok(&chat, "/undo");
+    run_ok(&chat, "/undo");
+    exchange(&chat, &paper, "other", 8, "word");
+    assert_int_equal(chat_redo(&chat, &err), STATUS_USAGE); /* that way was left, but nothing of it is lost */
+    path_is(&chat, "hi>hello>other>word");
+    run_ok(&chat, "/branch 2");
+    path_is(&chat, "hi>hello>more>lots");
+    chat_close(&chat);
+}
+
+/* What ends before a word leaves the tree as it was, whatever it was that began it. */
+static void test_wordless_changes_nothing(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    struct diary diary;
+    start(&chat, &paper, &diary);
+    exchange(&chat, &paper, "hi", 5, "hello");
+    *diary.text = '\0';
+    assert_int_equal(chat_regenerate(&chat, NULL), STATUS_OK);
+    end(&paper, ENGINE_STOPPED);
+    chat_pump(&chat);
+    path_is(&chat, "hi>hello");
+    assert_int_equal(chat.returned.len, 0);
+    heard(&diary, "added:|leaf:|removed:|leaf:hello");
+    struct said *hi = chat.conversation.messages[0];
+    run_ok(&chat, "/edit 1");
+    assert_ptr_equal(chat.editing, hi);
+    assert_int_equal(send(&chat, "ho", NULL), STATUS_OK);
+    end(&paper, ENGINE_STOPPED);
+    chat_pump(&chat);
+    path_is(&chat, "hi>hello");
+    assert_string_equal(chat.returned.data, "ho");
+    assert_ptr_equal(chat.editing, hi); /* what is in the box again still belongs there */
+    paper.refuse = STATUS_BUSY;
+    assert_int_equal(send(&chat, "ha", NULL), STATUS_BUSY);
+    path_is(&chat, "hi>hello");
+    paper.refuse = 0;
+    assert_int_equal(send(&chat, "ha", NULL), STATUS_OK);
+    assert_null(chat.editing);
+    answer(&chat, &paper, 6, "haha");
+    path_is(&chat, "ha>haha");
+    assert_int_equal(chat.conversation.root->n_children, 2);
+    chat_close(&chat);
+}
+
+static void test_edit_forms(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    struct diary diary;
+    struct slash_result result;
+    struct err err;
+    start(&chat, &paper, &diary);
+    assert_int_equal(slash_run(&chat, "/edit", 5, &result, &err), STATUS_USAGE);
+    exchange(&chat, &paper, "hi", 5, "hello");
+    assert_int_equal(slash_run(&chat, "/edit 3", 7, &result, &err), STATUS_USAGE);
+    assert_int_equal(slash_run(&chat, "/edit", 5, &result, &err), STATUS_OK);
+    assert_string_equal(result.box.data, "hi");
+    slash_result_free(&result);
+    chat.editing = NULL;
+    run_ok(&chat, "/edit 2 howdy"); /* the model's words: nothing is asked */
+    path_is(&chat, "hi>howdy");
+    assert_int_equal(chat.request, 0);
+    run_ok(&chat, "/edit 3rd try"); /* no number */
+    assert_string_equal(paper.sent, "user:3rd try");
+    answer(&chat, &paper, 6, "ok");
+    run_ok(&chat, "/edit 1 last");
+    assert_string_equal(paper.sent, "user:last");
+    answer(&chat, &paper, 6, "ok");
+    run_ok(&chat, "/system be kind");
+    path_is(&chat, "be kind>last>ok");
+    assert_int_equal(chat_edit(&chat, chat.conversation.root, "be brief", 8, NULL), STATUS_OK);
+    path_is(&chat, "be brief>last>ok");
+    chat_close(&chat);
+}
+
+/* Screens show three digits of a probability, JSON five of a logarithm. */
+static void test_candidates_in_eight_bytes(void **state) {
+    (void)state;
+    for (int id = 0; id < 1 << 18; id += 4099)
+        for (float p = 1; p > 1e-9f; p *= 0.83f) {
+            float lse = 17.25f;
+            struct candidate in = {
+                .id = id, .logit = lse + logf(p), .prob = p, .cut = (uint8_t)(id % STAGE_COUNT)};
+            struct candidate out = kept_candidate_unpack(kept_candidate_pack(&in, lse), lse);
+            assert_int_equal(out.id, in.id);
+            assert_int_equal(out.cut, in.cut);
+            assert_float_equal(out.logit, in.logit, 1e-5);
+            assert_float_equal(out.prob, in.prob, 4e-6);
+            if (p > 1e-4f) assert_float_equal(out.prob / in.prob, 1, 1e-3);
+        }
+    struct candidate far = {.id = 1, .logit = -1000}, cut = {.id = 2, .logit = 3, .prob = 0};
+    assert_float_equal(kept_candidate_unpack(kept_candidate_pack(&far, 0), 0).logit, -64, 1e-3);
+    assert_true(kept_candidate_unpack(kept_candidate_pack(&cut, 3), 3).prob == 0);
+}
+
+/* A long conversation: 100,000 tokens with 20 candidates each. */
+static void test_memory_of_tokens(void **state) {
+    (void)state;
+    struct conversation conversation = {0};
+    kept_candidate top[20] = {0};
+    struct kept_token token = {.id = 3, .rank = 1, .n_top = 20, .top = top};
+    size_t bytes = 0;
+    for (int m = 0; m < 100; m++) {
+        struct said *said = conversation_add(&conversation, SAID_BY_MODEL, "", 0);
+        for (int i = 0; i < 1000; i++) said_append_kept(said, &token, " word", 5);
+        bytes += said->text.cap + said->cap_ids * sizeof *said->ids +
+                 said->cap_tokens * sizeof *said->tokens + said->cap_shown * sizeof *said->shown +
+                 said->arena.used;
+    }
+    print_message("100,000 tokens with 20 candidates: %.1f MB\n", (double)bytes / 1e6);
+    assert_true(bytes < 40e6);
+    struct said *last = conversation_last(&conversation);
+    assert_int_equal(said_token_begin(last, 999), 999 * 5);
+    conversation_clear(&conversation);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_branches),
+        cmocka_unit_test(test_undo),
+        cmocka_unit_test(test_wordless_changes_nothing),
+        cmocka_unit_test(test_edit_forms),
+        cmocka_unit_test(test_candidates_in_eight_bytes),
+        cmocka_unit_test(test_memory_of_tokens),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
