@@ -59,6 +59,10 @@ void text_sanitize(struct buf *out, const char *text, size_t len);
 void text_sanitize_line(struct buf *out, const char *text, size_t len);
 unsigned text_width(const char *text, size_t len); /* cells of the shown form of one line */
 
+/* Offset of the first place where `what` [n] stands in the text, upper and lower case being the same (simple
+ * lower case of each code point, no normalisation); SIZE_MAX: nowhere. */
+size_t text_find(const char *text, size_t len, const char *what, size_t n);
+
 /* The sanitiser for a stream that is written as it comes (plain mode on a terminal): fed in any portions it
  * gives the same bytes as text_sanitize() of the whole, each as early as it is certain. Zero-initialise; end
  * once. */

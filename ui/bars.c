@@ -207,16 +207,44 @@ void box_draw(const struct screen *screen, const struct ui_model *model, struct 
 
 /* ---- the key bar ---- */
 
-void keys_draw(const struct ui_model *model, struct canvas *canvas, struct rect rect) {
+/* Arrows are shorter than their names. */
+static void bar_name(const struct key *key, char name[32]) {
+    static const char *const arrows[] = {[KEY_CODE_UP - KEY_CODE_UP] = "\xE2\x86\x91",
+                                         [KEY_CODE_DOWN - KEY_CODE_UP] = "\xE2\x86\x93",
+                                         [KEY_CODE_RIGHT - KEY_CODE_UP] = "\xE2\x86\x92",
+                                         [KEY_CODE_LEFT - KEY_CODE_UP] = "\xE2\x86\x90"};
+    if (key->code >= KEY_CODE_UP && key->code <= KEY_CODE_LEFT && key->mods == 0)
+        strcpy(name, arrows[key->code - KEY_CODE_UP]);
+    else
+        key_name(key, name);
+}
+
+/* What the context's own keys are called, and without a context of its own those that hold anywhere. */
+static const char *bar_word(const struct binding *binding, enum key_context context,
+                            const struct ui_model *model) {
+    bool holds = context == KEY_BOX ? binding->context <= KEY_BOX : binding->context == context;
+    if (!holds || model->off & UI_OFF(binding->action)) return NULL;
+    if (context != KEY_PICKER) return binding->bar;
+    if (binding->action == UI_ACTION_PICK_DELETE && !model->picker->deletes) return NULL;
+    return binding->action == UI_ACTION_PICK && model->picker->verb ? model->picker->verb : binding->bar;
+}
+
+void keys_draw(enum key_context context, const struct ui_model *model, struct canvas *canvas,
+               struct rect rect) {
     canvas_fill(canvas, rect, STYLE_KEY_LABEL, ' ');
     int x = rect.column, limit = rect.column + rect.columns;
     for (size_t i = 0; i < n_keymap; i++) {
-        const struct binding *binding = &keymap[i];
-        if (!binding->bar || binding->context > KEY_BOX || model->off & UI_OFF(binding->action)) continue;
-        char name[32];
-        key_name(&binding->key, name);
-        if (x + (int)strlen(name) + (int)strlen(binding->bar) > limit) break;
-        x = canvas_printf(canvas, rect.row, x, limit, STYLE_KEY, "%s", name);
-        x = canvas_printf(canvas, rect.row, x, limit, STYLE_KEY_LABEL, "%s", binding->bar) + 1;
+        const char *word = bar_word(&keymap[i], context, model);
+        if (!word) continue;
+        char name[32], second[32] = "";
+        bar_name(&keymap[i].key, name);
+        if (!word[0]) { /* two keys, one word */
+            bar_name(&keymap[++i].key, second);
+            word = keymap[i].bar;
+        }
+        int width = (int)(text_width(name, strlen(name)) + text_width(second, strlen(second)) + strlen(word));
+        if (x + width > limit) break;
+        x = canvas_printf(canvas, rect.row, x, limit, STYLE_KEY, "%s%s", name, second);
+        x = canvas_printf(canvas, rect.row, x, limit, STYLE_KEY_LABEL, "%s", word) + 1;
     }
 }

@@ -10,6 +10,7 @@ void status_draw(const struct screen *screen, const struct ui_model *model, stru
 int box_rows(const struct box *box, int columns, int most); /* rows it wants, 1..most */
 void box_draw(const struct screen *screen, const struct ui_model *model, struct canvas *canvas,
               struct rect rect);
-void keys_draw(const struct ui_model *model, struct canvas *canvas, struct rect rect);
+void keys_draw(enum key_context context, const struct ui_model *model, struct canvas *canvas,
+               struct rect rect);
 
 #endif

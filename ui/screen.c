@@ -44,10 +44,21 @@ static void draw_panel(const struct layout *layout, const struct ui_model *model
     }
 }
 
+enum key_context screen_keys(const struct screen *screen) {
+    if (screen->picker.id) return KEY_PICKER;
+    return screen->inspecting && !screen->typing ? KEY_INSPECT : KEY_BOX;
+}
+
+void screen_follow(struct screen *screen, const struct ui_model *model) {
+    picker_sync(&screen->picker, model->picker);
+    screen->inspecting = model->inspect != NULL;
+}
+
 void screen_draw(struct screen *screen, const struct ui_model *model, struct canvas *canvas) {
     struct layout layout;
     int most = canvas->rows / 3 < BOX_ROWS_MAX ? canvas->rows / 3 : BOX_ROWS_MAX;
     canvas_clear(canvas);
+    screen_follow(screen, model);
     layout_compute(&layout, canvas->rows, canvas->columns, 1, screen->panel_off);
     if (layout.too_small) {
         canvas_printf(canvas, 0, 0, canvas->columns, STYLE_NOTICE, "%dx%d is too small", canvas->columns,
@@ -58,20 +69,21 @@ void screen_draw(struct screen *screen, const struct ui_model *model, struct can
     }
     layout_compute(&layout, canvas->rows, canvas->columns,
                    box_rows(&screen->box, canvas->columns, most > 1 ? most : 1), screen->panel_off);
+    struct rect page = {1, 0, layout.status.row - 1, canvas->columns};
     header_draw(&model->status, canvas, layout.header);
-    if (screen->pager.on) {
-        struct rect page = {1, 0, layout.status.row - 1, canvas->columns};
-        pager_draw(&screen->pager, canvas, page);
-    } else {
+    if (!screen->pager.on && !model->picker) {
         chat_draw(&screen->chat, model, screen->colour, canvas, layout.chat);
         draw_panel(&layout, model, canvas);
     }
     status_draw(screen, model, canvas, layout.status);
     box_draw(screen, model, canvas, layout.box);
-    keys_draw(model, canvas, layout.keys);
+    keys_draw(screen_keys(screen), model, canvas, layout.keys);
+    if (model->picker) picker_draw(&screen->picker, model->picker, canvas, page); /* it has the cursor */
+    if (screen->pager.on) pager_draw(&screen->pager, canvas, page);
 }
 
 void screen_free(struct screen *screen) {
     chat_free(&screen->chat);
     pager_free(&screen->pager);
+    picker_free(&screen->picker);
 }

@@ -4,7 +4,9 @@
 
 #include "ui/canvas.h"
 #include "ui/chat.h"
+#include "ui/keymap.h"
 #include "ui/pager.h"
+#include "ui/picker.h"
 #include "ui/ui.h"
 
 enum {
@@ -26,9 +28,10 @@ struct box {          /* the input line as the editor has it */
 struct screen {
     struct chat chat;
     struct pager pager;
+    struct picker picker;
     struct box box;
     bool panel_off;
-    bool typing; /* a token, in the box */
+    bool inspecting, typing; /* typing: a token, in the box */
     enum colour_mode colour;
     char notice[512];
     bool notice_on;
@@ -41,6 +44,10 @@ struct layout {
 };
 
 void layout_compute(struct layout *layout, int rows, int columns, int box_rows, bool panel_off);
+/* Whose keys they are. A page over all that has its own (ui/pager.h). */
+enum key_context screen_keys(const struct screen *screen);
+/* What the app shows decides who has the keys: before the next key, drawn or not. */
+void screen_follow(struct screen *screen, const struct ui_model *model);
 void screen_draw(struct screen *screen, const struct ui_model *model, struct canvas *canvas);
 void screen_free(struct screen *screen);
 

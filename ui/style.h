@@ -23,6 +23,9 @@ enum style {
     STYLE_PROMPT,
     STYLE_ERROR,
     STYLE_NOTICE,
+    STYLE_SELECTED,                /* a row of a list */
+    STYLE_CURSOR,                  /* the token under the cursor of inspect mode */
+    STYLE_MARK,                    /* where two branches part */
     STYLE_PROB0,                   /* probability below 0.1 ... */
     STYLE_PROB9 = STYLE_PROB0 + 9, /* ... 0.9 and above */
     STYLE_COUNT,

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "ui/capture.h"
 #include "ui/editor.h"
 #include "ui/keymap.h"
@@ -40,7 +41,7 @@ struct ui {
     bool (*step)(void *context);
     void *step_context;
     bool gone; /* the terminal */
-    bool frame_wanted, busy, inspecting;
+    bool frame_wanted, busy;
     int64_t last_frame_ns, notice_until_ns, interrupt_ns;
 };
 
@@ -76,10 +77,15 @@ static void crash_handlers_off(void) {
 
 /* ---- actions ---- */
 
-static void push_action(struct ui *ui, enum ui_action_type type, const char *text, size_t len) {
+static void push(struct ui *ui, struct ui_action action) {
     grow_array(&ui->actions, &ui->cap_actions, ui->n_actions + 1, sizeof *ui->actions);
-    char *copy = text ? xmemdup(text, len) : NULL;
-    ui->actions[ui->n_actions++] = (struct waiting){{.type = type, .text = copy, .len = len}, copy};
+    char *text = action.text ? xmemdup(action.text, action.len) : NULL;
+    action.text = text;
+    ui->actions[ui->n_actions++] = (struct waiting){action, text};
+}
+
+static void push_text(struct ui *ui, enum ui_action_type type, const struct buf *text) {
+    push(ui, (struct ui_action){.type = type, .text = text->data ? text->data : "", .len = text->len});
 }
 
 bool ui_next_action(struct ui *ui, struct ui_action *out) {
@@ -126,7 +132,7 @@ static void box_update(struct ui *ui) {
 
 /* A token is typed in the box, which is lent for it: what was there comes back. */
 static void typing_begin(struct ui *ui) {
-    if (!ui->inspecting || ui->screen.typing) return;
+    if (!ui->screen.inspecting || ui->screen.typing) return;
     box_update(ui);
     buf_clear(&ui->draft);
     buf_append(&ui->draft, ui->box_text.data, ui->box_text.len);
@@ -205,15 +211,56 @@ static bool typing_key(struct ui *ui, const struct key *key, int action) {
     if (!ui->screen.typing) return false;
     if (key->code == KEY_CODE_ENTER && key->mods == 0) {
         box_update(ui);
-        if (ui->box_text.len) push_action(ui, UI_ACTION_TYPED, ui->box_text.data, ui->box_text.len);
+        if (ui->box_text.len) push_text(ui, UI_ACTION_TYPED, &ui->box_text);
     } else if (action != UI_ACTION_ESCAPE && action != UI_ACTION_INTERRUPT)
         return false;
     typing_end(ui);
     return true;
 }
 
-static enum key_context key_context(const struct ui *ui) {
-    return ui->inspecting && !ui->screen.typing ? KEY_INSPECT : KEY_BOX;
+/* What is typed over a list is its filter. */
+static void filter_key(struct ui *ui, const struct key *key) {
+    struct picker *picker = &ui->screen.picker;
+    bool clear = key->code == KEY_CODE_CHAR && key->mods == KEY_MOD_CTRL && key->c == 'u';
+    if (key->code == KEY_CODE_PASTE)
+        picker_type(picker, ui->keys.paste.data ? ui->keys.paste.data : "", ui->keys.paste.len);
+    else if (key->code == KEY_CODE_BACKSPACE || clear)
+        picker_erase(picker, clear);
+    else if (key->code == KEY_CODE_CHAR && key->mods == 0) {
+        char bytes[4];
+        picker_type(picker, bytes, (size_t)utf8_encode(key->c, bytes));
+    }
+    if (picker->stale && picker->searches) push_text(ui, UI_ACTION_FILTER, &picker->filter);
+}
+
+/* A list is open: true if the key was for it. */
+static bool picker_key(struct ui *ui, const struct key *key, int action) {
+    struct picker *picker = &ui->screen.picker;
+    const struct picker_row *row = picker_selected(picker);
+    switch (action) {
+    case UI_ACTION_HELP:
+    case UI_ACTION_LOG:
+    case UI_ACTION_REDRAW:
+    case UI_ACTION_SUSPEND:
+    case UI_ACTION_QUIT:
+    case UI_ACTION_ESCAPE: return false;
+    case UI_ACTION_INTERRUPT: push(ui, (struct ui_action){.type = UI_ACTION_ESCAPE}); break;
+    case UI_ACTION_PICK_UP: picker_move(picker, -1); break;
+    case UI_ACTION_PICK_DOWN: picker_move(picker, 1); break;
+    case UI_ACTION_PAGE_UP: picker_move(picker, -picker->page); break;
+    case UI_ACTION_PAGE_DOWN: picker_move(picker, picker->page); break;
+    case UI_ACTION_TOP: picker_move(picker, -(long)picker->n); break;
+    case UI_ACTION_BOTTOM: picker_move(picker, (long)picker->n); break;
+    case UI_ACTION_PICK:
+        if (row && !row->grey) push(ui, (struct ui_action){.type = UI_ACTION_PICK, .id = row->id});
+        break;
+    case UI_ACTION_PICK_DELETE:
+        if (row && picker->deletes)
+            push(ui, (struct ui_action){.type = UI_ACTION_PICK_DELETE, .id = row->id});
+        break;
+    default: filter_key(ui, key); break;
+    }
+    return true;
 }
 
 /* A key that no binding has, or that means something else now. */
@@ -227,7 +274,7 @@ static int box_action(struct ui *ui, const struct key *key, int action) {
 }
 
 static void take_key(struct ui *ui, const struct key *key) {
-    enum key_context context = key_context(ui);
+    enum key_context context = screen_keys(&ui->screen);
     int action = keymap_find(key, context);
     ui->frame_wanted = true;
     if (key->code == KEY_CODE_SYNC) {
@@ -237,6 +284,7 @@ static void take_key(struct ui *ui, const struct key *key) {
     ui->screen.notice_on = false;
     if (action != UI_ACTION_INTERRUPT) ui->interrupt_ns = 0;
     if (ui->screen.pager.on && pager_key(ui, key, action)) return;
+    if (context == KEY_PICKER && picker_key(ui, key, action)) return;
     if (key->code == KEY_CODE_PASTE && context == KEY_BOX) {
         editor_paste(ui->editor, ui->keys.paste.data ? ui->keys.paste.data : "", ui->keys.paste.len);
         return;
@@ -251,19 +299,19 @@ static void take_key(struct ui *ui, const struct key *key) {
         own_action(ui, action);
     else if (action == UI_ACTION_FOLD) {
         box_update(ui);
-        push_action(ui, UI_ACTION_FOLD, ui->box_text.data, ui->box_text.len);
+        push_text(ui, UI_ACTION_FOLD, &ui->box_text);
     } else
-        push_action(ui, (enum ui_action_type)action, NULL, 0);
+        push(ui, (struct ui_action){.type = (enum ui_action_type)action});
 }
 
 /* ---- the editor's side of the loop ---- */
 
 /* The editor waits for a key: decode one, or let the app take its turn. Keys wait until the app has taken the
- * actions of those before them. */
+ * actions of those before them, and a list follows its filter. */
 static bool host_wait(void *context) {
     struct ui *ui = context;
     struct key key;
-    if (!actions_waiting(ui) && keys_next(&ui->keys, clock_ns(), &key)) {
+    if (!actions_waiting(ui) && !ui->screen.picker.stale && keys_next(&ui->keys, clock_ns(), &key)) {
         take_key(ui, &key);
         return true;
     }
@@ -274,7 +322,7 @@ static bool host_wait(void *context) {
 }
 
 static void host_submit(void *context, const char *text, size_t len) {
-    push_action(context, UI_ACTION_SUBMIT, text, len);
+    push(context, (struct ui_action){.type = UI_ACTION_SUBMIT, .text = text, .len = len});
 }
 
 void ui_run(struct ui *ui, bool (*step)(void *context), void *context) {
@@ -311,7 +359,7 @@ static void sooner(int64_t *best, int64_t when) {
 
 int ui_timeout_ms(struct ui *ui) {
     int64_t now = clock_ns(), when = 0, keys = keys_deadline_ns(&ui->keys);
-    if (actions_waiting(ui)) return 0;
+    if (actions_waiting(ui) || ui->screen.picker.stale) return 0;
     if (keys) sooner(&when, keys);
     if (ui->frame_wanted) sooner(&when, ui->last_frame_ns + FRAME_NS);
     if (ui->screen.notice_on) sooner(&when, ui->notice_until_ns);
@@ -322,8 +370,8 @@ int ui_timeout_ms(struct ui *ui) {
 void ui_draw(struct ui *ui, const struct ui_model *model) {
     int64_t now = clock_ns();
     ui->busy = model->status.state != UI_STATE_IDLE && model->status.state != UI_STATE_FAILED;
-    ui->inspecting = model->inspect != NULL;
-    if (!ui->inspecting) typing_end(ui);
+    screen_follow(&ui->screen, model);
+    if (!ui->screen.inspecting) typing_end(ui);
     ui->frame_wanted = true;
     bool keys_first = ui->keys.at < ui->keys.in.len; /* what is painted now would be out of date at once */
     if (keys_first || now - ui->last_frame_ns < FRAME_NS) return;

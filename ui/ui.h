@@ -161,6 +161,7 @@ struct ui_picker {
     const char *title;
     const char *heads[UI_PICKER_COLUMNS]; /* of the columns; all NULL: no line of heads */
     size_t n_columns;
+    unsigned right;                   /* bit i: column i is aligned at its right end */
     const struct ui_picker_row *rows; /* [n_rows] */
     size_t n_rows;
     const char *empty; /* shown when there is no row: "nothing was kept yet" */

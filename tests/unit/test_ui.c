@@ -31,7 +31,7 @@ struct bench {
     const char *const
         *script; /* typed one after another, each when the one before had its effect; NULL ends */
     int64_t typed_ns;
-    bool clear, hang_up, gone, inspecting;
+    bool clear, hang_up, gone, inspecting, listing, searches;
 };
 
 static void drain(struct bench *bench) {
@@ -57,11 +57,19 @@ static void note(struct bench *bench, const struct ui_action *action) {
         [UI_ACTION_TYPED] = "typed",
         [UI_ACTION_EXPORT] = "export",
         [UI_ACTION_MESSAGE_ON] = "message on",
+        [UI_ACTION_BRANCHES] = "branches",
+        [UI_ACTION_PICK] = "pick",
+        [UI_ACTION_PICK_DELETE] = "delete",
+        [UI_ACTION_FILTER] = "filter",
     };
     if (bench->actions.len) buf_putc(&bench->actions, '|');
     buf_puts(&bench->actions, names[action->type]);
+    if (action->type == UI_ACTION_BRANCHES) bench->listing = true;
+    if (action->type == UI_ACTION_ESCAPE) bench->listing = false;
+    if (action->id) buf_printf(&bench->actions, " %d", (int)action->id);
     if (action->type == UI_ACTION_INSPECT) bench->inspecting = !bench->inspecting;
-    if (action->type == UI_ACTION_SUBMIT || action->type == UI_ACTION_TYPED)
+    if (action->type == UI_ACTION_SUBMIT || action->type == UI_ACTION_TYPED ||
+        action->type == UI_ACTION_FILTER)
         buf_printf(&bench->actions, "(%.*s)", (int)action->len, action->text);
     if (action->type == UI_ACTION_INTERRUPT && bench->clear) ui_input_clear(bench->ui, true);
 }
@@ -72,6 +80,15 @@ static bool step(void *context) {
     struct ui_action action;
     struct ui_model model = {.status = {.state = UI_STATE_IDLE, .model = "a model"}, .hint = "a hint"};
     struct ui_inspect inspect = {.message = 1};
+    static const struct ui_picker_row rows[] = {
+        {1, {"one"}, NULL, 0, false}, {2, {"two"}, NULL, 0, true}, {3, {"three"}, "not this one", 0, false}};
+    struct ui_picker list = {.id = 9,
+                             .title = "a list",
+                             .n_columns = 1,
+                             .rows = rows,
+                             .n_rows = 3,
+                             .deletes = true,
+                             .searches = bench->searches};
     ui_poll_fds(bench->ui, fds);
     int timeout = ui_timeout_ms(bench->ui);
     bool short_sleep = timeout >= 0 && timeout <= 10;
@@ -85,6 +102,7 @@ static bool step(void *context) {
     }
     while (ui_next_action(bench->ui, &action)) note(bench, &action);
     model.inspect = bench->inspecting ? &inspect : NULL;
+    model.picker = bench->listing ? &list : NULL;
     if (turn) ui_draw(bench->ui, &model);
     drain(bench);
     if (clock_ns() - bench->typed_ns < 60 * 1000000LL) return true;
@@ -207,6 +225,24 @@ static void inspect_mode_has_its_own_keys(void **state) {
     bench_close(&bench);
 }
 
+/* Keys that come in one piece act one after another: the filter has had its effect when Enter chooses. */
+static void a_list_is_chosen_from(void **state) {
+    (void)state;
+    struct bench bench = {0};
+    bench_open(&bench, NULL);
+    type(&bench,
+         (const char *const[]){"draft", "\033[17~", "\r", "\033[A\r", "thre\r\177\177\177\033[B\r\033[3~",
+                               "\025zz\r\033[3~", "\003", "\r", NULL});
+    assert_string_equal(bench.actions.data, "branches|pick 2|pick 1|delete 3|escape|submit(draft)");
+    bench_close(&bench);
+    bench = (struct bench){.searches = true};
+    bench_open(&bench, NULL);
+    type(&bench, (const char *const[]){"\033[17~", "\xC3\xA9x", "\033[200~p q\033[201~\r", "\033", NULL});
+    assert_string_equal(bench.actions.data,
+                        "branches|filter(\xC3\xA9)|filter(\xC3\xA9x)|filter(\xC3\xA9xp q)|pick 1|escape");
+    bench_close(&bench);
+}
+
 static void only_known_escapes_are_written(void **state) {
     (void)state;
     struct bench bench = {0};
@@ -321,6 +357,7 @@ int main(void) {
         cmocka_unit_test(a_cleared_box_is_seen),
         cmocka_unit_test(keys_become_actions),
         cmocka_unit_test(inspect_mode_has_its_own_keys),
+        cmocka_unit_test(a_list_is_chosen_from),
         cmocka_unit_test(only_known_escapes_are_written),
         cmocka_unit_test(the_screen_is_given_back),
         cmocka_unit_test(a_vanished_terminal_ends_it),

@@ -1,8 +1,5 @@
-/* Whole screens, drawn without a terminal and compared with tests/data/screens. UPDATE_SCREENS=1 writes them
- * anew: look at the difference before committing it. Behind each picture its styles follow, a letter a cell
- * (canvas_dump). */
+/* Whole screens of the chat. */
 #include "base/mem.h"
-#include "ui/screen.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +10,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "tests/unit/golden_screens.h"
 
 #define WIDE "\xE6\xBC\xA2\xE5\xAD\x97"
 #define FAMILY "\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA7"
@@ -123,47 +122,10 @@ static void scene_free(struct scene *scene) {
     free(scene);
 }
 
-static char *read_file(const char *path) {
-    FILE *file = fopen(path, "rb");
-    if (!file) return NULL;
-    struct buf text = {0};
-    char part[4096];
-    for (size_t n; (n = fread(part, 1, sizeof part, file)) > 0;) buf_append(&text, part, n);
-    fclose(file);
-    return buf_take(&text);
-}
-
-static void check_screen(struct scene *scene, const char *name, int rows, int columns) {
-    struct canvas canvas = {0};
-    struct buf picture = {0};
-    char path[512];
-    canvas_resize(&canvas, rows, columns);
-    screen_draw(&scene->screen, &scene->model, &canvas);
-    canvas_dump(&canvas, true, &picture);
-    snprintf(path, sizeof path, "%s/screens/%s-%dx%d.txt", TEST_DATA, name, columns, rows);
-    if (getenv("UPDATE_SCREENS")) {
-        FILE *file = fopen(path, "wb");
-        assert_non_null(file);
-        fwrite(picture.data, 1, picture.len, file);
-        fclose(file);
-    }
-    char *golden = read_file(path);
-    if (!golden || strcmp(golden, picture.data) != 0) fail_msg("%s differs:\n%s", path, picture.data);
-    free(golden);
-    buf_free(&picture);
-    canvas_free(&canvas);
-}
-
-static const int sizes[][2] = {{10, 40}, {24, 80}, {40, 120}, {60, 200}};
-
-static void check_sizes(struct scene *scene, const char *name) {
-    for (size_t i = 0; i < 4; i++) check_screen(scene, name, sizes[i][0], sizes[i][1]);
-}
-
 static void idle_screens(void **state) {
     (void)state;
     struct scene *scene = scene_new();
-    check_sizes(scene, "idle");
+    check_sizes(&scene->screen, &scene->model, "idle");
     scene_free(scene);
 }
 
@@ -176,7 +138,7 @@ static void empty_screens(void **state) {
                                                 .progress_done = 34u << 20,
                                                 .progress_total = 94u << 20},
                                      .hint = "the model is loading"};
-    check_sizes(scene, "loading");
+    check_sizes(&scene->screen, &scene->model, "loading");
     scene_free(scene);
 }
 
@@ -186,16 +148,16 @@ static void busy_screens(void **state) {
     scene->model.status.state = UI_STATE_PREFILL;
     scene->model.status.progress_done = 230;
     scene->model.status.progress_total = 512;
-    check_screen(scene, "prefill", 24, 80);
+    check_screen(&scene->screen, &scene->model, "prefill", 24, 80);
     scene->model.status.state = UI_STATE_GENERATING;
     scene->model.status.tps_now = 39.94;
     scene->screen.colour = COLOUR_MODE_PROB;
     scene->messages[2].open = true;
     scene->messages[2].note = NULL;
     scene->messages[2].len -= 3;
-    check_sizes(scene, "colour");
+    check_sizes(&scene->screen, &scene->model, "colour");
     scene->model.status.error = "model.gguf: tensor blk.0: found \033[31m, expected F32";
-    check_screen(scene, "error", 24, 80);
+    check_screen(&scene->screen, &scene->model, "error", 24, 80);
     scene_free(scene);
 }
 
@@ -205,12 +167,12 @@ static void box_screens(void **state) {
     const char *text = "first line\nsecond " WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE WIDE
         WIDE WIDE WIDE WIDE "\n\nlast";
     scene->screen.box = (struct box){.text = text, .len = strlen(text), .cursor = strlen(text)};
-    check_screen(scene, "box", 10, 40);
-    check_screen(scene, "box", 24, 80);
+    check_screen(&scene->screen, &scene->model, "box", 10, 40);
+    check_screen(&scene->screen, &scene->model, "box", 24, 80);
     scene->screen.box = (struct box){.text = "why is", .len = 6, .cursor = 6, .search = "why"};
     scene->screen.notice_on = true;
     strcpy(scene->screen.notice, "press Ctrl-C again to quit");
-    check_screen(scene, "search", 24, 80);
+    check_screen(&scene->screen, &scene->model, "search", 24, 80);
     scene_free(scene);
 }
 
@@ -221,12 +183,12 @@ static void page_screens(void **state) {
     for (int i = 1; i <= 50; i++) buf_printf(&text, "line %d of a page\n", i);
     pager_open(&scene->screen.pager, "A page", text.data, text.len);
     scene->screen.pager.top = 1L << 40;
-    check_screen(scene, "page", 24, 80);
+    check_screen(&scene->screen, &scene->model, "page", 24, 80);
     assert_true(scene->screen.pager.top > 0 && scene->screen.pager.top < 50);
     pager_close(&scene->screen.pager);
     scene->screen.panel_off = true;
     chat_scroll_page(&scene->screen.chat, -1);
-    check_screen(scene, "scrolled", 16, 60);
+    check_screen(&scene->screen, &scene->model, "scrolled", 16, 60);
     scene_free(scene);
     buf_free(&text);
 }
