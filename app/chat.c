@@ -1,7 +1,9 @@
 #include "app/chat.h"
 
 #include "app/chat_internal.h"
+#include "app/model_choice.h"
 #include "app/record_json.h"
+#include "base/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,12 +11,14 @@
 
 void chat_open(struct chat *chat, struct engine *engine, const struct options *options) {
     *chat = (struct chat){.engine = engine, .settings = options->settings, .fold = options->fold_system};
+    if (options->chosen_model) chat->model_path = xstrdup(options->chosen_model);
     buf_append(&chat->variables, options->template_variables.data, options->template_variables.len);
     if (options->system) chat_set_system(chat, options->system, strlen(options->system), NULL);
 }
 
 void chat_close(struct chat *chat) {
     if (chat->engine) chat->engine->ops->close(chat->engine);
+    free(chat->model_path);
     conversation_clear(&chat->conversation);
     buf_free(&chat->system);
     buf_free(&chat->variables);
@@ -365,6 +369,7 @@ static void on_token(struct chat *chat, const struct token_record *record) {
 static void on_ready(struct chat *chat) {
     chat->state = CHAT_IDLE;
     chat->info = chat->engine->ops->info(chat->engine);
+    if (chat->model_path) model_note_used(chat->model_path);
     if (!chat->waiting.len) return;
     struct buf text = chat->waiting;
     chat->waiting = (struct buf){0};

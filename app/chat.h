@@ -24,6 +24,7 @@ enum { CHAT_SPEED_WINDOW = 16 };
 
 struct chat {
     struct engine *engine;          /* owned */
+    char *model_path;               /* of its file; NULL: a script */
     const struct engine_info *info; /* NULL while loading */
     struct settings settings;
     struct conversation conversation;

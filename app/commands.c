@@ -1,6 +1,8 @@
 /* The table of commands, and those that look into a model: they read their input, call infer/tools.h, write
  * the result. */
 #include "app/chat_command.h"
+#include "app/list_command.h"
+#include "app/model_choice.h"
 #include "app/options.h"
 #include "app/out.h"
 #include "app/record_json.h"
@@ -262,4 +264,6 @@ const struct command command_table[COMMAND_COUNT] = {
                        "prefill and decode speed", run_bench},
     [COMMAND_INSPECT] = {"inspect", "FILE [--tensors] [--ranges] [--json]",
                          "what is in a model file, and what is wrong with it", run_inspect},
+    [COMMAND_LIST] = {"list", "[--models-dir FOLDER] [--json]",
+                      "the models on this machine: where, how large, whether they fit", list_command},
 };

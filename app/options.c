@@ -1,13 +1,11 @@
 #include "app/options.h"
 
-#include "app/paths.h"
 #include "app/suggest.h"
 #include "base/mem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define BIT(command) (1u << COMMAND_##command)
 #define AT(member) offsetof(struct options, member)
@@ -26,7 +24,9 @@ struct option_row {
  * (settings.c) follow. */
 /* clang-format off */
 static const struct option_row rows[] = {
-    {"model", 'm', "FILE", "the model, a GGUF file", EVERY, {FIELD_TEXT, AT(model), 0, 0}},
+    {"model", 'm', "MODEL", "a GGUF file, or a name (or part of one) that `logitop list` shows",
+     EVERY & ~BIT(LIST), {FIELD_TEXT, AT(model), 0, 0}},
+    {"models-dir", 0, "FOLDER", "a folder with models to look into, too", EVERY, {FIELD_TEXT, AT(models_dir), 0, 0}},
     {"prompt", 'p', "TEXT", "what to say first", BIT(CHAT), {FIELD_TEXT, AT(prompt), 0, 0}},
     {"system", 0, "TEXT", "the system message", BIT(CHAT), {FIELD_TEXT, AT(system), 0, 0}},
     {"fold-system", 0, NULL, "put the system message into the first one (templates without a system role)",
@@ -37,7 +37,7 @@ static const struct option_row rows[] = {
     {"template-var", 0, "NAME=VALUE", "a variable for the template (enable_thinking=false); again for more",
      BIT(CHAT), {FIELD_PAIRS, AT(template_variables), 0, 0}},
     {"json", 0, NULL, "one JSON object at the end",
-     BIT(CHAT) | BIT(SCORE) | BIT(BENCH) | BIT(INSPECT), {FIELD_FLAG, AT(json), 0, 0}},
+     BIT(CHAT) | BIT(SCORE) | BIT(BENCH) | BIT(INSPECT) | BIT(LIST), {FIELD_FLAG, AT(json), 0, 0}},
     {"jsonl", 0, NULL, "one JSON object a token, and one at the end",
      BIT(CHAT), {FIELD_FLAG, AT(jsonl), 0, 0}},
     {"plain", 0, NULL, "control tokens in the text are text", BIT(TOKENIZE), {FIELD_FLAG, AT(plain), 0, 0}},
@@ -246,7 +246,8 @@ static int read_operand(struct options *options, const char *argument, struct er
         return err_set(err, STATUS_USAGE, "found \"%s\" after \"%s\", expected one input only", argument,
                        options->input);
     if (options->command == COMMAND_LOGITS || options->command == COMMAND_TRACE ||
-        options->command == COMMAND_BENCH || options->command == COMMAND_RENDER)
+        options->command == COMMAND_BENCH || options->command == COMMAND_RENDER ||
+        options->command == COMMAND_LIST)
         return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected options only",
                        command_words(options->command), argument);
     options->input = argument;
@@ -324,29 +325,12 @@ void options_free(struct options *options) {
     buf_free(&options->template_variables);
     free(options->prompts);
     free(options->predicts);
-    free(options->default_model);
+    free(options->chosen_model);
     options->prompts = options->predicts = NULL;
-    options->default_model = NULL;
+    options->chosen_model = NULL;
 }
 
 /* ---- what follows from them ---- */
-
-int options_model(struct options *options, const char **path, struct err *err) {
-    *path = options->model;
-    if (options->model) return STATUS_OK;
-    if (!options->default_model) options->default_model = path_default_model();
-    if (!options->default_model)
-        return err_set(err, STATUS_MODEL,
-                       "no model: neither -m FILE nor HOME is given, expected a GGUF file");
-    if (access(options->default_model, F_OK))
-        return err_set(err, STATUS_MODEL,
-                       "no model: %s is not there; start with ./run in the source folder, which fetches it, "
-                       "or name a GGUF "
-                       "file with -m FILE",
-                       options->default_model);
-    *path = options->default_model;
-    return STATUS_OK;
-}
 
 struct engine_options options_engine(const struct options *options, const char *model) {
     return (struct engine_options){.model = model,

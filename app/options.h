@@ -32,6 +32,7 @@ enum command_id { /* the order of command_table */
                   COMMAND_SCORE,
                   COMMAND_BENCH,
                   COMMAND_INSPECT,
+                  COMMAND_LIST,
                   COMMAND_COUNT
 };
 extern const struct command command_table[COMMAND_COUNT];
@@ -42,6 +43,7 @@ struct options {
     enum command_id command;
     enum help_wanted help;
     const char *model, *device, *system, *script, *prompt; /* NULL if not given; device: "auto" */
+    const char *models_dir;
     const char *input;                                     /* the commands' one operand */
     struct buf text; /* the chat's operands with blanks between them; data NULL: none */
     uint32_t n_ctx, n_threads;
@@ -59,7 +61,7 @@ struct options {
     bool tokenizer;
     enum when colour;
     struct settings settings;
-    char *default_model; /* what options_model() found */
+    char *chosen_model; /* what options_model() found */
 };
 
 /* Read the command line. STATUS_USAGE with one line that says what was found and what was expected. The
@@ -67,8 +69,6 @@ struct options {
 int options_parse(struct options *options, int argc, char **argv, struct err *err);
 void options_free(struct options *options);
 
-/* -m, or the default model; STATUS_MODEL with a line that says what to do if that is not there. */
-int options_model(struct options *options, const char **path, struct err *err);
 struct engine_options options_engine(const struct options *options, const char *model);
 
 void options_help(const struct options *options,

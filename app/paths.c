@@ -18,10 +18,10 @@ static int base_folder(struct buf *out, const char *variable, const char *fallba
     return out->len != 0;
 }
 
-char *path_default_model(void) {
+char *path_models(void) {
     struct buf path = {0};
     if (!base_folder(&path, "XDG_DATA_HOME", ".local/share")) return NULL;
-    buf_puts(&path, "/models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    buf_puts(&path, "/models");
     return buf_take(&path);
 }
 
@@ -37,10 +37,10 @@ static int make_folders(char *path, struct err *err) {
     }
 }
 
-char *path_state(const char *name, struct err *err) {
+static char *path_in(const char *variable, const char *fallback, const char *name, struct err *err) {
     struct buf path = {0};
-    if (!base_folder(&path, "XDG_STATE_HOME", ".local/state")) {
-        err_set(err, STATUS_FAILED, "neither XDG_STATE_HOME nor HOME is set");
+    if (!base_folder(&path, variable, fallback)) {
+        err_set(err, STATUS_FAILED, "neither %s nor HOME is set", variable);
         return NULL;
     }
     if (make_folders(path.data, err) < 0) {
@@ -49,6 +49,14 @@ char *path_state(const char *name, struct err *err) {
     }
     buf_printf(&path, "/%s", name);
     return buf_take(&path);
+}
+
+char *path_state(const char *name, struct err *err) {
+    return path_in("XDG_STATE_HOME", ".local/state", name, err);
+}
+
+char *path_cache(const char *name, struct err *err) {
+    return path_in("XDG_CACHE_HOME", ".cache", name, err);
 }
 
 const char *path_name(const char *path) {

@@ -4,13 +4,13 @@
 
 #include "base/err.h"
 
-/* $XDG_DATA_HOME/logitop/models/<the default model>, whether it is there or not. Owned by the caller; NULL
- * without a home. */
-char *path_default_model(void);
+/* $XDG_DATA_HOME/logitop/models, whether it is there or not. Owned by the caller; NULL without a home. */
+char *path_models(void);
 
 /* $XDG_STATE_HOME/logitop/NAME; the folders are made with mode 0700. Owned by the caller; NULL and err if
  * they cannot be. */
 char *path_state(const char *name, struct err *err);
+char *path_cache(const char *name, struct err *err); /* the same of $XDG_CACHE_HOME: what can be made again */
 
 const char *path_name(const char *path); /* what follows the last slash */
 

@@ -1,5 +1,6 @@
 #include "app/plain.h"
 
+#include "app/model_choice.h"
 #include "app/out.h"
 #include "app/record_json.h"
 #include "app/signals.h"
@@ -190,7 +191,10 @@ static int on_event(struct answer *answer, const struct engine_event *event, str
     case ENGINE_PREFILL:
         show_progress(answer, "reading", event->progress.done, event->progress.total);
         return STATUS_OK;
-    case ENGINE_READY: clear_progress(answer); return submit(answer, err);
+    case ENGINE_READY:
+        clear_progress(answer);
+        if (answer->options->chosen_model) model_note_used(answer->options->chosen_model);
+        return submit(answer, err);
     case ENGINE_FAILED:
         clear_progress(answer);
         *err = event->error;

@@ -1,6 +1,7 @@
 #include "app/screen.h"
 
 #include "app/chat.h"
+#include "app/model_choice.h"
 #include "app/out.h"
 #include "app/paths.h"
 #include "app/plain.h"

@@ -38,3 +38,8 @@ int device_choose(const char *wanted, const struct backend_ops **ops, struct bac
     *ops = automatic && cuda && cuda->probe(options, NULL) == STATUS_OK ? cuda : &backend_cpu;
     return STATUS_OK;
 }
+
+const struct backend_ops *device_gpu(void) {
+    struct backend_options options = {0};
+    return cuda && cuda->probe(&options, NULL) == STATUS_OK ? cuda : NULL;
+}

@@ -11,4 +11,7 @@
 int device_choose(const char *wanted, const struct backend_ops **ops, struct backend_options *options,
                   struct err *err);
 
+/* The backend of the first card; NULL where there is none. */
+const struct backend_ops *device_gpu(void);
+
 #endif

@@ -20,6 +20,26 @@ struct inspect_options {
 };
 int tool_inspect(const char *path, const struct inspect_options *options, struct buf *report, struct err *err);
 
+/* `logitop list`: what the header of a model file says, and the memory that running it takes. */
+struct model_facts {
+    char name[96], architecture[32], quantisation[16]; /* as far as the file tells; sanitised, "" if it does not */
+    uint64_t size;                                     /* bytes of all its files */
+    uint64_t n_parameters;
+    uint32_t context; /* that it was trained for; 0: unknown */
+    bool has_template;
+    uint64_t cpu_need, gpu_need; /* bytes with a context of FACTS_CONTEXT, by the backend's estimate; 0: that one cannot run it */
+    char fault[256];             /* why it cannot be run, sanitised; "": it can */
+};
+enum { FACTS_CONTEXT = 2048 };
+/* A file that is refused is told in facts->fault and is no failure; STATUS_MODEL: no readable file at all. */
+int tool_facts(const char *path, struct model_facts *out, struct err *err);
+
+/* Bytes free now. gpu is 0 where there is no card. */
+struct memory_free {
+    uint64_t cpu, gpu;
+};
+void tool_memory_free(struct memory_free *out);
+
 /* `logitop tokenize`: for each of n texts one JSON array of ids and a newline. Needs only the tokenizer's keys of the file.
  * plain: control tokens in the text are text. */
 int tool_tokenize(const char *model, bool plain, const char *const *texts, const size_t *lens, size_t n, struct buf *out,

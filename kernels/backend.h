@@ -128,6 +128,9 @@ struct backend_ops {
     /* Is there such a device? 0, or STATUS_DEVICE with one line why not (no driver, no card). Cheap. */
     int (*probe)(const struct backend_options *options, struct err *err);
 
+    /* Bytes free on the device now, for whatever model; 0 where that cannot be told. Cheap after probe(). */
+    uint64_t (*memory_free)(const struct backend_options *options);
+
     /* What it would take; allocates nothing. STATUS_UNSUPPORTED names the tensor and the type that this backend cannot run. */
     int (*estimate)(const struct model_view *model, const struct backend_options *options,
                     struct memory_estimate *out, struct err *err);

@@ -1,7 +1,7 @@
 # Shared by ./run and ./test: what a machine needs, how a step is run, what is fetched. Sourced by bash with $root set.
 
 # Everything that must be installed, once: to build and run, and, below, what the tests need on top.
-packages_run=(gcc libc6-dev cmake ninja-build pkg-config libncurses-dev libedit-dev libutf8proc-dev libjansson-dev
+packages_run=(gcc libc6-dev cmake ninja-build pkg-config libncurses-dev libedit-dev libutf8proc-dev libjansson-dev libcurl4-openssl-dev
               python3 python3-pip ca-certificates)
 packages_test=(libcmocka-dev tmux)
 

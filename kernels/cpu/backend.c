@@ -118,6 +118,11 @@ static int cpu_probe(const struct backend_options *options, struct err *err) {
     return isa_from_name(options->isa, &isa, err);
 }
 
+static uint64_t cpu_memory_free(const struct backend_options *options) {
+    (void)options;
+    return memory_available();
+}
+
 /* What a backend is before it has memory. */
 static int describe(struct backend *backend, const struct model_view *model, const struct backend_options *options,
                     struct err *err) {
@@ -340,6 +345,7 @@ static double cpu_read_bandwidth(struct backend *backend) {
 const struct backend_ops backend_cpu = {
     .name = "cpu",
     .probe = cpu_probe,
+    .memory_free = cpu_memory_free,
     .estimate = cpu_estimate,
     .open = cpu_open,
     .close = cpu_close,

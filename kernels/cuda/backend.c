@@ -71,6 +71,12 @@ static size_t scratch16_size(const struct model_view *m) {
     return widest;
 }
 
+static uint64_t cuda_memory_free(const struct backend_options *o) {
+    size_t free_bytes = 0, total = 0;
+    if (cuda_probe(o, NULL) != STATUS_OK || cudaSetDevice(o->device) != cudaSuccess) return 0;
+    return cudaMemGetInfo(&free_bytes, &total) == cudaSuccess ? free_bytes : 0;
+}
+
 struct need { /* bytes */
     size_t planes, copies, work, scratch16, kv_position, free, total, reserve;
     uint32_t chunk;
@@ -226,6 +232,7 @@ static double cuda_read_bandwidth(struct backend *b) {
 const struct backend_ops backend_cuda = {
     .name = "cuda",
     .probe = cuda_probe,
+    .memory_free = cuda_memory_free,
     .estimate = cuda_estimate,
     .open = cuda_open,
     .close = cuda_close,

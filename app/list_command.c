@@ -1,0 +1,126 @@
+#include "app/list_command.h"
+
+#include "app/amount.h"
+#include "app/model_choice.h"
+#include "app/out.h"
+#include "app/record_json.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { NAME_MIN = 12, NAME_MAX = 48 }; /* columns */
+
+/* ---- for programs ---- */
+
+static json_t *text_or_null(const char *text) {
+    return text && *text ? json_lossy(text, strlen(text)) : json_null();
+}
+
+static json_t *entry_json(const struct model_entry *entry) {
+    const struct model_facts *facts = &entry->facts;
+    json_t *row = json_object(), *sources = json_array();
+    for (int i = 0; i < MODEL_SOURCE_COUNT; i++)
+        if ((int)entry->source == i || entry->also >> i & 1)
+            json_array_append_new(sources, json_string(model_source_name((enum model_source)i)));
+    json_object_set_new(row, "name", json_lossy(entry->name, strlen(entry->name)));
+    json_object_set_new(row, "path", json_lossy(entry->path, strlen(entry->path)));
+    json_object_set_new(row, "sources", sources);
+    json_object_set_new(row, "bytes", json_integer((json_int_t)entry->size));
+    json_object_set_new(row, "architecture", text_or_null(facts->architecture));
+    json_object_set_new(row, "quantisation", text_or_null(facts->quantisation));
+    json_object_set_new(row, "parameters", json_integer((json_int_t)facts->n_parameters));
+    json_object_set_new(row, "context", json_integer(facts->context));
+    json_object_set_new(row, "template", json_boolean(facts->has_template));
+    json_object_set_new(row, "fits", json_string(model_fit_name(entry->fit)));
+    json_object_set_new(row, "cpu_need", json_integer((json_int_t)facts->cpu_need));
+    json_object_set_new(row, "gpu_need", json_integer((json_int_t)facts->gpu_need));
+    json_object_set_new(row, "last_used", entry->last_used ? json_integer(entry->last_used) : json_null());
+    json_object_set_new(row, "fault", text_or_null(entry->fault));
+    return row;
+}
+
+static void put_json(const struct model_list *list, bool ascii, struct buf *out) {
+    json_t *models = json_array();
+    for (size_t i = 0; i < list->n; i++) json_array_append_new(models, entry_json(&list->entries[i]));
+    char *line = json_line(models, ascii);
+    buf_puts(out, line);
+    free(line);
+    json_decref(models);
+}
+
+/* ---- for people ---- */
+
+static bool wants_colour(const struct options *options) {
+    const char *no_colour = getenv("NO_COLOR");
+    if (options->colour != WHEN_AUTO) return options->colour == WHEN_ALWAYS;
+    return isatty(STDOUT_FILENO) && !(no_colour && *no_colour);
+}
+
+static unsigned name_width(const struct model_list *list) {
+    unsigned width = NAME_MIN;
+    for (size_t i = 0; i < list->n; i++) {
+        unsigned cells = text_width(list->entries[i].name, strlen(list->entries[i].name));
+        if (cells > width) width = cells;
+    }
+    return width < NAME_MAX ? width : NAME_MAX;
+}
+
+static void put_name(struct buf *out, const char *name, unsigned width) {
+    text_sanitize_line(out, name, strlen(name));
+    for (unsigned cells = text_width(name, strlen(name)); cells < width; cells++) buf_putc(out, ' ');
+}
+
+static void put_entry(struct buf *out, const struct model_entry *entry, unsigned width, int64_t now) {
+    char size[AMOUNT_MAX], age[AMOUNT_MAX], context[AMOUNT_MAX];
+    const struct model_facts *facts = &entry->facts;
+    put_name(out, entry->name, width);
+    buf_printf(out, "  %-12s%s %8s  ", model_source_name(entry->source), entry->also ? "+" : " ",
+               amount_bytes(entry->size, size));
+    if (entry->fault) {
+        text_sanitize_line(out, entry->fault, strlen(entry->fault));
+    } else {
+        snprintf(context, sizeof context, "%u", facts->context);
+        buf_printf(out, "%-8s %8s  %-4s  %s", facts->quantisation, facts->context ? context : "-",
+                   model_fit_name(entry->fit), amount_age(entry->last_used, now, age));
+    }
+}
+
+static void put_table(const struct model_list *list, bool colour, struct buf *out) {
+    unsigned width = name_width(list);
+    int64_t now = time(NULL);
+    put_name(out, "NAME", width);
+    buf_printf(out, "  %-12s  %8s  %-8s %8s  %-4s  %s\n", "SOURCE", "SIZE", "QUANT", "CONTEXT", "FITS",
+               "USED");
+    for (size_t i = 0; i < list->n; i++) {
+        const struct model_entry *entry = &list->entries[i];
+        bool grey = colour && entry->fault;
+        if (grey) buf_puts(out, "\033[2m");
+        put_entry(out, entry, width, now);
+        if (grey) buf_puts(out, "\033[0m");
+        buf_putc(out, '\n');
+    }
+}
+
+int list_command(struct options *options, struct err *err) {
+    struct own_places own;
+    struct model_list list;
+    struct buf report = {0};
+    struct out out;
+    places_fill(&own, options->models_dir);
+    models_scan(&own.places, &list);
+    if (options->json)
+        put_json(&list, isatty(STDOUT_FILENO), &report);
+    else if (list.n)
+        put_table(&list, wants_colour(options), &report);
+    if (list.note) out_error("%s", list.note);
+    if (!list.n && !options->json) out_error("there is no model yet; `logitop pull` fetches one");
+    out_open(&out, STDOUT_FILENO);
+    int status = out_bytes(&out, report.data, report.len, err);
+    out_close(&out);
+    buf_free(&report);
+    models_free(&list);
+    places_free(&own);
+    return status;
+}

@@ -1,0 +1,155 @@
+/* Names of model files, what a name means in a list, sizes and times in words. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "app/amount.h"
+#include "app/model_choice.h"
+#include "base/mem.h"
+#include "models/list.h"
+
+#include <string.h>
+
+static void test_quantisation_of_a_name(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"Qwen2.5-7B-Instruct-Q4_K_M.gguf", "Q4_K_M"},
+        {"qwen2.5-7b-instruct-q4_k_m-00001-of-00002.gguf", "Q4_K_M"},
+        {"SmolLM2-135M-Instruct.Q4_1.gguf", "Q4_1"},
+        {"model-UD-Q4_K_XL.gguf", "Q4_K_XL"},
+        {"model-IQ2_XXS.gguf", "IQ2_XXS"},
+        {"model.f16.gguf", "F16"},
+        {"gpt-oss-20b-MXFP4.gguf", "MXFP4"},
+        {"ggml-model-q8_0.gguf", "Q8_0"},
+        {"Qwen3-8B.gguf", NULL},
+        {"QwQ-32B.gguf", NULL},
+        {"q.gguf", NULL},
+        {"", NULL},
+        {"iq-test-model.gguf", NULL},
+        {"Q4_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA.gguf", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char quant[QUANT_MAX];
+        bool found = model_name_quant(cases[i][0], quant);
+        assert_int_equal(found, cases[i][1] != NULL);
+        if (found) assert_string_equal(quant, cases[i][1]);
+    }
+}
+
+static void test_shards_and_hidden(void **state) {
+    (void)state;
+    unsigned number, count;
+    size_t stem;
+    assert_true(model_name_shard("a-00002-of-00010.gguf", &number, &count, &stem));
+    assert_int_equal(number, 2);
+    assert_int_equal(count, 10);
+    assert_int_equal(stem, 1);
+    static const char *const none[] = {"a.gguf",
+                                       "-00001-of-00002.gguf",
+                                       "a-0001-of-00002.gguf",
+                                       "a-00003-of-00002.gguf",
+                                       "a-00000-of-00002.gguf",
+                                       "a-00001-of-00002.bin",
+                                       "a-00001_of_00002.gguf"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_false(model_name_shard(none[i], &number, &count, &stem));
+    assert_true(model_name_hidden("mmproj-F16.gguf"));
+    assert_true(model_name_hidden("Model-mmproj-f16.gguf"));
+    assert_true(model_name_hidden("imatrix_unsloth.gguf"));
+    assert_true(model_name_hidden("EAGLE3-draft.gguf"));
+    assert_true(model_name_hidden("mtp-x.gguf"));
+    assert_false(model_name_hidden("smtp-x.gguf"));
+    assert_false(model_name_hidden("model.gguf"));
+}
+
+/* ---- names in a list ---- */
+
+static struct model_entry rows[] = {
+    {.name = "acme/Tiny-GGUF:Q4_K_M", .other = "tiny:latest\nold-name", .path = "/a"},
+    {.name = "acme/Tiny-GGUF:Q8_0", .path = "/b"},
+    {.name = "llama3.2:1b", .path = "/c"},
+    {.name = "llama3.2:latest", .path = "/d"},
+    {.name = "SmolLM2-135M-Instruct.Q4_1", .path = "/e"},
+    {.name = "twin", .path = "/f"},
+    {.name = "twin", .path = "/g"},
+    {.name = "llama3.2-broken", .path = "/h", .fault = "key x"},
+};
+static const struct model_list list = {.entries = rows, .n = sizeof rows / sizeof *rows};
+
+static void expect(const char *name, const char *path, const char *says) {
+    const struct model_entry *entry = NULL;
+    struct err err = {0};
+    int status = model_by_name(&list, name, &entry, &err);
+    if (path) {
+        assert_int_equal(status, STATUS_OK);
+        assert_string_equal(entry->path, path);
+        return;
+    }
+    assert_int_equal(status, STATUS_MODEL);
+    if (!strstr(err.text, says)) fail_msg("\"%s\" says: %s\nexpected: %s", name, err.text, says);
+}
+
+static void test_names_mean_models(void **state) {
+    (void)state;
+    expect("acme/tiny-gguf:q4_k_m", "/a", NULL);
+    expect("tiny", "/a", NULL); /* tiny:latest, its other name */
+    expect("OLD-name", "/a", NULL);
+    expect("q8_0", "/b", NULL);
+    expect("llama3.2:1b", "/c", NULL);
+    expect("llama3.2", "/d", NULL); /* exactly that and :latest; not a part of two names */
+    expect("smol", "/e", NULL);
+    expect("acme/", NULL, "\"acme/\" may be 2 models: acme/Tiny-GGUF:Q4_K_M, acme/Tiny-GGUF:Q8_0");
+    expect("twin", NULL, "\"twin\" may be 2 models: /f, /g");
+    expect("broken", NULL, "llama3.2-broken: key x");
+    expect("smolm2", NULL, "there is no model \"smolm2\", did you mean SmolLM2-135M-Instruct.Q4_1?");
+    expect("lama3.1", NULL, "did you mean llama3.2:");
+    expect("gemma", NULL, "there is no model \"gemma\"; `logitop list` shows");
+}
+
+static void test_the_best_fits(void **state) {
+    (void)state;
+    struct model_entry some[] = {
+        {.name = "huge", .size = 900, .facts.has_template = true, .fit = MODEL_FIT_NOT},
+        {.name = "cpu", .size = 500, .facts.has_template = true, .fit = MODEL_FIT_CPU},
+        {.name = "base", .size = 600, .fit = MODEL_FIT_CPU},
+        {.name = "card", .size = 100, .facts.has_template = true, .fit = MODEL_FIT_GPU},
+        {.name = "larger card", .size = 200, .facts.has_template = true, .fit = MODEL_FIT_GPU},
+    };
+    assert_string_equal(models_best(&(struct model_list){.entries = some, .n = 5})->name, "larger card");
+    assert_string_equal(models_best(&(struct model_list){.entries = some, .n = 3})->name, "cpu");
+    assert_null(models_best(&(struct model_list){.entries = some, .n = 1}));
+}
+
+static void test_amounts(void **state) {
+    (void)state;
+    char out[AMOUNT_MAX];
+    assert_string_equal(amount_bytes(0, out), "0 B");
+    assert_string_equal(amount_bytes(999, out), "999 B");
+    assert_string_equal(amount_bytes(98362432, out), "98.4 MB");
+    assert_string_equal(amount_bytes(999960, out), "1.0 MB");
+    assert_string_equal(amount_bytes(4683073184, out), "4.7 GB");
+    assert_string_equal(amount_bytes(123456789012, out), "123 GB");
+    assert_string_equal(amount_bytes(UINT64_MAX, out), "18.4 EB");
+    assert_string_equal(amount_duration(0, out), "0 s");
+    assert_string_equal(amount_duration(200, out), "3 min 20 s");
+    assert_string_equal(amount_duration(3600, out), "1 h");
+    assert_string_equal(amount_duration(187200, out), "2 d 4 h");
+    assert_string_equal(amount_age(0, 1000, out), "-");
+    assert_string_equal(amount_age(990, 1000, out), "just now");
+    assert_string_equal(amount_age(1000, 1000 + 7500, out), "2 h ago");
+    assert_string_equal(amount_age(2000, 1000, out), "just now");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quantisation_of_a_name),
+        cmocka_unit_test(test_shards_and_hidden),
+        cmocka_unit_test(test_names_mean_models),
+        cmocka_unit_test(test_the_best_fits),
+        cmocka_unit_test(test_amounts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
