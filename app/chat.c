@@ -26,6 +26,7 @@ void chat_close(struct chat *chat) {
     buf_free(&chat->earlier);
     buf_free(&chat->waiting);
     buf_free(&chat->returned);
+    buf_free(&chat->notice);
     chat->engine = NULL;
 }
 
@@ -289,6 +290,7 @@ static void write_note(struct chat *chat, const struct engine_event *event) {
     if (stats_decode_tps(stats) > 0) buf_printf(&answer->note, "  %.1f tok/s", stats_decode_tps(stats));
     if (stats->prompt_tokens)
         buf_printf(&answer->note, "  prompt %u (%u cached)", stats->prompt_tokens, stats->cached_tokens);
+    if (chat->moved) buf_puts(&answer->note, "  the device failed");
 }
 
 static void forget(struct chat *chat, uint64_t last_id) {
@@ -347,6 +349,7 @@ static void on_done(struct chat *chat, const struct engine_event *event) {
                 *event->error.text ? event->error.text : "the context is full");
     chat->answer->open = false;
     write_note(chat, event);
+    chat->moved = chat->moving = false;
     tell_tokens(chat);
     bool wordless = !chat->continuing && chat->answer->n_tokens == 0;
     if (wordless && event->done.reason != ENGINE_END && event->done.reason != ENGINE_LIMIT)
@@ -367,8 +370,10 @@ static void on_token(struct chat *chat, const struct token_record *record) {
 }
 
 static void on_ready(struct chat *chat) {
-    chat->state = CHAT_IDLE;
     chat->info = chat->engine->ops->info(chat->engine);
+    chat->moving = false;
+    if (chat->request) return; /* on another device, in the middle of an answer */
+    chat->state = CHAT_IDLE;
     if (chat->model_path) model_note_used(chat->model_path);
     if (!chat->waiting.len) return;
     struct buf text = chat->waiting;
@@ -384,6 +389,13 @@ static void on_event(struct chat *chat, const struct engine_event *event) {
     case ENGINE_LOADING:
         chat->progress_done = event->progress.done;
         chat->progress_total = event->progress.total;
+        chat->moving = mine;
+        break;
+    case ENGINE_NOTICE:
+        buf_clear(&chat->notice);
+        buf_puts(&chat->notice, event->error.text);
+        chat->has_notice = true;
+        chat->moved = mine;
         break;
     case ENGINE_READY: on_ready(chat); break;
     case ENGINE_FAILED:
@@ -446,6 +458,7 @@ void chat_print_stats(const struct chat *chat, struct buf *out) {
         buf_printf(out, "memory      %.1f MiB used\n", (double)chat->info->memory_used / 1048576);
         buf_printf(out, "loaded in   %.2f s\n", chat->info->load_seconds);
     }
+    if (chat->notice.len) buf_printf(out, "device note %s\n", chat->notice.data);
     buf_printf(out, "seed        %llu\n", (unsigned long long)chat->settings.sampling.seed);
     if (!chat->has_stats) return;
     const struct engine_stats *stats = &chat->stats;

@@ -40,6 +40,8 @@ struct chat {
     struct buf
         returned;    /* a question that was not answered at all: back into the box. The front end takes it */
     bool wants_fold; /* the template refused, and would not have with `fold` */
+    struct buf notice;  /* the last thing the engine wants a person to know */
+    bool has_notice;    /* it is new. The front end shows it and lowers this */
     struct buf refused; /* the question it refused; empty: an answer to be continued */
 
     enum chat_state state;
@@ -52,6 +54,8 @@ struct chat {
     bool told_conversation;         /* what the keeper knows: that this conversation began, */
     struct said *told_leaf;         /* where the path ends, */
     size_t told_tokens;             /* how much of the answer */
+    bool moved;                     /* its device was lost, and it goes on on another */
+    bool moving;                    /* onto which the model is being loaded */
     uint64_t progress_done, progress_total;
     enum engine_reason reason; /* of the last request */
     struct engine_stats stats; /* of the last request; context_used grows while it answers */

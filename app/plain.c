@@ -191,8 +191,13 @@ static int on_event(struct answer *answer, const struct engine_event *event, str
     case ENGINE_PREFILL:
         show_progress(answer, "reading", event->progress.done, event->progress.total);
         return STATUS_OK;
+    case ENGINE_NOTICE:
+        clear_progress(answer);
+        out_error("%s", event->error.text);
+        return STATUS_OK;
     case ENGINE_READY:
         clear_progress(answer);
+        if (answer->running) return STATUS_OK; /* on another device, in the middle of the answer */
         if (answer->options->chosen_model) model_note_used(answer->options->chosen_model);
         return submit(answer, err);
     case ENGINE_FAILED:

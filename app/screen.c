@@ -156,6 +156,8 @@ static void take_events(struct screen *screen) {
         ui_input_set(screen->ui, chat->returned.data, chat->returned.len);
         buf_clear(&chat->returned);
     }
+    if (chat->has_notice) ui_notice(screen->ui, NOTICE_MS, "%s", chat->notice.data);
+    chat->has_notice = false;
     /* A model that never came leaves nothing to look at. One that was lost leaves the conversation. */
     if (chat->state == CHAT_FAILED && !chat->conversation.n && ui_input_empty(screen->ui)) {
         screen->gone = chat->error;

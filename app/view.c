@@ -12,7 +12,8 @@ static void fill_status(struct view *view, const struct chat *chat, const char *
                                            [CHAT_ANSWERING] = UI_STATE_GENERATING,
                                            [CHAT_FAILED] = UI_STATE_FAILED};
     struct ui_status *status = &view->model.status;
-    *status = (struct ui_status){.state = states[chat->state], .model = file};
+    *status =
+        (struct ui_status){.state = chat->moving ? UI_STATE_LOADING : states[chat->state], .model = file};
     status->progress_done = chat->progress_done;
     status->progress_total = chat->progress_total;
     if (chat->info) {

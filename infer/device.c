@@ -28,14 +28,18 @@ static int use_cuda(const char *number, const struct backend_ops **ops, struct b
     return status;
 }
 
+bool device_is_automatic(const char *wanted) {
+    return !wanted || strcmp(wanted, "auto") == 0;
+}
+
 int device_choose(const char *wanted, const struct backend_ops **ops, struct backend_options *options,
-                  struct err *err) {
+                  struct err *without, struct err *err) {
     if (wanted && strncmp(wanted, "cuda", 4) == 0) return use_cuda(wanted + 4, ops, options, err);
-    bool automatic = !wanted || strcmp(wanted, "auto") == 0;
+    bool automatic = device_is_automatic(wanted);
     if (!automatic && strcmp(wanted, "cpu") != 0)
         return err_set(err, STATUS_USAGE, "--device %s: expected cpu, cuda or cuda:N", wanted);
     options->device = 0;
-    *ops = automatic && cuda && cuda->probe(options, NULL) == STATUS_OK ? cuda : &backend_cpu;
+    *ops = automatic && cuda && cuda->probe(options, without) == STATUS_OK ? cuda : &backend_cpu;
     return STATUS_OK;
 }
 

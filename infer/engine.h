@@ -9,7 +9,8 @@
  * here, engine_scripted() plays a script (tests of the UI, demos without a model).
  *
  * Life: a maker returns at once, the model loads in the worker (ENGINE_LOADING..., then ENGINE_READY or
- * ENGINE_FAILED). Every accepted request ends in exactly one ENGINE_DONE. close() stops, joins and frees. */
+ * ENGINE_FAILED). Every accepted request ends in exactly one ENGINE_DONE. A device that is lost in the middle
+ * of one ends nothing: the model is loaded again on the CPU. close() stops, joins and frees. */
 #ifndef LOGITOP_INFER_ENGINE_H
 #define LOGITOP_INFER_ENGINE_H
 
@@ -57,8 +58,11 @@ struct engine_request {
 
 enum engine_event_type {
     ENGINE_LOADING, /* progress: bytes */
-    ENGINE_READY,   /* model is there: info() tells */
-    ENGINE_FAILED,  /* loading failed or the device was lost: error; only close() is left */
+    ENGINE_NOTICE,  /* nothing ends, but a person should know: error. The model runs on another device than
+                       was asked for; in a request: its device was lost. LOADING..., READY follow, and the
+                       answer goes on where it was */
+    ENGINE_READY,   /* model is there: info() tells, anew if it comes in a request */
+    ENGINE_FAILED,  /* loading failed, or the engine is lost: error; only close() is left */
     ENGINE_PREFILL, /* progress: prompt tokens that had to be computed */
     ENGINE_TOKEN,
     ENGINE_DONE,
@@ -92,7 +96,7 @@ struct engine_stats {
 
 struct engine_event {
     enum engine_event_type type;
-    uint64_t request; /* 0 for loading */
+    uint64_t request; /* 0: of the first loading */
     union {
         struct {
             uint64_t done, total;
@@ -104,10 +108,11 @@ struct engine_event {
             bool wants_fold; /* with ENGINE_ERROR: the template has no system role; fold_system would do */
         } done;
     };
-    struct err error; /* ENGINE_FAILED, and ENGINE_DONE with ENGINE_ERROR or ENGINE_CONTEXT_FULL */
+    struct err
+        error; /* ENGINE_NOTICE, ENGINE_FAILED, and ENGINE_DONE with ENGINE_ERROR or ENGINE_CONTEXT_FULL */
 };
 
-struct engine_info {           /* valid once ENGINE_READY was taken; strings live as long as the engine */
+struct engine_info {           /* of the newest ENGINE_READY; it and its strings live as long as the engine */
     const char *model_name;    /* "SmolLM2 135M Instruct" */
     const char *architecture;  /* "llama" */
     const char *quantisation;  /* "Q4_1" */

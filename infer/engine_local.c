@@ -1,4 +1,7 @@
-/* The engine that runs a model file here: model, backend, session and prompt in one worker thread. */
+/* The engine that runs a model file here: model, backend, session and prompt in one worker thread.
+ *
+ * A device can be lost in the middle of an answer, and its context with it. What was said is not: the model
+ * is loaded again on the CPU, reads the prompt and what it had said so far, and goes on after that. */
 #include "infer/engine.h"
 
 #include "base/clock.h"
@@ -23,10 +26,16 @@ struct local {
     const struct tokenizer *tokenizer;
     struct chat_template *chat_template;
     const struct backend_ops *ops;
-    struct backend *backend;
+    int ordinal; /* of the device */
+    struct backend
+        *backend; /* NULL, like session: the model is on no device, and goes onto the CPU when it is needed */
     struct session *session;
-    struct backend_info device;
-    struct engine_info info;
+    uint32_t n_ctx; /* of the session, or of the last one */
+    struct facts {
+        struct backend_info device;
+        struct engine_info info;
+    } facts[2];                         /* of the device it began on, and of the CPU it moved to */
+    const struct facts *_Atomic told;   /* those of now, for the owner's thread */
     int32_t breakers[DRY_BREAKERS_MAX]; /* where DRY is on and the request names none */
 };
 
@@ -46,23 +55,30 @@ static int meter_progress(void *ctx, uint64_t done, uint64_t total) {
         meter->last_ns = now;
         worker_progress(&meter->engine->worker, meter->type, meter->request, done, total);
     }
-    return meter->type == ENGINE_LOADING && atomic_load(&meter->engine->worker.load_stopped);
+    struct worker *worker = &meter->engine->worker;
+    if (meter->type != ENGINE_LOADING) return 0;
+    return meter->request ? atomic_load(&worker->stop_flag) && worker_stopped(worker, meter->request)
+                          : atomic_load(&worker->load_stopped);
 }
 
 /* ---- loading ---- */
 
-/* How long the context may be: what was asked for, or the smaller of the model's and 8192, and what fits. */
-static int choose_context(const struct local *engine, struct backend_options *options, struct err *err) {
-    const struct model_view *view = model_view(engine->model);
-    uint32_t wanted = engine->options.n_ctx;
-    options->n_ctx = view->n_ctx_train < CONTEXT_DEFAULT ? view->n_ctx_train : CONTEXT_DEFAULT;
-    if (wanted) options->n_ctx = wanted;
+/* How long a context is wanted: what was asked for, or the smaller of the model's and 8192. */
+static uint32_t wanted_context(const struct local *engine) {
+    uint32_t trained = model_view(engine->model)->n_ctx_train;
+    if (engine->options.n_ctx) return engine->options.n_ctx;
+    return trained < CONTEXT_DEFAULT ? trained : CONTEXT_DEFAULT;
+}
+
+/* options->n_ctx becomes what fits, unless somebody insists on all of it. */
+static int fit_context(const struct local *engine, struct backend_options *options, bool insist,
+                       struct err *err) {
     struct memory_estimate estimate;
-    int status = engine->ops->estimate(view, options, &estimate, err);
+    int status = engine->ops->estimate(model_view(engine->model), options, &estimate, err);
     if (status < 0) return status;
     if (estimate.largest_ctx >= options->n_ctx) return STATUS_OK;
     double gib = 1024.0 * 1024 * 1024;
-    if (estimate.largest_ctx == 0 || wanted)
+    if (estimate.largest_ctx == 0 || insist)
         return err_set(
             err, STATUS_MEMORY,
             "a context of %u tokens needs %.2f GiB (weights %.2f), %.2f GiB are free; %u tokens would fit",
@@ -102,42 +118,115 @@ static void find_breakers(struct local *engine) {
     engine->breakers[n] = -1;
 }
 
-static void fill_info(struct local *engine, double load_seconds) {
+static void tell_facts(struct local *engine, struct facts *facts, double load_seconds) {
     const struct model_view *view = model_view(engine->model);
-    engine->ops->info(engine->backend, &engine->device);
-    engine->info = (struct engine_info){
+    engine->ops->info(engine->backend, &facts->device);
+    facts->info = (struct engine_info){
         .model_name = model_name(engine->model),
         .architecture = view->architecture,
         .quantisation = model_quantisation(engine->model),
-        .device = engine->device.device,
+        .device = facts->device.device,
         .template_name = chat_template_name(engine->chat_template),
-        .memory_used = engine->device.memory_used,
-        .memory_total = engine->device.memory_total,
+        .memory_used = facts->device.memory_used,
+        .memory_total = facts->device.memory_total,
         .context_size = session_size(engine->session),
         .context_trained = view->n_ctx_train,
         .n_vocab = view->n_vocab,
         .load_seconds = load_seconds,
     };
+    atomic_store(&engine->told, facts);
+}
+
+/* ---- onto a device, and from a lost one to the CPU ---- */
+
+static void close_backend(struct local *engine) {
+    session_free(engine->session);
+    if (engine->backend) engine->ops->close(engine->backend);
+    engine->session = NULL;
+    engine->backend = NULL;
+}
+
+/* Onto engine->ops; on failure onto nothing. request: that waits for it, or 0. */
+static int open_backend(struct local *engine, uint32_t n_ctx, bool insist, uint64_t request,
+                        struct err *err) {
+    struct backend_options options = {.device = engine->ordinal,
+                                      .n_threads = engine->options.n_threads,
+                                      .n_ctx = n_ctx,
+                                      .exact = engine->options.exact};
+    struct meter meter = {.engine = engine, .type = ENGINE_LOADING, .request = request};
+    int status = fit_context(engine, &options, insist, err);
+    if (status == STATUS_OK)
+        status = engine->ops->open(model_view(engine->model), &options, meter_progress, &meter,
+                                   &engine->backend, err);
+    if (status == STATUS_OK)
+        status = session_new(engine->ops, engine->backend, options.n_ctx, &engine->session, err);
+    if (status == STATUS_OK)
+        engine->n_ctx = options.n_ctx;
+    else
+        close_backend(engine);
+    return status;
+}
+
+static void put_notice(struct local *engine, uint64_t request, const char *why, const char *what_now) {
+    struct engine_event *event = xcalloc(1, sizeof *event);
+    event->type = ENGINE_NOTICE;
+    event->request = request;
+    err_set(&event->error, STATUS_DEVICE, "%s; %s", why, what_now);
+    ring_put(engine->worker.ring, event);
+    free(event);
+}
+
+/* What the device could not take or do, told as `why`, the CPU shall. */
+static int move_to_cpu(struct local *engine, const char *why, uint32_t n_ctx, bool insist, uint64_t request,
+                       struct err *err) {
+    close_backend(engine);
+    engine->ops = &backend_cpu;
+    engine->ordinal = 0;
+    put_notice(engine, request, why, request ? "going on on the CPU" : "running on the CPU");
+    int status = open_backend(engine, n_ctx, insist, request, err);
+    return status == STATUS_OK || status == STATUS_STOPPED ? status : err_prefix(err, "%s; on the CPU", why);
+}
+
+/* The first time, when nothing is on it yet. */
+static int open_device(struct local *engine, struct err *err) {
+    struct backend_options options = {0};
+    struct err without = {0}, why = {0};
+    const char *wanted = engine->options.device;
+    bool insist = engine->options.n_ctx != 0;
+    int status = device_choose(wanted, &engine->ops, &options, &without, err);
+    if (status < 0) return status;
+    engine->ordinal = options.device;
+    if (without.code) put_notice(engine, 0, without.text, "running on the CPU");
+    uint32_t n_ctx = wanted_context(engine);
+    status = open_backend(engine, n_ctx, insist, 0, &why);
+    bool unfit = status == STATUS_DEVICE || status == STATUS_MEMORY || status == STATUS_UNSUPPORTED;
+    if (unfit && device_is_automatic(wanted) && engine->ops != &backend_cpu)
+        return move_to_cpu(engine, why.text, n_ctx, insist, 0, err);
+    if (status < 0) *err = why;
+    return status;
+}
+
+/* In a request: `why` the device was lost; NULL: it was lost before, and loading was cut short. */
+static int go_on_on_cpu(struct local *engine, const char *why, uint64_t request, struct err *err) {
+    int64_t begin = clock_ns();
+    int status = why ? move_to_cpu(engine, why, engine->n_ctx, false, request, err)
+                     : open_backend(engine, engine->n_ctx, false, request, err);
+    if (status < 0) return status;
+    tell_facts(engine, &engine->facts[1], (double)(clock_ns() - begin) * 1e-9);
+    worker_progress(&engine->worker, ENGINE_READY, request, 0, 0);
+    return STATUS_OK;
 }
 
 static int local_load(struct worker *worker, struct err *err) {
     struct local *engine = (struct local *)worker;
     int64_t begin = clock_ns();
-    struct backend_options options = {.n_threads = engine->options.n_threads, .exact = engine->options.exact};
-    struct meter meter = {.engine = engine, .type = ENGINE_LOADING};
     int status = model_open(engine->options.model, MODEL_WHOLE, &engine->model, err);
     if (status < 0) return status;
     engine->tokenizer = model_tokenizer(engine->model);
-    if ((status = device_choose(engine->options.device, &engine->ops, &options, err)) < 0) return status;
-    if ((status = choose_context(engine, &options, err)) < 0) return status;
     if ((status = load_template(engine, err)) < 0) return status;
-    status =
-        engine->ops->open(model_view(engine->model), &options, meter_progress, &meter, &engine->backend, err);
-    if (status < 0) return status;
-    status = session_new(engine->ops, engine->backend, options.n_ctx, &engine->session, err);
-    if (status < 0) return status;
+    if ((status = open_device(engine, err)) < 0) return status;
     find_breakers(engine);
-    fill_info(engine, (double)(clock_ns() - begin) * 1e-9);
+    tell_facts(engine, &engine->facts[0], (double)(clock_ns() - begin) * 1e-9);
     return STATUS_OK;
 }
 
@@ -149,6 +238,7 @@ struct answer {
     struct engine_event *done;
     struct engine_event *event; /* of tokens; large */
     struct sampling sampling;
+    struct ids ids; /* the prompt, and what was said since: what to go on from on another device */
     uint32_t index;
     int64_t last_ns;
     bool ended; /* an end token came */
@@ -219,12 +309,13 @@ static int on_token(void *ctx, const struct step_result *result) {
     stats->tokens += !token->end;
     answer->last_ns = now;
     answer->ended = token->end;
+    ids_add(&answer->ids, result->id);
     ring_put(engine->worker.ring, answer->event);
     return token->end;
 }
 
 /* STATUS_STOPPED only if this request was really meant: a late flag of an earlier one is no reason to end. */
-static int read_prompt(struct answer *answer, const struct ids *ids, struct err *err) {
+static int read_prompt(struct answer *answer, struct err *err) {
     struct local *engine = answer->engine;
     struct meter meter = {.engine = engine, .type = ENGINE_PREFILL, .request = answer->request->id};
     struct session_watch watch = {meter_progress, &meter, &engine->worker.stop_flag};
@@ -232,8 +323,9 @@ static int read_prompt(struct answer *answer, const struct ids *ids, struct err 
     uint32_t cached = 0;
     bool again = false;
     for (;;) {
-        int status = session_prompt(engine->session, ids->at, (uint32_t)ids->n, &watch, &cached, err);
-        if (!again) stats->cached_tokens = cached;
+        int status =
+            session_prompt(engine->session, answer->ids.at, (uint32_t)answer->ids.n, &watch, &cached, err);
+        if (!again && answer->index == 0) stats->cached_tokens = cached;
         if (status != STATUS_STOPPED || worker_stopped(&engine->worker, answer->request->id)) return status;
         again = true;
     }
@@ -258,23 +350,34 @@ static enum engine_reason reason_of(const struct answer *answer, int status) {
     }
 }
 
-static int answer_run(struct answer *answer, struct ids *ids, struct err *err) {
-    struct local *engine = answer->engine;
-    const struct engine_request *request = answer->request;
+/* Read what is to be read of answer->ids, and say what follows, on the device the model is on. */
+static int read_and_say(struct answer *answer, struct err *err) {
     struct engine_stats *stats = &answer->done->done.stats;
-    int status = gguf_check(model_gguf(engine->model), err);
-    if (status == STATUS_OK) status = build_ids(engine, request, ids, &answer->done->done.wants_fold, err);
-    if (status < 0) return status;
-    stats->prompt_tokens = (uint32_t)ids->n;
     int64_t begin = clock_ns();
-    status = read_prompt(answer, ids, err);
+    int status = read_prompt(answer, err);
     int64_t read = answer->last_ns = clock_ns();
-    if (stats->cached_tokens + 1 < stats->prompt_tokens)
+    if (answer->index == 0 && stats->cached_tokens + 1 < stats->prompt_tokens)
         stats->prefill_seconds = (double)(read - begin) * 1e-9;
     if (status < 0) return status;
     status = say(answer, err);
-    stats->decode_seconds = (double)(clock_ns() - read) * 1e-9;
+    stats->decode_seconds += (double)(clock_ns() - read) * 1e-9;
     return status;
+}
+
+static int answer_run(struct answer *answer, struct err *err) {
+    struct local *engine = answer->engine;
+    const struct engine_request *request = answer->request;
+    int status = gguf_check(model_gguf(engine->model), err);
+    if (status == STATUS_OK)
+        status = build_ids(engine, request, &answer->ids, &answer->done->done.wants_fold, err);
+    if (status == STATUS_OK && !engine->session) status = go_on_on_cpu(engine, NULL, request->id, err);
+    if (status < 0) return status;
+    answer->done->done.stats.prompt_tokens = (uint32_t)answer->ids.n;
+    status = read_and_say(answer, err);
+    if (status != STATUS_DEVICE || engine->ops == &backend_cpu) return status;
+    struct err why = *err;
+    status = go_on_on_cpu(engine, why.text, request->id, err);
+    return status == STATUS_OK ? read_and_say(answer, err) : status;
 }
 
 static int local_serve(struct worker *worker, const struct engine_request *request,
@@ -285,14 +388,13 @@ static int local_serve(struct worker *worker, const struct engine_request *reque
     if (answer.sampling.dry_multiplier != 0 && answer.sampling.dry_breakers[0] < 0)
         memcpy(answer.sampling.dry_breakers, engine->breakers, sizeof engine->breakers);
     answer.event = xcalloc(1, sizeof *answer.event);
-    struct ids ids = {0};
     struct err err = {0};
-    int status = answer_run(&answer, &ids, &err);
+    int status = answer_run(&answer, &err);
     done->done.reason = reason_of(&answer, status);
     if (done->done.reason == ENGINE_ERROR || done->done.reason == ENGINE_CONTEXT_FULL) done->error = err;
-    if (status != STATUS_DEVICE) done->done.stats.context_used = session_used(engine->session);
-    done->done.stats.context_size = session_size(engine->session);
-    ids_free(&ids);
+    done->done.stats.context_used = engine->session ? session_used(engine->session) : 0;
+    done->done.stats.context_size = engine->n_ctx;
+    ids_free(&answer.ids);
     free(answer.event);
     return status;
 }
@@ -300,7 +402,7 @@ static int local_serve(struct worker *worker, const struct engine_request *reque
 /* ---- the table ---- */
 
 static const struct engine_info *local_info(struct engine *base) {
-    return &((struct local *)base)->info;
+    return &atomic_load(&((struct local *)base)->told)->info;
 }
 
 static const char *local_token_text(struct engine *base, int32_t id, size_t *len) {
@@ -331,8 +433,7 @@ static void local_close(struct engine *base) {
     if (!base) return;
     struct local *engine = (struct local *)base;
     worker_stop_and_join(&engine->worker);
-    session_free(engine->session);
-    if (engine->backend) engine->ops->close(engine->backend);
+    close_backend(engine);
     chat_template_free(engine->chat_template);
     model_close(engine->model);
     worker_free(&engine->worker);

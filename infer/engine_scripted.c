@@ -1,19 +1,24 @@
-/* An engine that plays a script: for tests of the UI and demos without a model. Numbers it reports, times
- * included, are those of the script, so that a screen is the same each time.
+// clang-format off
+/* An engine that plays a script: for tests of the UI and demos without a model. Numbers it reports, times included, are those of
+ * the script, so that a screen is the same each time.
  *
  * One command a line; # begins a comment line; texts stand in double quotes with \n \t \r \e \" \\ \xNN.
  *   model "NAME"  architecture "A"  quantisation "Q"  device "D"  template "T"     facts, each its own line
  *   context N     vocabulary N
  *   load BYTES STEPS MS      loading: progress in STEPS steps of MS each
  *   fail "TEXT"              and it ends in this failure
- *   answer                   what follows answers the next request; the last answer serves all requests after
- * it prompt N CACHED [STEPS [MS]]   the prompt has N tokens, CACHED of them are there already. Without it: a
- * guess from the texts, and all that was there before is cached delay MS                 before each of the
- * tokens that follow token "TEXT" P [CUT] | "TEXT" P [CUT] | ...   a token, the chosen candidate first; P raw
- * probability, CUT a sampler end "TEXT" P | ...       the same for an end token; the answer ends with it say
- * "TEXT"               word by word, with candidates made up done REASON ["TEXT"]     end, limit, stopped,
- * full, error; without it: end refuse "TEXT"            as a template without a system role: passed where
- * there is none, or it is folded lost "TEXT"              the device is lost */
+ *   answer                   what follows answers the next request; the last answer serves all requests after it
+ *   prompt N CACHED [STEPS [MS]]   the prompt has N tokens, CACHED of them are there already. Without it: a guess from the texts,
+ *                            and all that was there before is cached
+ *   delay MS                 before each of the tokens that follow
+ *   token "TEXT" P [CUT] | "TEXT" P [CUT] | ...   a token, the chosen candidate first; P raw probability, CUT a sampler
+ *   end "TEXT" P | ...       the same for an end token; the answer ends with it
+ *   say "TEXT"               word by word, with candidates made up
+ *   done REASON ["TEXT"]     end, limit, stopped, full, error; without it: end
+ *   refuse "TEXT"            as a template without a system role: passed where there is none, or it is folded
+ *   moved "TEXT" "DEVICE"    the device is lost, which TEXT tells; loading goes on on DEVICE, then the answer
+ *   lost "TEXT"              the device is lost, and the engine with it */
+// clang-format on
 #include "infer/engine.h"
 
 #include "base/mem.h"
@@ -28,8 +33,9 @@
 struct scripted {
     struct worker worker; /* first */
     struct script script;
-    struct err parse_error; /* of the script; code 0: none */
-    struct engine_info info;
+    struct err parse_error;         /* of the script; code 0: none */
+    struct engine_info info, moved; /* before and after `moved` */
+    const struct engine_info *_Atomic told;
     size_t next_answer;
     uint32_t context_used; /* after the last answer */
 };
@@ -56,6 +62,18 @@ static bool wait_ms(struct scripted *engine, uint32_t ms, uint64_t request) {
     }
 }
 
+/* request: that waits for it, or 0. */
+static int play_load(struct scripted *engine, uint64_t request, struct err *err) {
+    const struct script *script = &engine->script;
+    for (uint32_t i = 0; i < script->load_parts; i++) {
+        if (!wait_ms(engine, script->load_ms, request))
+            return err_set(err, STATUS_STOPPED, "loading was stopped");
+        worker_progress(&engine->worker, ENGINE_LOADING, request,
+                        script->load_total / script->load_parts * (i + 1), script->load_total);
+    }
+    return STATUS_OK;
+}
+
 static int scripted_load(struct worker *worker, struct err *err) {
     struct scripted *engine = (struct scripted *)worker;
     const struct script *script = &engine->script;
@@ -63,11 +81,8 @@ static int scripted_load(struct worker *worker, struct err *err) {
         *err = engine->parse_error;
         return err->code;
     }
-    for (uint32_t i = 0; i < script->load_parts; i++) {
-        if (!wait_ms(engine, script->load_ms, 0)) return err_set(err, STATUS_STOPPED, "loading was stopped");
-        worker_progress(worker, ENGINE_LOADING, 0, script->load_total / script->load_parts * (i + 1),
-                        script->load_total);
-    }
+    int status = play_load(engine, 0, err);
+    if (status < 0) return status;
     return script->fail ? err_set(err, STATUS_MODEL, "%s", script->fail) : STATUS_OK;
 }
 
@@ -192,12 +207,32 @@ static int play_refusal(struct play *play, const struct script_step *step) {
     return err_set(&play->done->error, STATUS_USAGE, "%s", step->text);
 }
 
+static int play_move(struct play *play, const struct script_step *step) {
+    struct scripted *engine = play->engine;
+    memset(play->event, 0, sizeof *play->event);
+    play->event->type = ENGINE_NOTICE;
+    play->event->request = play->request->id;
+    err_set(&play->event->error, STATUS_DEVICE, "%s", step->text);
+    ring_put(engine->worker.ring, play->event);
+    int status = play_load(engine, play->request->id, NULL);
+    if (status < 0) {
+        finish(play, ENGINE_STOPPED);
+        return status;
+    }
+    engine->moved = engine->info;
+    engine->moved.device = step->device;
+    atomic_store(&engine->told, &engine->moved);
+    worker_progress(&engine->worker, ENGINE_READY, play->request->id, 0, 0);
+    return STATUS_OK;
+}
+
 /* STATUS_OK: go on; anything else ends the answer. */
 static int play_step(struct play *play, const struct script_step *step) {
     switch (step->op) {
     case SCRIPT_PROMPT: return play_prompt(play, step->prompt, step->cached, step->parts, step->ms);
     case SCRIPT_REFUSE: return play_refusal(play, step);
     case SCRIPT_DELAY: play->delay = step->ms; return STATUS_OK;
+    case SCRIPT_MOVED: return play_move(play, step);
     case SCRIPT_TOKEN: return play_token(play, step);
     case SCRIPT_DONE:
         finish(play, step->reason);
@@ -233,7 +268,7 @@ static int scripted_serve(struct worker *worker, const struct engine_request *re
 /* ---- the table ---- */
 
 static const struct engine_info *scripted_info(struct engine *base) {
-    return &((struct scripted *)base)->info;
+    return atomic_load(&((struct scripted *)base)->told);
 }
 
 static const char *scripted_token_text(struct engine *base, int32_t id, size_t *len) {
@@ -292,6 +327,7 @@ struct engine *engine_scripted(const char *text) {
         .n_vocab = script->vocabulary,
         .load_seconds = script->load_parts * script->load_ms / 1000.0,
     };
+    atomic_store(&engine->told, &engine->info);
     worker_start(&engine->worker, &ops, &job);
     return &engine->worker.engine;
 }

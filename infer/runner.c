@@ -6,7 +6,7 @@ int runner_open(struct runner *r, const struct engine_options *options, struct e
     int status = model_open(options->model, MODEL_WHOLE, &r->model, err);
     if (status) return status;
     r->options = (struct backend_options){.n_threads = options->n_threads, .exact = options->exact};
-    return device_choose(options->device, &r->ops, &r->options, err);
+    return device_choose(options->device, &r->ops, &r->options, NULL, err);
 }
 
 int runner_begin(struct runner *r, const struct engine_options *options, size_t n, struct err *err) {

@@ -315,6 +315,14 @@ static int parse_command(struct parser *parser, const char *name) {
         add_step(parser, *name == 'l' ? SCRIPT_LOST : SCRIPT_REFUSE)->text = text.text;
         return STATUS_OK;
     }
+    if (strcmp(name, "moved") == 0) {
+        struct script_word device;
+        if (take_text(parser, &text) < 0 || take_text(parser, &device) < 0) return STATUS_USAGE;
+        struct script_step *step = add_step(parser, SCRIPT_MOVED);
+        step->text = text.text;
+        step->device = device.text;
+        return STATUS_OK;
+    }
     return err_set(parser->err, STATUS_USAGE, "script line %zu: found \"%s\", expected a command",
                    parser->line, name);
 }

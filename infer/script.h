@@ -7,7 +7,15 @@
 #include "base/strmap.h"
 #include "infer/engine.h"
 
-enum script_op { SCRIPT_PROMPT, SCRIPT_DELAY, SCRIPT_TOKEN, SCRIPT_DONE, SCRIPT_REFUSE, SCRIPT_LOST };
+enum script_op {
+    SCRIPT_PROMPT,
+    SCRIPT_DELAY,
+    SCRIPT_TOKEN,
+    SCRIPT_DONE,
+    SCRIPT_REFUSE,
+    SCRIPT_MOVED,
+    SCRIPT_LOST
+};
 
 struct script_candidate {
     int32_t id;
@@ -23,7 +31,8 @@ struct script_step {
     uint32_t n;                     /* TOKEN: candidates, the chosen one first */
     struct script_candidate *candidates;
     enum engine_reason reason; /* DONE */
-    const char *text;          /* DONE, REFUSE, LOST: of the error */
+    const char *text;          /* DONE, REFUSE, MOVED, LOST: of the error */
+    const char *device;        /* MOVED: where to */
 };
 
 struct script_answer {

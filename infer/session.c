@@ -9,7 +9,6 @@ struct session {
     struct timeline *timeline;
     uint32_t n_ctx;
     int32_t newest;             /* not fed yet; -1: no prompt was given */
-    bool lost;                  /* the device is; the timeline goes with its backend */
     struct step_result *result; /* of decode(): too large for a stack that nobody measured */
 };
 
@@ -27,7 +26,7 @@ int session_new(const struct backend_ops *ops, struct backend *backend, uint32_t
 
 void session_free(struct session *session) {
     if (!session) return;
-    if (!session->lost) session->ops->timeline_free(session->timeline);
+    session->ops->timeline_free(session->timeline);
     free(session->result);
     free(session);
 }
@@ -68,9 +67,7 @@ int session_prompt(struct session *session, const int32_t *ids, uint32_t n, cons
     };
     if (watch->progress && watch->progress(watch->ctx, 0, request.n))
         return err_set(err, STATUS_STOPPED, "stopped before the prompt was read");
-    int status = session->ops->step(session->timeline, &request, err);
-    session->lost = status == STATUS_DEVICE;
-    return status;
+    return session->ops->step(session->timeline, &request, err);
 }
 
 int session_decode(struct session *session, const struct sampling *sampling, uint32_t top_k, uint32_t limit,
@@ -90,7 +87,6 @@ int session_decode(struct session *session, const struct sampling *sampling, uin
         session->newest = session->result->id;
         if (on_token(ctx, session->result)) break;
     }
-    session->lost = status == STATUS_DEVICE;
-    if (!session->lost) ops->decode_end(decode, begin + n); /* what was fed for n results */
+    ops->decode_end(decode, begin + n); /* what was fed for n results */
     return status;
 }

@@ -54,7 +54,7 @@ static int make_tokens(struct bench *bench, uint32_t n, struct err *err) {
     if (status == STATUS_OK) {
         for (uint32_t i = 0; i < n && status == STATUS_OK; i++)
             status = r->ops->decode_next(decode, result, err);
-        if (status != STATUS_DEVICE) r->ops->decode_end(decode, begin);
+        r->ops->decode_end(decode, begin);
     }
     free(result);
     return status;

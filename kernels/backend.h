@@ -7,7 +7,8 @@
  * Threads: one thread at a time may call into a backend and its timelines (the engine's worker). The exceptions are the
  * `stop` flags, which any thread may set while the call that reads them runs.
  *
- * Errors: STATUS_OK or a negative status with `err` filled. After STATUS_DEVICE nothing but close() may be called.
+ * Errors: STATUS_OK or a negative status with `err` filled. After STATUS_DEVICE the device is lost to this backend: what is left is to
+ * let go, with decode_end(), timeline_free() and close(), which free all they can and say nothing.
  * After any other failure, or STATUS_STOPPED, the timeline is at timeline_length() and can be used on.
  *
  * kernels/cpu/forward.c and kernels/cuda/forward.c follow the same steps in the same order under the same names. */

@@ -297,6 +297,41 @@ static void test_device_lost(void **state) {
     chat_close(&chat);
 }
 
+/* The device is lost in the middle of an answer, and the engine goes on elsewhere. */
+static void test_engine_moves(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    struct buf stats = {0};
+    open_chat(&chat, &paper, NULL);
+    err_set(&push(&paper, ENGINE_NOTICE)->error, STATUS_DEVICE, "no card; running on the CPU");
+    make_ready(&chat, &paper);
+    assert_true(chat.has_notice && !chat.moved);
+    assert_string_equal(chat.notice.data, "no card; running on the CPU");
+    assert_int_equal(send(&chat, "hi", NULL), STATUS_OK);
+    say(&paper, 5, "half");
+    err_set(&push(&paper, ENGINE_NOTICE)->error, STATUS_DEVICE, "card fell off");
+    push(&paper, ENGINE_LOADING)->progress.total = 10;
+    chat_pump(&chat);
+    assert_true(chat.moving && chat_busy(&chat));
+    assert_string_equal(chat.notice.data, "card fell off");
+    push(&paper, ENGINE_READY)->request = paper.request;
+    say(&paper, 6, " and half");
+    end(&paper, ENGINE_END);
+    chat_pump(&chat);
+    assert_false(chat.moving || chat.moved);
+    assert_int_equal(chat.state, CHAT_IDLE);
+    const struct said *answer = conversation_last(&chat.conversation);
+    assert_string_equal(answer->text.data, "half and half");
+    assert_non_null(strstr(answer->note.data, "the device failed"));
+    chat_print_stats(&chat, &stats);
+    assert_non_null(strstr(stats.data, "card fell off"));
+    assert_int_equal(send(&chat, "more", NULL), STATUS_OK);
+    assert_string_equal(paper.sent, "user:hi|assistant:half and half 5 6|user:more");
+    buf_free(&stats);
+    chat_close(&chat);
+}
+
 static void test_commands(void **state) {
     (void)state;
     static const struct {
@@ -346,19 +381,13 @@ static void test_commands(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_turns_keep_ids),
-        cmocka_unit_test(test_stop_keeps_and_continues),
-        cmocka_unit_test(test_wordless_comes_back),
-        cmocka_unit_test(test_refused_leaves_no_trace),
-        cmocka_unit_test(test_waits_for_the_model),
-        cmocka_unit_test(test_context_full),
-        cmocka_unit_test(test_regenerate_and_new),
-        cmocka_unit_test(test_device_lost),
-        cmocka_unit_test(test_commands),
-        cmocka_unit_test(test_refusal_is_folded),
-        cmocka_unit_test(test_refusal_in_later_turns),
-        cmocka_unit_test(test_template_variables),
-        cmocka_unit_test(test_each_chat_has_its_date),
+        cmocka_unit_test(test_turns_keep_ids),      cmocka_unit_test(test_stop_keeps_and_continues),
+        cmocka_unit_test(test_wordless_comes_back), cmocka_unit_test(test_refused_leaves_no_trace),
+        cmocka_unit_test(test_waits_for_the_model), cmocka_unit_test(test_context_full),
+        cmocka_unit_test(test_regenerate_and_new),  cmocka_unit_test(test_device_lost),
+        cmocka_unit_test(test_engine_moves),        cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_refusal_is_folded),   cmocka_unit_test(test_refusal_in_later_turns),
+        cmocka_unit_test(test_template_variables),  cmocka_unit_test(test_each_chat_has_its_date),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

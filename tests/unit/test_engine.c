@@ -102,6 +102,7 @@ static void a_script_is_played(void **state) {
                         "answer\nprompt 20 5 3 1\n"
                         "token \"Hi\" 0.25 | \" you\" 0.5 top-p | \"!\\x21\" 0.125\nend \"<|end|>\" 0.9\n"
                         "answer\nsay \"one two three\"\ndone error \"no more\"\n"
+                        "answer\nmoved \"gone\" \"abacus\"\nsay \"one two\"\n"
                         "answer\nlost \"gone\"\n");
     wait_ready(engine);
     assert_string_equal(engine->ops->info(engine)->model_name, "Tiny");
@@ -131,11 +132,21 @@ static void a_script_is_played(void **state) {
     assert_int_equal(out->reason, ENGINE_ERROR);
     assert_string_equal(out->error.text, "no more");
     request.id = 3;
+    submit(engine, &request);
+    while ((event = wait_event(engine))->type == ENGINE_PREFILL) {}
+    assert_int_equal(event->type, ENGINE_NOTICE);
+    assert_string_equal(event->error.text, "gone");
+    while ((event = wait_event(engine))->type == ENGINE_LOADING) assert_int_equal(event->request, 3);
+    assert_int_equal(event->type, ENGINE_READY);
+    assert_string_equal(engine->ops->info(engine)->device, "abacus");
+    out = finish(engine, 3);
+    assert_string_equal(out->text, "one two");
+    request.id = 4;
     out = ask(engine, &request);
     assert_int_equal(out->error.code, STATUS_DEVICE);
     assert_int_equal(wait_event(engine)->type, ENGINE_FAILED);
     struct err err;
-    request.id = 4;
+    request.id = 5;
     assert_int_equal(engine->ops->submit(engine, &request, &err), STATUS_BUSY);
     engine->ops->close(engine);
 }
