@@ -111,6 +111,12 @@ static void clear_progress(struct answer *answer) {
     answer->progress = false;
 }
 
+/* A device that was lost is always told. That there never was one, like progress, is for people. */
+static void show_notice(struct answer *answer, const struct engine_event *event) {
+    clear_progress(answer);
+    if (event->request || isatty(STDERR_FILENO)) out_error("%s", event->error.text);
+}
+
 static int write_json(struct answer *answer, json_t *value, struct err *err) {
     char *line = json_line(value, answer->out.terminal);
     int status = out_bytes(&answer->out, line, strlen(line), err);
@@ -191,10 +197,7 @@ static int on_event(struct answer *answer, const struct engine_event *event, str
     case ENGINE_PREFILL:
         show_progress(answer, "reading", event->progress.done, event->progress.total);
         return STATUS_OK;
-    case ENGINE_NOTICE:
-        clear_progress(answer);
-        out_error("%s", event->error.text);
-        return STATUS_OK;
+    case ENGINE_NOTICE: show_notice(answer, event); return STATUS_OK;
     case ENGINE_READY:
         clear_progress(answer);
         if (answer->running) return STATUS_OK; /* on another device, in the middle of the answer */

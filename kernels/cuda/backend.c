@@ -13,11 +13,21 @@ int cuda_failed(struct err *err, cudaError_t code, const char *what) {
     return err_set(err, STATUS_DEVICE, "the GPU failed in %s: %s", what, cudaGetErrorString(code));
 }
 
+/* "CUDA driver version is insufficient for CUDA runtime version" would be the library's word for a machine without a driver, too. */
+static int driver_too_old(struct err *err) {
+    int driver = 0, needed = CUDART_VERSION;
+    cudaDriverGetVersion(&driver);
+    if (!driver) return err_set(err, STATUS_DEVICE, "no CUDA device: there is no NVIDIA driver");
+    return err_set(err, STATUS_DEVICE, "no CUDA device: found a driver for CUDA %d.%d, expected %d.%d", driver / 1000, driver % 1000 / 10,
+                   needed / 1000, needed % 1000 / 10);
+}
+
 static int cuda_probe(const struct backend_options *options, struct err *err) {
     int count = 0;
     cudaError_t code = cudaGetDeviceCount(&count);
     if (code != cudaSuccess) {
         cudaGetLastError();
+        if (code == cudaErrorInsufficientDriver) return driver_too_old(err);
         return err_set(err, STATUS_DEVICE, "no CUDA device: %s", cudaGetErrorString(code));
     }
     if (options->device < 0 || options->device >= count)
