@@ -10,8 +10,9 @@
 enum { LABEL_WIDTH = 6 }; /* " you  " */
 
 void chat_free(struct chat *chat) {
-    for (size_t i = 0; i < chat->cap_entries; i++) free(chat->entries[i].rows);
+    for (size_t i = 0; i < chat->cap_entries; i++) rows_free(&chat->entries[i]);
     free(chat->entries);
+    find_free(&chat->find);
     *chat = (struct chat){0};
 }
 
@@ -35,44 +36,15 @@ void chat_follow(struct chat *chat) {
 
 /* ---- rows ---- */
 
-static void entry_reset(struct chat_entry *entry, const struct ui_message *message, int width) {
-    entry->id = message->id;
-    entry->version = message->version;
-    entry->width = width;
-    entry->len = entry->n_rows = entry->n_final = 0;
-    entry->complete = false;
-}
-
-/* Break what is new of the text into rows. */
-static void entry_wrap(struct chat *chat, struct chat_entry *entry, const struct ui_message *message,
-                       int width) {
-    size_t len = message->len;
-    if (message->open) len -= utf8_incomplete_tail(message->text, len);
-    bool same = entry->id == message->id && entry->version == message->version && entry->width == width &&
-                entry->len <= len;
-    if (!same) entry_reset(entry, message, width);
-    if (same && entry->n_rows && entry->len == len && entry->complete == !message->open) return;
-    entry->n_rows = entry->n_final;
-    size_t at = entry->n_final ? entry->rows[entry->n_final - 1].next : 0;
-    struct text_row row = {.next = at, .newline = true};
-    while (row.next < len || row.newline) {
-        text_wrap(message->text, len, row.next, (unsigned)width, &row);
-        grow_array(&entry->rows, &entry->cap_rows, entry->n_rows + 1, sizeof *entry->rows);
-        entry->rows[entry->n_rows++] =
-            (struct chat_row){(uint32_t)row.start, (uint32_t)row.end, (uint32_t)row.next, row.newline};
-        if (entry->n_final + 1 == entry->n_rows && row.seen + TEXT_WRAP_TAIL <= len) entry->n_final++;
-    }
-    chat->n_wrapped += len - at;
-    entry->len = len;
-    entry->complete = !message->open;
-    entry->n_shown = entry->n_rows;
-    while (entry->n_shown > 1 && entry->rows[entry->n_shown - 1].start == entry->rows[entry->n_shown - 1].end)
-        entry->n_shown--;
+/* The model's answers are formatted, unless tokens are looked at: those are of the text as it is. */
+static enum rows_form message_form(const struct chat *chat, const struct ui_message *message) {
+    return message->role == UI_ROLE_BOT ? chat->form : ROWS_SOURCE;
 }
 
 static struct chat_entry *chat_entry(struct chat *chat, const struct ui_model *model, size_t i, int width) {
     struct chat_entry *entry = &chat->entries[i];
-    entry_wrap(chat, entry, &model->messages[i], width);
+    const struct ui_message *message = &model->messages[i];
+    chat->n_wrapped += rows_update(entry, message, width, message_form(chat, message));
     return entry;
 }
 
@@ -145,11 +117,15 @@ static struct place kept_place(struct chat *chat, const struct ui_model *model, 
             return (struct place){0, 0};
         }
     }
-    bool rewrapped = chat->entries[i].width != width;
+    const struct ui_message *message = &model->messages[i];
+    size_t old_len, len, row = chat->top_row;
+    bool rewrapped = chat->entries[i].width != width,
+         reformed = chat->entries[i].form != message_form(chat, message);
+    rows_text(&chat->entries[i], message, &old_len);
     struct chat_entry *entry = chat_entry(chat, model, i, width);
-    size_t row = chat->top_row;
-    if (rewrapped)
-        for (row = 0; row + 1 < entry->n_shown && entry->rows[row].next <= chat->top_offset; row++) {}
+    rows_text(entry, message, &len);
+    if (reformed && old_len) chat->top_offset = chat->top_offset * len / old_len; /* as far down as before */
+    if (rewrapped || reformed) row = rows_find(entry, chat->top_offset);
     size_t height = chat_height(chat, model, i, width);
     return (struct place){i, row < height ? row : height - 1};
 }
@@ -169,8 +145,38 @@ static struct place chat_place(struct chat *chat, const struct ui_model *model, 
     chat->top_id = model->messages[place.message].id;
     struct chat_entry *entry = chat_entry(chat, model, place.message, width);
     if (moved) /* a resize alone keeps it, so that going back and forth does not creep */
-        chat->top_offset = place.row < entry->n_shown ? entry->rows[place.row].start : entry->len;
+        chat->top_offset = entry->rows[place.row < entry->n_shown ? place.row : entry->n_shown - 1].start;
     return place;
+}
+
+/* ---- searching ---- */
+
+/* Go to the match: a third of the view above it. */
+static void show_match(struct chat *chat, const struct ui_model *model, size_t i, int width, int rows) {
+    struct chat_entry *entry = chat_entry(chat, model, i, width);
+    struct place place = {i, rows_find(entry, chat->find.offset)};
+    place = place_move(chat, model, width, place, -rows / 3);
+    chat->stays = true;
+    chat->top_message = place.message;
+    chat->top_row = place.row;
+    chat->top_id = model->messages[place.message].id;
+    entry = chat_entry(chat, model, place.message, width);
+    chat->top_offset = entry->rows[place.row < entry->n_shown ? place.row : entry->n_shown - 1].start;
+    chat->pending = 0;
+    chat->pending_top = false;
+}
+
+/* Do what was asked of the search. True if the view moved. */
+static bool chat_find(struct chat *chat, const struct ui_model *model, int width, int rows) {
+    struct find *find = &chat->find;
+    if (find->state == FIND_OFF || (!find->changed && !find->step)) return false;
+    for (size_t i = 0; i < model->n_messages; i++)
+        rows_update_text(&chat->entries[i], &model->messages[i], message_form(chat, &model->messages[i]));
+    struct place view = chat_place(chat, model, width, rows);
+    size_t i = find_go(find, chat->entries, model, view.message);
+    if (i == SIZE_MAX) return false;
+    show_match(chat, model, i, width, rows);
+    return true;
 }
 
 /* ---- drawing ---- */
@@ -194,21 +200,94 @@ static size_t token_find(const struct ui_message *message, size_t offset) {
     return low;
 }
 
-static void draw_text_row(const struct ui_message *message, const struct chat_row *row,
-                          enum colour_mode colour, struct canvas *canvas, int y, int x, int limit) {
+/* Where the matches of a search lie in a row: asked for offset by offset, from its start on. */
+struct marks {
+    const struct find *find;
+    const char *text;
+    size_t len, end; /* end of the newest match */
+    bool here;       /* it is the one the view was moved to */
+    uint64_t message;
+};
+
+static void marks_begin(struct marks *marks, size_t start) {
+    size_t reach = marks->find->pattern.len * 4; /* a match may have begun in the row before */
+    for (size_t at = start > reach ? start - reach : 0; at < start; at++) {
+        size_t n = at >= marks->end ? find_match(marks->find, marks->text + at, marks->len - at) : 0;
+        if (n)
+            marks->end = at + n,
+            marks->here = marks->find->message == marks->message && marks->find->offset == at;
+    }
+}
+
+static enum style marks_style(struct marks *marks, size_t at, enum style style) {
+    if (marks->find->state == FIND_OFF) return style;
+    size_t n = at >= marks->end ? find_match(marks->find, marks->text + at, marks->len - at) : 0;
+    if (n)
+        marks->end = at + n,
+        marks->here = marks->find->message == marks->message && marks->find->offset == at;
+    return at >= marks->end ? style : marks->here ? STYLE_MATCH_HERE : STYLE_MATCH;
+}
+
+static struct marks row_marks(const struct chat *chat, const struct ui_message *message,
+                              const struct chat_entry *entry, size_t start) {
+    struct marks marks = {.find = &chat->find, .message = message->id};
+    marks.text = rows_text(entry, message, &marks.len);
+    if (chat->find.state != FIND_OFF) marks_begin(&marks, start);
+    return marks;
+}
+
+/* A row of the text as it is, with its tokens' colours. */
+static void draw_source_row(const struct ui_message *message, const struct chat_row *row, struct marks *marks,
+                            enum colour_mode colour, struct canvas *canvas, int y, int x, int limit) {
     size_t n_tokens = message->tokens && colour != COLOUR_MODE_OFF ? message->n_tokens : 0;
     size_t token = n_tokens ? token_find(message, row->start) : 0;
     enum style plain = message->role == UI_ROLE_NOTE ? STYLE_DIM : STYLE_TEXT;
     int start = x;
     for (size_t at = row->start; at < row->end && x < limit;) {
         struct text_piece piece;
+        size_t from = at;
         at += text_next(message->text + at, row->end - at, false, (unsigned)(x - start), &piece);
         while (token < n_tokens && message->tokens[token].end < at)
             token++; /* a cluster has its last token's colour */
         enum style style = token < n_tokens ? token_style(&message->tokens[token], colour) : plain;
         if (piece.kind == TEXT_KIND_STAND_IN && style == STYLE_TEXT) style = STYLE_STAND_IN;
-        x = canvas_piece(canvas, y, x, limit, style, &piece);
+        x = canvas_piece(canvas, y, x, limit, marks_style(marks, from, style), &piece);
     }
+}
+
+/* A row of what its markdown looks like. */
+static void draw_formatted_row(const struct chat_entry *entry, const struct chat_row *row,
+                               struct marks *marks, struct canvas *canvas, int y, int x, int limit) {
+    enum { BAR = 0x2502, RULE = 0x2500, RULE_MAX = 40 };
+    const char *text = entry->markdown.text.data;
+    size_t run = 0;
+    for (int i = 0; i < row->quote; i++)
+        canvas_fill(canvas, (struct rect){y, x + 2 * i, 1, x + 2 * i < limit}, STYLE_DIM, BAR);
+    x += row->indent;
+    if (row->kind == MARKDOWN_RULE)
+        canvas_fill(canvas, (struct rect){y, x, 1, limit - x < RULE_MAX ? limit - x : RULE_MAX}, STYLE_DIM,
+                    RULE);
+    if (row->kind == MARKDOWN_CODE)
+        canvas_fill(canvas, (struct rect){y, x - 1, 1, limit - x + 1}, STYLE_CODE_BLOCK, ' ');
+    int start = x;
+    for (size_t at = row->start; at < row->end && x < limit;) {
+        struct text_piece piece;
+        size_t from = at;
+        at += text_next(text + at, row->end - at, false, (unsigned)(x - start), &piece);
+        enum style style = markdown_style(&entry->markdown, from, &run);
+        if (piece.kind == TEXT_KIND_STAND_IN && style == STYLE_TEXT) style = STYLE_STAND_IN;
+        x = canvas_piece(canvas, y, x, limit, marks_style(marks, from, style), &piece);
+    }
+}
+
+static void draw_row(const struct chat *chat, const struct ui_message *message,
+                     const struct chat_entry *entry, const struct chat_row *row, enum colour_mode colour,
+                     struct canvas *canvas, int y, int x, int limit) {
+    struct marks marks = row_marks(chat, message, entry, row->start);
+    if (entry->form == ROWS_SOURCE)
+        draw_source_row(message, row, &marks, colour, canvas, y, x, limit);
+    else
+        draw_formatted_row(entry, row, &marks, canvas, y, x, limit);
 }
 
 static void draw_label(const struct ui_message *message, struct canvas *canvas, int y, int x, int limit) {
@@ -227,7 +306,7 @@ static int draw_message(struct chat *chat, const struct ui_model *model, size_t 
     for (size_t row = skip; row < height && y < rect.row + rect.rows; row++, y++) {
         if (row == 0) draw_label(message, canvas, y, rect.column, limit);
         if (row < entry->n_shown)
-            draw_text_row(message, &entry->rows[row], colour, canvas, y, x, limit);
+            draw_row(chat, message, entry, &entry->rows[row], colour, canvas, y, x, limit);
         else if (row == entry->n_shown && has_note(message))
             canvas_text_end(canvas, y, x, limit, STYLE_DIM, message->note, strlen(message->note));
     }
@@ -236,8 +315,10 @@ static int draw_message(struct chat *chat, const struct ui_model *model, size_t 
 
 static void draw_below(struct chat *chat, struct canvas *canvas, struct rect rect) {
     char text[64];
-    int n = snprintf(text, sizeof text, " %zu line%s below, End to follow ", chat->rows_below,
-                     chat->rows_below == 1 ? "" : "s");
+    bool new = chat->rows_below > chat->rows_seen;
+    size_t rows = new ? chat->rows_below - chat->rows_seen : chat->rows_below;
+    int n = snprintf(text, sizeof text, " %zu %sline%s%s, End to follow ", rows, new ? "new " : "",
+                     rows == 1 ? "" : "s", new ? "" : " below");
     int y = rect.row + rect.rows - 1, x = rect.column + 1, limit = rect.column + rect.columns - 1;
     canvas_fill(canvas, (struct rect){y, x, 1, limit - x}, STYLE_DIM, 0x2500);
     canvas_text(canvas, y, x + 2, limit, STYLE_NOTICE, text, (size_t)n);
@@ -246,10 +327,14 @@ static void draw_below(struct chat *chat, struct canvas *canvas, struct rect rec
 void chat_draw(struct chat *chat, const struct ui_model *model, enum colour_mode colour,
                struct canvas *canvas, struct rect rect) {
     int width = rect.columns - LABEL_WIDTH - 1;
+    bool source = colour != COLOUR_MODE_OFF || model->inspect || chat->raw;
+    bool moved = chat->pending || chat->pending_top || !chat->stays;
+    chat->form = source ? ROWS_SOURCE : chat->unfolded ? ROWS_UNFOLDED : ROWS_MARKDOWN;
     chat->page = rect.rows;
     chat->rows_below = 0;
     chat_sync(chat, model->n_messages);
     if (model->n_messages == 0 || rect.rows < 1 || width < 2) return;
+    if (chat_find(chat, model, width, rect.rows)) moved = true;
     struct place place = chat_place(chat, model, width, rect.rows);
     struct rect body = rect;
     if (chat->stays && rect.rows > 1) body.rows--;
@@ -265,5 +350,6 @@ void chat_draw(struct chat *chat, const struct ui_model *model, enum colour_mode
     size_t shown = bottom.message > last ? chat_height(chat, model, last, width) : bottom.row;
     chat->rows_below -=
         shown + 1 <= chat->rows_below ? shown + 1 : chat->rows_below; /* the last blank row is no line */
+    if (moved) chat->rows_seen = chat->rows_below;
     draw_below(chat, canvas, rect);
 }

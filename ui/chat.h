@@ -10,36 +10,27 @@
 #define LOGITOP_UI_CHAT_H
 
 #include "ui/canvas.h"
+#include "ui/find.h"
+#include "ui/rows.h"
 #include "ui/ui.h"
 
 enum colour_mode { COLOUR_MODE_OFF, COLOUR_MODE_PROB, COLOUR_MODE_COUNT };
 
-struct chat_row {
-    uint32_t start, end, next; /* offsets in the message's text */
-    bool newline;
-};
-
-struct chat_entry { /* what is kept of one message */
-    uint64_t id;
-    uint32_t version;
-    bool complete; /* rows of a text that was not open */
-    size_t len;    /* bytes the rows cover */
-    int width;
-    struct chat_row *rows;
-    size_t n_rows, cap_rows, n_final; /* n_final: more text does not change these */
-    size_t n_shown;                   /* without blank rows at the end, at least 1 */
-};
-
 struct chat {
     struct chat_entry *entries;
     size_t n_entries, cap_entries;
-    bool stays; /* false: follows the end */
+    bool raw;            /* as it is written, no markdown */
+    bool unfolded;       /* thinking is shown */
+    enum rows_form form; /* of the last drawing */
+    bool stays;          /* false: follows the end */
     size_t top_message, top_row, top_offset;
     uint64_t top_id;
     long pending; /* rows to scroll at the next drawing, negative: back */
     bool pending_top;
-    int page;           /* rows of the last drawing */
-    size_t rows_below;  /* rows under the view at the last drawing */
+    int page;          /* rows of the last drawing */
+    size_t rows_below; /* rows under the view at the last drawing */
+    struct find find;
+    size_t rows_seen;   /* rows under the view when it was moved last: those that came since are new */
     uint64_t n_wrapped; /* bytes broken into rows so far: what it costs */
 };
 

@@ -26,6 +26,13 @@ enum style {
     STYLE_SELECTED,                /* a row of a list */
     STYLE_CURSOR,                  /* the token under the cursor of inspect mode */
     STYLE_MARK,                    /* where two branches part */
+    STYLE_HEADING, /* markdown */
+    STYLE_ITALIC,
+    STYLE_CODE,
+    STYLE_CODE_BLOCK,
+    STYLE_THOUGHT, /* what a model thinks before it answers */
+    STYLE_MATCH,   /* what was searched for; the one the view was moved to */
+    STYLE_MATCH_HERE,
     STYLE_PROB0,                   /* probability below 0.1 ... */
     STYLE_PROB9 = STYLE_PROB0 + 9, /* ... 0.9 and above */
     STYLE_COUNT,

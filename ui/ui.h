@@ -279,6 +279,10 @@ struct ui_model {
     uint64_t off;     /* actions that can do nothing now, UI_OFF() of each: hidden from the key bar */
 };
 
+/* The k-th code block (1 is the first) of a markdown text, appended to `out` as it is written, without its
+ * fences. Returns how many there are; out NULL only counts. */
+size_t ui_code_block(const char *text, size_t len, size_t k, struct buf *out);
+
 /* ---- the screen ---- */
 
 struct ui;

@@ -1,0 +1,395 @@
+/* One chunk of markdown: md4c's blocks and spans become lines and styles. */
+#include "ui/markdown.h"
+
+#include <limits.h>
+#include <md4c.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char BULLET[] = "\xE2\x80\xA2 ";
+
+struct level { /* of lists */
+    bool ordered;
+    char delimiter;
+    unsigned next;
+    unsigned base, content; /* columns of the marker and of what it marks */
+};
+
+struct render {
+    struct markdown *markdown;
+    const struct markdown_chunk *chunk;
+    const char *input; /* [n_input] what md4c reads: an opening fence of `prefix` bytes, where the chunk
+                          begins inside of one */
+    size_t n_input, prefix;
+    struct level levels[MARKDOWN_LEVELS];
+    int depth; /* of lists; may exceed MARKDOWN_LEVELS */
+    unsigned quote, strong, italic, code, heading;
+    bool fresh;         /* the next text begins a line */
+    bool in_block_code; /* and with it: */
+    bool code_line;     /* the next byte of code begins a line */
+    bool carried;       /* this code block began in an earlier chunk */
+    char marker[24];    /* of the list item that begins with the next line */
+    bool table;
+    size_t table_begin, table_end; /* source of the first and behind the last cell with text */
+    size_t link_from;              /* where the shown text of the innermost link begins */
+};
+
+/* ---- places in the source ---- */
+
+/* Offset in the message of text that md4c points to; SIZE_MAX for text of its own. */
+static size_t source_offset(const struct render *r, const char *p) {
+    if (p < r->input + r->prefix || p >= r->input + r->n_input) return SIZE_MAX;
+    return r->chunk->begin + (size_t)(p - r->input) - r->prefix;
+}
+
+/* Between what was shown last and `offset`: line ends, 2 for a blank line or more. */
+static int line_ends_before(const struct render *r, size_t offset) {
+    const char *text = r->chunk->text;
+    int n = 0;
+    bool blank = false;
+    for (size_t i = r->markdown->source; i < offset && n < 2; i++) {
+        if (text[i] == '\n') {
+            n = blank && n ? 2 : 1;
+            blank = true;
+        } else if (text[i] != ' ' && text[i] != '\t' && text[i] != '\r' && text[i] != '>')
+            blank = false;
+    }
+    return n;
+}
+
+/* ---- lines ---- */
+
+static const struct level *innermost(const struct render *r) {
+    int i = r->depth < MARKDOWN_LEVELS ? r->depth : MARKDOWN_LEVELS;
+    return i > 0 ? &r->levels[i - 1] : NULL;
+}
+
+static uint8_t column(const struct render *r, unsigned columns) {
+    columns += 2 * r->quote;
+    return (uint8_t)(columns < MARKDOWN_INDENT_MAX ? columns : MARKDOWN_INDENT_MAX);
+}
+
+static void begin_line(struct render *r, enum markdown_kind kind) {
+    const struct level *level = innermost(r);
+    unsigned content = level ? level->content : 0;
+    struct markdown_line line = {.indent = column(r, content),
+                                 .hang = column(r, content),
+                                 .quote = (uint8_t)(r->quote < MARKDOWN_LEVELS ? r->quote : MARKDOWN_LEVELS),
+                                 .kind = (uint8_t)kind};
+    if (line.quote * 2 > line.indent) line.quote = line.indent / 2;
+    r->fresh = false;
+    if (!r->marker[0]) {
+        if (kind == MARKDOWN_CODE) line.indent = line.hang = column(r, content + 2); /* set off */
+        markdown_begin_line(r->markdown, line);
+        return;
+    }
+    line.indent = column(r, level ? level->base : 0);
+    line.kind = MARKDOWN_TEXT;
+    markdown_begin_line(r->markdown, line);
+    markdown_put(r->markdown, STYLE_DIM, r->marker, strlen(r->marker));
+    r->marker[0] = 0;
+    if (kind != MARKDOWN_TEXT) begin_line(r, kind);
+}
+
+/* A block's first line: behind a blank one if the source has one there. offset: of its first text. */
+static void begin_block(struct render *r, size_t offset, enum markdown_kind kind) {
+    struct markdown *markdown = r->markdown;
+    int ends = offset == SIZE_MAX ? 1 : line_ends_before(r, offset);
+    bool said = markdown->n_lines && markdown->lines[markdown->n_lines - 1].kind != MARKDOWN_THOUGHT;
+    if (said && ends == 0 && !r->marker[0] && kind == MARKDOWN_TEXT) {
+        r->fresh = false; /* a paragraph that was cut for its length goes on */
+        if (markdown->source < offset) markdown_put(markdown, STYLE_TEXT, " ", 1);
+        return;
+    }
+    if (markdown->n_lines && ends == 2) {
+        uint8_t above = markdown->lines[markdown->n_lines - 1].quote,
+                quote = r->quote < above ? (uint8_t)r->quote : above;
+        uint8_t indent = (uint8_t)(2 * quote);
+        markdown_begin_line(markdown,
+                            (struct markdown_line){.indent = indent, .hang = indent, .quote = quote});
+    }
+    begin_line(r, kind);
+}
+
+/* ---- text ---- */
+
+static enum style text_style(const struct render *r) {
+    if (r->code) return STYLE_CODE;
+    if (r->heading) return STYLE_HEADING;
+    if (r->strong) return STYLE_STRONG;
+    return r->italic ? STYLE_ITALIC : STYLE_TEXT;
+}
+
+/* The head of a code block: its number among those of the message, its language. */
+static void code_head(struct render *r, const char *language, size_t len, size_t offset) {
+    char number[24];
+    int n = snprintf(number, sizeof number, "[%u] ", ++r->markdown->n_code);
+    begin_block(r, offset, MARKDOWN_TEXT);
+    markdown_put(r->markdown, STYLE_DIM, number, (size_t)n);
+    markdown_put(r->markdown, STYLE_DIM, len ? language : "code", len ? len : 4);
+}
+
+static void put_code(struct render *r, const char *text, size_t len) {
+    for (size_t at = 0; at < len;) {
+        const char *newline = memchr(text + at, '\n', len - at);
+        size_t end = newline ? (size_t)(newline - text) : len;
+        if (r->code_line && (end > at || newline)) begin_line(r, MARKDOWN_CODE);
+        if (r->code_line && (end > at || newline)) r->code_line = false;
+        if (end > at && text[end - 1] == '\r') end--;
+        markdown_put(r->markdown, STYLE_CODE_BLOCK, text + at, end - at);
+        if (newline) r->code_line = true;
+        at = newline ? (size_t)(newline + 1 - text) : len;
+    }
+}
+
+static void put_entity(struct render *r, const char *text, size_t len) {
+    static const struct {
+        const char *name, *means;
+    } known[] = {{"&amp;", "&"},   {"&lt;", "<"},  {"&gt;", ">"},
+                 {"&quot;", "\""}, {"&#39;", "'"}, {"&nbsp;", " "}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (len == strlen(known[i].name) && memcmp(text, known[i].name, len) == 0) {
+            markdown_put(r->markdown, text_style(r), known[i].means, 1);
+            return;
+        }
+    markdown_put(r->markdown, text_style(r), text, len);
+}
+
+static int on_text(MD_TEXTTYPE type, const MD_CHAR *text, MD_SIZE len, void *context) {
+    struct render *r = context;
+    size_t offset = source_offset(r, text);
+    if (r->table) {
+        if (offset == SIZE_MAX) return 0;
+        if (offset < r->table_begin) r->table_begin = offset;
+        r->table_end = offset + len;
+        return 0;
+    }
+    if (r->in_block_code) {
+        if (r->carried && offset != SIZE_MAX && len) { /* cut within a line: it goes on */
+            if (line_ends_before(r, offset) == 0) r->code_line = false;
+            r->carried = false;
+        }
+        put_code(r, text, len);
+    } else {
+        if (r->fresh) begin_block(r, offset, MARKDOWN_TEXT);
+        switch (type) {
+        case MD_TEXT_NULLCHAR: markdown_put(r->markdown, text_style(r), "\xEF\xBF\xBD", 3); break;
+        case MD_TEXT_BR:
+        case MD_TEXT_SOFTBR: begin_line(r, MARKDOWN_TEXT); break;
+        case MD_TEXT_ENTITY: put_entity(r, text, len); break;
+        default: markdown_put(r->markdown, text_style(r), text, len); break;
+        }
+    }
+    if (offset != SIZE_MAX) r->markdown->source = offset + len;
+    return 0;
+}
+
+/* ---- blocks ---- */
+
+/* Rows as they are written: columns that fit in the source stay so. */
+static void put_table(struct render *r) {
+    const char *text = r->chunk->text;
+    if (r->table_begin == SIZE_MAX) return;
+    size_t at = r->table_begin, end = r->table_end;
+    while (at > r->chunk->begin && text[at - 1] != '\n') at--;
+    while (end < r->chunk->end && text[end] != '\n') end++;
+    begin_block(r, at, MARKDOWN_TEXT);
+    while (at < end) {
+        const char *newline = memchr(text + at, '\n', end - at);
+        size_t stop = newline ? (size_t)(newline - text) : end;
+        size_t shown = stop > at && text[stop - 1] == '\r' ? stop - 1 : stop;
+        markdown_put(r->markdown, STYLE_TEXT, text + at, shown - at);
+        at = stop + (newline != NULL);
+        if (at < end) begin_line(r, MARKDOWN_TEXT);
+    }
+    r->markdown->source = end;
+}
+
+static void enter_item(struct render *r, const MD_BLOCK_LI_DETAIL *detail) {
+    if (r->marker[0]) begin_line(r, MARKDOWN_TEXT); /* an item that begins with a list */
+    if (r->depth > MARKDOWN_LEVELS) return;
+    struct level *level = &r->levels[r->depth - 1];
+    int n = level->ordered ? snprintf(r->marker, sizeof r->marker, "%u%c ", level->next++, level->delimiter)
+                           : snprintf(r->marker, sizeof r->marker, "%s", BULLET);
+    unsigned width = level->ordered ? (unsigned)n : 2;
+    if (detail->is_task) {
+        strcat(r->marker, detail->task_mark == ' ' ? "[ ] " : "[x] ");
+        width += 4;
+    }
+    level->content = level->base + width;
+    r->fresh = true;
+}
+
+static void enter_list(struct render *r, bool ordered, unsigned start, char delimiter) {
+    const struct level *outer = innermost(r);
+    unsigned base = outer ? outer->content : 0;
+    if (r->marker[0]) begin_line(r, MARKDOWN_TEXT);
+    if (r->depth++ < MARKDOWN_LEVELS)
+        r->levels[r->depth - 1] = (struct level){ordered, delimiter, start, base, base};
+}
+
+static void enter_code(struct render *r, const MD_BLOCK_CODE_DETAIL *detail) {
+    r->in_block_code = r->code_line = true;
+    if (r->carried) return;
+    size_t offset = source_offset(r, detail->lang.text ? detail->lang.text : "");
+    /* Without a language nothing tells where it begins but what was shown before it. */
+    if (offset == SIZE_MAX) {
+        const char *text = r->chunk->text;
+        size_t at = r->markdown->source;
+        while (at < r->chunk->end && strchr(" \t\r\n>", text[at]) && text[at]) at++;
+        offset = at;
+    }
+    code_head(r, detail->lang.text, detail->lang.size, offset);
+}
+
+static int enter_block(MD_BLOCKTYPE type, void *detail, void *context) {
+    struct render *r = context;
+    switch (type) {
+    case MD_BLOCK_QUOTE: r->quote++; break;
+    case MD_BLOCK_UL: enter_list(r, false, 0, 0); break;
+    case MD_BLOCK_OL: {
+        const MD_BLOCK_OL_DETAIL *list = detail;
+        enter_list(r, true, list->start, list->mark_delimiter);
+        break;
+    }
+    case MD_BLOCK_LI: enter_item(r, detail); break;
+    case MD_BLOCK_HR: begin_block(r, SIZE_MAX, MARKDOWN_RULE); break;
+    case MD_BLOCK_H: r->heading = 1; /* fall through */
+    case MD_BLOCK_P: r->fresh = true; break;
+    case MD_BLOCK_CODE: enter_code(r, detail); break;
+    case MD_BLOCK_TABLE:
+        r->table = true;
+        r->table_begin = SIZE_MAX;
+        break;
+    default: break;
+    }
+    return 0;
+}
+
+static int leave_block(MD_BLOCKTYPE type, void *detail, void *context) {
+    struct render *r = context;
+    (void)detail;
+    switch (type) {
+    case MD_BLOCK_QUOTE: r->quote--; break;
+    case MD_BLOCK_UL:
+    case MD_BLOCK_OL: r->depth--; break;
+    case MD_BLOCK_LI:
+        if (r->marker[0]) begin_line(r, MARKDOWN_TEXT); /* an empty item */
+        break;
+    case MD_BLOCK_H: r->heading = 0; break;
+    case MD_BLOCK_CODE: r->in_block_code = r->carried = false; break;
+    case MD_BLOCK_TABLE:
+        r->table = false;
+        put_table(r);
+        break;
+    default: break;
+    }
+    return 0;
+}
+
+/* ---- spans ---- */
+
+static int enter_span(MD_SPANTYPE type, void *detail, void *context) {
+    struct render *r = context;
+    (void)detail;
+    if (type == MD_SPAN_STRONG) r->strong++;
+    if (type == MD_SPAN_EM) r->italic++;
+    if (type == MD_SPAN_CODE) r->code++;
+    if (type == MD_SPAN_A) r->link_from = r->fresh ? SIZE_MAX : r->markdown->text.len;
+    return 0;
+}
+
+/* The address is always seen: what a link says and where it leads may differ. */
+static void put_address(struct render *r, const MD_ATTRIBUTE *address) {
+    struct buf *shown = &r->markdown->text;
+    if (r->table || r->fresh || !address->size) return;
+    size_t from = r->link_from < shown->len ? r->link_from : 0, len = shown->len - from;
+    if (len >= address->size &&
+        memcmp(shown->data + shown->len - address->size, address->text, address->size) == 0)
+        return;
+    markdown_put(r->markdown, STYLE_DIM, " (", 2);
+    markdown_put(r->markdown, STYLE_DIM, address->text, address->size);
+    markdown_put(r->markdown, STYLE_DIM, ")", 1);
+}
+
+static int leave_span(MD_SPANTYPE type, void *detail, void *context) {
+    struct render *r = context;
+    if (type == MD_SPAN_STRONG) r->strong--;
+    if (type == MD_SPAN_EM) r->italic--;
+    if (type == MD_SPAN_CODE) r->code--;
+    if (type == MD_SPAN_A) put_address(r, &((MD_SPAN_A_DETAIL *)detail)->href);
+    if (type == MD_SPAN_IMG) put_address(r, &((MD_SPAN_IMG_DETAIL *)detail)->src);
+    return 0;
+}
+
+static const MD_PARSER parser = {.flags = MD_FLAG_NOHTML | MD_FLAG_TABLES | MD_FLAG_TASKLISTS,
+                                 .enter_block = enter_block,
+                                 .leave_block = leave_block,
+                                 .enter_span = enter_span,
+                                 .leave_span = leave_span,
+                                 .text = on_text};
+
+void markdown_render(struct markdown *markdown, const struct markdown_chunk *chunk) {
+    struct render r = {.markdown = markdown, .chunk = chunk};
+    struct buf fenced = {0};
+    r.input = chunk->text + chunk->begin;
+    r.n_input = chunk->end - chunk->begin;
+    if (chunk->fence) {
+        for (unsigned i = 0; i < chunk->fence_length; i++) buf_putc(&fenced, chunk->fence);
+        buf_putc(&fenced, '\n');
+        r.prefix = fenced.len;
+        r.carried = true;
+        buf_append(&fenced, r.input, r.n_input);
+        r.input = fenced.data;
+        r.n_input = fenced.len;
+    }
+    if (r.n_input <= UINT_MAX) md_parse(r.input, (MD_SIZE)r.n_input, &parser, &r);
+    buf_free(&fenced);
+}
+
+/* ---- code blocks of a text, for /copy ---- */
+
+struct pick_code {
+    size_t wanted, seen;
+    struct buf *out; /* NULL: only count */
+    bool inside;
+};
+
+static int pick_enter(MD_BLOCKTYPE type, void *detail, void *context) {
+    struct pick_code *pick = context;
+    (void)detail;
+    if (type == MD_BLOCK_CODE) pick->inside = ++pick->seen == pick->wanted;
+    return 0;
+}
+
+static int pick_leave(MD_BLOCKTYPE type, void *detail, void *context) {
+    struct pick_code *pick = context;
+    (void)detail;
+    if (type == MD_BLOCK_CODE) pick->inside = false;
+    return 0;
+}
+
+static int pick_span(MD_SPANTYPE type, void *detail, void *context) {
+    (void)type, (void)detail, (void)context;
+    return 0;
+}
+
+static int pick_text(MD_TEXTTYPE type, const MD_CHAR *text, MD_SIZE len, void *context) {
+    struct pick_code *pick = context;
+    if (pick->inside && pick->out)
+        buf_append(pick->out, type == MD_TEXT_NULLCHAR ? "" : text, type == MD_TEXT_NULLCHAR ? 1 : len);
+    return 0;
+}
+
+size_t ui_code_block(const char *text, size_t len, size_t k, struct buf *out) {
+    static const MD_PARSER picker = {.flags = MD_FLAG_NOHTML | MD_FLAG_TABLES | MD_FLAG_TASKLISTS,
+                                     .enter_block = pick_enter,
+                                     .leave_block = pick_leave,
+                                     .enter_span = pick_span,
+                                     .leave_span = pick_span,
+                                     .text = pick_text};
+    struct pick_code pick = {.wanted = k, .out = out};
+    if (len <= UINT_MAX) md_parse(text, (MD_SIZE)len, &picker, &pick);
+    return pick.seen;
+}
