@@ -2,7 +2,7 @@
 
 # Everything that must be installed, once: to build and run, and, below, what the tests need on top.
 packages_run=(gcc libc6-dev cmake ninja-build pkg-config libncurses-dev libedit-dev libutf8proc-dev libjansson-dev libcurl4-openssl-dev
-              libmd4c-dev python3 python3-pip ca-certificates)
+              libmd4c-dev libsqlite3-dev python3 python3-pip ca-certificates)
 packages_test=(libcmocka-dev tmux)
 
 model_file=SmolLM2-135M-Instruct.Q4_1.gguf

@@ -1,0 +1,160 @@
+#include "store/db.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* "logi" and the version of the tables below, in the header of the file
+ * (https://sqlite.org/fileformat2.html). */
+enum { APPLICATION_ID = 0x6c6f6769, SCHEMA_VERSION = 1 };
+enum { WRITER_PATIENCE_MS = 5000, READER_PATIENCE_MS = 500 };
+
+/* Times are seconds since the epoch. A message's parent is 0 for the first one, a leaf 0 for the last one.
+ * What is searched are complete messages: `searchable` tells that the index has this text, and only then. */
+static const char schema[] =
+    "CREATE TABLE conversation(id INTEGER PRIMARY KEY AUTOINCREMENT, title TEXT NOT NULL, named INTEGER NOT "
+    "NULL,"
+    " model TEXT NOT NULL, settings TEXT NOT NULL, began INTEGER NOT NULL, changed INTEGER NOT NULL,"
+    " leaf INTEGER NOT NULL DEFAULT 0);"
+    "CREATE INDEX conversation_changed ON conversation(changed);"
+    "CREATE TABLE message(id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " conversation INTEGER NOT NULL REFERENCES conversation(id) ON DELETE CASCADE, parent INTEGER NOT NULL,"
+    " role TEXT NOT NULL, born INTEGER NOT NULL, dropped INTEGER NOT NULL, text BLOB NOT NULL, note TEXT,"
+    " model TEXT, vocabulary INTEGER NOT NULL, searchable INTEGER NOT NULL DEFAULT 0);"
+    "CREATE INDEX message_conversation ON message(conversation);"
+    "CREATE INDEX message_unfinished ON message(id) WHERE searchable = 0;"
+    "CREATE TABLE tokens(id INTEGER PRIMARY KEY,"
+    " message INTEGER NOT NULL REFERENCES message(id) ON DELETE CASCADE, first INTEGER NOT NULL,"
+    " records BLOB NOT NULL);" /* store/tokens.h */
+    "CREATE UNIQUE INDEX tokens_message ON tokens(message, first);"
+    "CREATE TABLE draft(conversation INTEGER PRIMARY KEY, text TEXT NOT NULL);" /* 0: the next new one's */
+    "CREATE VIRTUAL TABLE search USING fts5(text, content='message', content_rowid='id', "
+    "tokenize='trigram');";
+
+bool db_is_damage(int code) {
+    code &= 0xff;
+    return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+}
+
+int db_error(sqlite3 *db, const char *doing, struct err *err) {
+    const char *name = sqlite3_db_filename(db, "main");
+    const char *slash = name ? strrchr(name, '/') : NULL;
+    return err_set(err, STATUS_FAILED, "%s %s: %s", doing, slash ? slash + 1 : "the chats",
+                   sqlite3_errmsg(db));
+}
+
+/* ---- opening ---- */
+
+static uint32_t big_endian(const unsigned char *bytes) {
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+static int check_version(const char *path, uint32_t application, uint32_t version, struct err *err) {
+    if (application != APPLICATION_ID)
+        return err_set(err, STATUS_UNSUPPORTED, "%s: found the database of another program", path);
+    if (version != SCHEMA_VERSION)
+        return err_set(err, STATUS_UNSUPPORTED, "%s: found version %u of the format, expected %d", path,
+                       version, SCHEMA_VERSION);
+    return STATUS_OK;
+}
+
+/* The file itself, before SQLite may touch it: it is there, for its owner only, and of a version that is
+ * known. In one that was just made both numbers may still be 0 here, because they are in the journal. */
+static int check_file(const char *path, bool *damaged, struct err *err) {
+    enum { HEADER = 100, AT_VERSION = 60, AT_APPLICATION = 68 };
+    unsigned char header[HEADER];
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return err_set(err, STATUS_FAILED, "%s: %s", path, strerror(errno));
+    struct stat facts;
+    if (fstat(fd, &facts) == 0 && facts.st_mode & 077) fchmod(fd, 0600);
+    ssize_t n = pread(fd, header, sizeof header, 0);
+    close(fd);
+    if (n < 0) return err_set(err, STATUS_FAILED, "%s: %s", path, strerror(errno));
+    if (n == 0) return STATUS_OK;
+    if (n < HEADER || memcmp(header, "SQLite format 3", 16)) {
+        *damaged = true;
+        return err_set(err, STATUS_FAILED, "%s: found no SQLite header", path);
+    }
+    uint32_t application = big_endian(header + AT_APPLICATION), version = big_endian(header + AT_VERSION);
+    return application || version ? check_version(path, application, version, err) : STATUS_OK;
+}
+
+static int number(sqlite3 *db, const char *sql, uint32_t *value) {
+    sqlite3_stmt *statement;
+    int code = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
+    if (code != SQLITE_OK) return code;
+    code = sqlite3_step(statement);
+    *value = (uint32_t)sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    return code == SQLITE_ROW ? SQLITE_OK : code;
+}
+
+/* Another program may be doing the same. */
+static int make_schema(sqlite3 *db) {
+    char numbers[100];
+    uint32_t version;
+    sqlite3_snprintf(sizeof numbers, numbers, "PRAGMA application_id=%d; PRAGMA user_version=%d",
+                     APPLICATION_ID, SCHEMA_VERSION);
+    int code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (code == SQLITE_OK) code = number(db, "PRAGMA user_version", &version);
+    if (code == SQLITE_OK && version == 0) {
+        code = sqlite3_exec(db, schema, NULL, NULL, NULL);
+        if (code == SQLITE_OK) code = sqlite3_exec(db, numbers, NULL, NULL, NULL);
+    }
+    if (code == SQLITE_OK) return sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+    sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return code;
+}
+
+static int prepare_connection(sqlite3 *db, const char *path, enum db_kind kind, struct err *err) {
+    uint32_t version = 0, application = 0, n_tables = 0;
+    sqlite3_busy_timeout(db, kind == DB_WRITER ? WRITER_PATIENCE_MS : READER_PATIENCE_MS);
+    sqlite3_extended_result_codes(db, 1);
+    int code = number(db, "PRAGMA user_version", &version);
+    if (code == SQLITE_OK) code = number(db, "PRAGMA application_id", &application);
+    if (code == SQLITE_OK) code = number(db, "SELECT count(*) FROM sqlite_master", &n_tables);
+    if (code != SQLITE_OK) return code;
+    bool empty = !version && !application && !n_tables;
+    if (!empty && check_version(path, application, version, err) < 0) {
+        sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL); /* not a byte of it is changed */
+        return SQLITE_OK;
+    }
+    if (kind == DB_READER) return sqlite3_exec(db, "PRAGMA query_only=ON", NULL, NULL, NULL);
+    /* A file system without shared memory keeps its rollback journal, which is as safe, only slower. */
+    code = sqlite3_exec(db, "PRAGMA foreign_keys=ON; PRAGMA secure_delete=ON; PRAGMA journal_mode=WAL", NULL,
+                        NULL, NULL);
+    return code == SQLITE_OK && empty ? make_schema(db) : code;
+}
+
+int db_open(sqlite3 **db, const char *path, enum db_kind kind, bool *damaged, struct err *err) {
+    struct err refused = {0};
+    *db = NULL;
+    *damaged = false;
+    int status = check_file(path, damaged, err);
+    if (status < 0) return status;
+    int code = sqlite3_open_v2(path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (code == SQLITE_OK) code = prepare_connection(*db, path, kind, &refused);
+    if (code == SQLITE_OK && !refused.code && kind == DB_WRITER && sqlite3_db_readonly(*db, "main"))
+        err_set(&refused, STATUS_FAILED, "%s: found it read-only, expected to write there", path);
+    if (code == SQLITE_OK && !refused.code) return STATUS_OK;
+    *damaged = db_is_damage(code);
+    status = refused.code
+                 ? err_set(err, refused.code, "%s", refused.text)
+                 : err_set(err, STATUS_FAILED, "%s: %s", path, *db ? sqlite3_errmsg(*db) : "no memory");
+    sqlite3_close(*db);
+    *db = NULL;
+    return status;
+}
+
+int db_open_damaged(sqlite3 **db, const char *path) {
+    int code = sqlite3_open_v2(path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (code != SQLITE_OK) return code;
+    sqlite3_db_config(*db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_extended_result_codes(*db, 1);
+    return sqlite3_exec(*db, "PRAGMA query_only=ON", NULL, NULL, NULL);
+}

@@ -1,0 +1,19 @@
+/* Inside store/: finding and reading, on a connection of the caller's thread that is opened when it is first
+ * used and again when the file was replaced. *damaged: the file is broken. */
+#ifndef LOGITOP_STORE_READ_H
+#define LOGITOP_STORE_READ_H
+
+#include "store/store.h"
+
+struct reader;
+
+struct reader *reader_new(const char *path);
+void reader_free(struct reader *reader);
+
+int reader_list(struct reader *reader, const char *query, uint32_t limit, struct arena *arena,
+                struct store_row **rows, size_t *n, bool *damaged, struct err *err);
+int reader_load(struct reader *reader, int64_t id, struct store_conversation *out, bool *damaged,
+                struct err *err);
+char *reader_draft(struct reader *reader, int64_t conversation); /* owned by the caller; NULL: none */
+
+#endif

@@ -1,0 +1,440 @@
+/* The queue between the caller and the writer thread. */
+#include "store/store.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/read.h"
+#include "store/write.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { COMMIT_MS = 200, RETRY_MS = 1000 };
+
+struct store {
+    struct writer writer; /* the thread's */
+    struct reader *reader;
+    pthread_t thread;
+    int wake_fd;
+    store_handle last_handle;
+
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t changed;
+    struct job *first, **end; /* the queue */
+    size_t waiting;           /* in it, and in the writer's hands */
+    bool urgent, closing;
+    uint64_t epoch;
+    int64_t *ids; /* by handle, committed */
+    size_t cap_ids;
+    struct err error, notice;
+};
+
+/* ---- the writer thread ---- */
+
+static struct timespec time_of(int64_t ns) {
+    return (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+}
+
+/* Until there is work whose time has come. Locked. */
+static void wait_for_work(struct store *store, int64_t last_commit, bool failed) {
+    int64_t due = last_commit + (int64_t)(failed ? RETRY_MS : COMMIT_MS) * 1000000;
+    while (!store->closing) {
+        bool hurry = store->urgent && !failed;
+        if (!store->first) {
+            pthread_cond_wait(&store->changed, &store->lock);
+        } else if (hurry || clock_ns() >= due) {
+            break;
+        } else {
+            struct timespec at = time_of(due);
+            pthread_cond_timedwait(&store->changed, &store->lock, &at);
+        }
+    }
+    store->urgent = false;
+}
+
+static struct job *take_all(struct store *store) {
+    struct job *jobs = store->first;
+    store->first = NULL;
+    store->end = &store->first;
+    return jobs;
+}
+
+static void put_back(struct store *store, struct job *jobs) {
+    struct job **end = &jobs;
+    while (*end) end = &(*end)->next;
+    *end = store->first;
+    if (!store->first) store->end = end;
+    store->first = jobs;
+}
+
+/* Those of an epoch that is over leave. */
+static struct job *without_void(struct job *jobs, uint64_t epoch, size_t *n_void) {
+    struct job *kept = NULL, **end = &kept;
+    *n_void = 0;
+    while (jobs) {
+        struct job *job = jobs;
+        jobs = job->next;
+        job->next = NULL;
+        if (job->epoch == epoch) {
+            *end = job;
+            end = &job->next;
+        } else {
+            job_free(job);
+            ++*n_void;
+        }
+    }
+    return kept;
+}
+
+/* What a developer's log says about a commit is what tests trust in. */
+static void log_commit(const struct writer *writer, const struct job *jobs) {
+    for (; jobs; jobs = jobs->next)
+        if (jobs->message)
+            log_line("kept %s row %lld: %zu bytes, %zu of records",
+                     jobs->kind == JOB_END   ? "end"
+                     : jobs->kind == JOB_ADD ? "new"
+                                             : "more",
+                     (long long)(jobs->message < writer->cap_rows ? writer->rows[jobs->message] : 0),
+                     jobs->text.len, jobs->records.len);
+}
+
+/* True if a conversation got its id. */
+static bool publish(struct store *store, const struct job *jobs) {
+    bool any = false;
+    for (; jobs; jobs = jobs->next) {
+        if (jobs->kind != JOB_BEGIN && jobs->kind != JOB_RESUME) continue;
+        note_row(&store->ids, &store->cap_ids, jobs->conversation,
+                 store->writer.conversations[jobs->conversation]);
+        any = true;
+    }
+    return any;
+}
+
+static void wake(struct store *store) {
+    uint64_t one = 1;
+    ssize_t written = write(store->wake_fd, &one, sizeof one);
+    (void)written; /* a counter that is full wakes as well */
+}
+
+/* Locked before and after. False if nothing could be written. */
+static bool work(struct store *store) {
+    size_t n_void;
+    struct job *jobs = without_void(take_all(store), store->epoch, &n_void);
+    struct err error = {0};
+    store->waiting -= n_void;
+    if (!jobs) return true;
+    pthread_mutex_unlock(&store->lock);
+    enum outcome outcome = writer_run(&store->writer, jobs, &error);
+    if (outcome == OUTCOME_DONE) log_commit(&store->writer, jobs);
+    pthread_mutex_lock(&store->lock);
+    if (store->writer.notice.code) {
+        store->notice = store->writer.notice;
+        store->writer.notice.code = STATUS_OK;
+        wake(store);
+    }
+    if (outcome == OUTCOME_RETRY) {
+        put_back(store, jobs);
+        if (!store->error.code || strcmp(store->error.text, error.text)) wake(store);
+        store->error = error;
+        return false;
+    }
+    bool news = store->error.code != STATUS_OK;
+    if (outcome == OUTCOME_DONE) news |= publish(store, jobs);
+    if (outcome == OUTCOME_VOID) store->epoch++;
+    if (outcome == OUTCOME_VOID || news) wake(store);
+    store->error.code = STATUS_OK;
+    for (struct job *next; jobs; jobs = next) {
+        next = jobs->next;
+        job_free(jobs);
+        store->waiting--;
+    }
+    return true;
+}
+
+static void *write_all(void *context) {
+    struct store *store = context;
+    int64_t last = clock_ns() - (int64_t)COMMIT_MS * 1000000;
+    bool failed = false;
+    pthread_mutex_lock(&store->lock);
+    for (bool closing = false; !closing || (store->first && !failed);) {
+        wait_for_work(store, last, failed);
+        closing = store->closing;
+        failed = store->first && !work(store);
+        last = clock_ns();
+    }
+    pthread_mutex_unlock(&store->lock);
+    return NULL;
+}
+
+/* ---- opening ---- */
+
+int store_open(struct store **out, const char *path, struct err *set_aside, struct err *err) {
+    struct store *store = xcalloc(1, sizeof *store);
+    *out = NULL;
+    store->writer.path = xstrdup(path);
+    store->end = &store->first;
+    store->epoch = 1;
+    int status = writer_open(&store->writer, err);
+    if (status == STATUS_OK && (store->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
+        status = err_set(err, STATUS_FAILED, "cannot make an event descriptor: %s", strerror(errno));
+    if (status < 0) {
+        writer_free(&store->writer);
+        free(store);
+        return status;
+    }
+    *set_aside = store->writer.notice;
+    store->writer.notice.code = STATUS_OK;
+    store->reader = reader_new(path);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&store->lock, NULL);
+    pthread_cond_init(&store->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    int code = pthread_create(&store->thread, NULL, write_all, store);
+    if (code) {
+        store->thread = 0;
+        store_close(store, NULL);
+        return err_set(err, STATUS_FAILED, "cannot start a thread: %s", strerror(code));
+    }
+    *out = store;
+    return STATUS_OK;
+}
+
+int store_close(struct store *store, struct err *err) {
+    int status = STATUS_OK;
+    if (!store) return status;
+    pthread_mutex_lock(&store->lock);
+    store->closing = true;
+    pthread_cond_signal(&store->changed);
+    pthread_mutex_unlock(&store->lock);
+    if (store->thread) pthread_join(store->thread, NULL);
+    if (store->first)
+        status = err_set(err, STATUS_FAILED, "the newest part of the chat could not be kept: %s",
+                         store->error.text);
+    for (struct job *next; store->first; store->first = next) {
+        next = store->first->next;
+        job_free(store->first);
+    }
+    reader_free(store->reader);
+    writer_free(&store->writer);
+    close(store->wake_fd);
+    pthread_cond_destroy(&store->changed);
+    pthread_mutex_destroy(&store->lock);
+    free(store->ids);
+    free(store);
+    return status;
+}
+
+void store_look(struct store *store, struct store_look *out) {
+    uint64_t count;
+    ssize_t got = read(store->wake_fd, &count, sizeof count);
+    (void)got;
+    pthread_mutex_lock(&store->lock);
+    *out = (struct store_look){store->epoch, store->waiting, store->error, store->notice};
+    store->notice.code = STATUS_OK;
+    pthread_mutex_unlock(&store->lock);
+}
+
+int store_wake_fd(struct store *store) {
+    return store->wake_fd;
+}
+
+/* ---- work ---- */
+
+static struct job *new_job(enum job_kind kind) {
+    struct job *job = xcalloc(1, sizeof *job);
+    job->kind = kind;
+    job->time = time(NULL);
+    return job;
+}
+
+static void put(struct store *store, struct job *job, bool urgent) {
+    pthread_mutex_lock(&store->lock);
+    job->epoch = store->epoch;
+    *store->end = job;
+    store->end = &job->next;
+    store->waiting++;
+    bool first = store->first == job;
+    store->urgent |= urgent;
+    pthread_mutex_unlock(&store->lock);
+    if (first || urgent) pthread_cond_signal(&store->changed);
+}
+
+static void put_string(struct buf *buf, const char *text) {
+    if (text) buf_puts(buf, text);
+}
+
+static void put_facts(struct job *job, const struct store_facts *facts) {
+    put_string(&job->text, facts->title);
+    put_string(&job->model, facts->model);
+    put_string(&job->settings, facts->settings);
+    job->flag = facts->named;
+    if (facts->began) job->time = facts->began;
+}
+
+store_handle store_begin(struct store *store, const struct store_facts *facts) {
+    struct job *job = new_job(JOB_BEGIN);
+    put_facts(job, facts);
+    store_handle handle = job->conversation = ++store->last_handle;
+    put(store, job, false);
+    return handle;
+}
+
+void store_change(struct store *store, store_handle conversation, const struct store_facts *facts) {
+    struct job *job = new_job(JOB_CHANGE);
+    job->conversation = conversation;
+    put_facts(job, facts);
+    put(store, job, false);
+}
+
+void store_add(struct store *store, store_handle conversation, const struct store_message *message) {
+    struct job *job = new_job(JOB_ADD);
+    job->conversation = conversation;
+    job->message = message->number;
+    job->parent = message->parent;
+    job->role = message->role;
+    job->time = message->born;
+    job->flag = message->dropped;
+    job->vocabulary = message->vocabulary;
+    job->has_note = message->note != NULL;
+    buf_append(&job->text, message->text, message->len);
+    put_string(&job->note, message->note);
+    put_string(&job->model, message->model);
+    if (message->n_tokens) tokens_encode(&job->records, message->tokens, message->n_tokens);
+    put(store, job, false);
+}
+
+/* Tokens come one by one: what waits for the same message grows instead. */
+static bool append_to_last(struct store *store, uint64_t message, const char *text, size_t len,
+                           const struct store_token *tokens, size_t n_tokens) {
+    pthread_mutex_lock(&store->lock);
+    struct job *last = store->first ? (struct job *)((char *)store->end - offsetof(struct job, next)) : NULL;
+    bool fits = last && last->kind == JOB_APPEND && last->message == message && last->epoch == store->epoch;
+    if (fits) {
+        buf_append(&last->text, text, len);
+        if (n_tokens) tokens_encode(&last->records, tokens, n_tokens);
+    }
+    pthread_mutex_unlock(&store->lock);
+    return fits;
+}
+
+void store_append(struct store *store, uint64_t message, const char *text, size_t len, size_t first,
+                  const struct store_token *tokens, size_t n_tokens) {
+    if (append_to_last(store, message, text, len, tokens, n_tokens)) return;
+    struct job *job = new_job(JOB_APPEND);
+    job->message = message;
+    job->first = first;
+    buf_append(&job->text, text, len);
+    if (n_tokens) tokens_encode(&job->records, tokens, n_tokens);
+    put(store, job, false);
+}
+
+void store_end(struct store *store, uint64_t message, const char *note) {
+    struct job *job = new_job(JOB_END);
+    job->message = message;
+    put_string(&job->note, note);
+    put(store, job, true);
+}
+
+void store_drop(struct store *store, uint64_t message, bool dropped, const char *note) {
+    struct job *job = new_job(JOB_DROP);
+    job->message = message;
+    job->flag = dropped;
+    job->has_note = note != NULL;
+    put_string(&job->note, note);
+    put(store, job, false);
+}
+
+void store_remove(struct store *store, uint64_t message) {
+    struct job *job = new_job(JOB_REMOVE);
+    job->message = message;
+    put(store, job, false);
+}
+
+void store_leaf(struct store *store, store_handle conversation, uint64_t message) {
+    struct job *job = new_job(JOB_LEAF);
+    job->conversation = conversation;
+    job->message = message;
+    put(store, job, false);
+}
+
+void store_draft(struct store *store, store_handle conversation, const char *text, size_t len) {
+    struct job *job = new_job(JOB_DRAFT);
+    job->conversation = conversation;
+    buf_append(&job->text, text, len);
+    put(store, job, false);
+}
+
+void store_delete(struct store *store, int64_t id) {
+    struct job *job = new_job(JOB_DELETE);
+    job->id = id;
+    put(store, job, true);
+}
+
+int64_t store_id(struct store *store, store_handle conversation) {
+    pthread_mutex_lock(&store->lock);
+    int64_t id = conversation < store->cap_ids ? store->ids[conversation] : 0;
+    pthread_mutex_unlock(&store->lock);
+    return id;
+}
+
+store_handle store_resume(struct store *store, const struct store_conversation *conversation,
+                          const uint64_t *numbers) {
+    struct job *job = new_job(JOB_RESUME);
+    size_t n = job->n = conversation->n;
+    job->id = conversation->id;
+    job->numbers = n ? (uint64_t *)xmemdup(numbers, n * sizeof *numbers) : NULL;
+    job->rows = n ? (int64_t *)xmemdup(conversation->rows, n * sizeof *conversation->rows) : NULL;
+    store_handle handle = job->conversation = ++store->last_handle;
+    put(store, job, true);
+    return handle;
+}
+
+/* ---- reading ---- */
+
+/* A reader that met damage has it repaired, and begins anew when that is done. */
+static int told(struct store *store, int status, bool damaged) {
+    if (damaged) put(store, new_job(JOB_REPAIR), true);
+    return status;
+}
+
+int store_list(struct store *store, const char *query, uint32_t limit, struct arena *arena,
+               struct store_row **rows, size_t *n, struct err *err) {
+    bool damaged = false;
+    int status = reader_list(store->reader, query, limit, arena, rows, n, &damaged, err);
+    return told(store, status, damaged);
+}
+
+int64_t store_newest(struct store *store) {
+    struct arena arena = {0};
+    struct store_row *rows;
+    size_t n;
+    int64_t id = store_list(store, NULL, 1, &arena, &rows, &n, NULL) == STATUS_OK && n ? rows[0].id : 0;
+    arena_free(&arena);
+    return id;
+}
+
+int store_load(struct store *store, int64_t id, struct store_conversation *out, struct err *err) {
+    bool damaged = false;
+    int status = reader_load(store->reader, id, out, &damaged, err);
+    return told(store, status, damaged);
+}
+
+void store_conversation_free(struct store_conversation *conversation) {
+    for (size_t i = 0; i < conversation->n; i++) free((void *)conversation->messages[i].tokens);
+    arena_free(&conversation->arena);
+    *conversation = (struct store_conversation){0};
+}
+
+char *store_take_draft(struct store *store) {
+    char *text = reader_draft(store->reader, 0);
+    if (text) store_draft(store, 0, "", 0);
+    return text;
+}

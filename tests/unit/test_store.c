@@ -1,0 +1,490 @@
+/* Conversations on disk: what goes in comes out, is found and forgotten; files that are no longer what they
+ * were. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/store_maker.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+
+static int folder(void **state) {
+    (void)state;
+    make_store_folder();
+    return 0;
+}
+
+static int no_folder(void **state) {
+    (void)state;
+    remove_store_folder();
+    return 0;
+}
+
+static int64_t kept_conversation(struct store *store, uint64_t base) {
+    store_handle handle = keep_conversation(store, base);
+    struct store_look look = wait_store(store);
+    if (look.error.code) fail_msg("%s", look.error.text);
+    assert_int_not_equal(store_id(store, handle), 0);
+    return store_id(store, handle);
+}
+
+static void test_round_trip(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    int64_t id = kept_conversation(store, 0);
+    check_conversation(store, id);
+    assert_int_equal(store_close(store, NULL), STATUS_OK);
+    store = must_open();
+    check_conversation(store, id);
+    assert_int_equal(store_newest(store), id);
+    store_close(store, NULL);
+    check_integrity();
+    struct stat facts;
+    assert_int_equal(stat(store_path, &facts), 0);
+    assert_int_equal(facts.st_mode & 0777, 0600);
+}
+
+/* What was queued in the last moment is committed by closing. */
+static void test_close_commits(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    keep_conversation(store, 0);
+    assert_int_equal(store_close(store, NULL), STATUS_OK);
+    store = must_open();
+    check_conversation(store, store_newest(store));
+    store_close(store, NULL);
+}
+
+static void test_resume_goes_on(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    int64_t id = kept_conversation(store, 0);
+    store_close(store, NULL);
+    store = must_open();
+    struct store_conversation got;
+    assert_int_equal(store_load(store, id, &got, NULL), STATUS_OK);
+    static const uint64_t numbers[] = {101, 102, 103, 104};
+    store_handle handle = store_resume(store, &got, numbers);
+    store_conversation_free(&got);
+    add_message(store, handle, 105, 104, STORE_MODEL, "");
+    say_answer(store, 105);
+    struct store_token more = token_of(11, 14);
+    store_append(store, 105, " more", 5, 3, &more, 1); /* an answer that was complete goes on */
+    store_end(store, 105, "[stopped]");
+    store_drop(store, 102, true, "[no longer sent]");
+    store_change(store, handle, &(struct store_facts){.title = "a name", .named = true, .settings = "{}"});
+    wait_store(store);
+    assert_int_equal(store_load(store, id, &got, NULL), STATUS_OK);
+    assert_int_equal(got.n, 5);
+    check_text(&got.messages[4], "one \xff\xf0two more");
+    assert_int_equal(got.messages[4].parent, 4);
+    assert_int_equal(got.messages[4].n_tokens, 4);
+    check_token(&got.messages[4].tokens[3], more);
+    assert_true(got.messages[1].dropped);
+    assert_string_equal(got.messages[1].note, "[no longer sent]");
+    assert_string_equal(got.facts.title, "a name");
+    assert_true(got.facts.named);
+    store_conversation_free(&got);
+    store_close(store, NULL);
+    check_integrity();
+}
+
+/* ---- finding ---- */
+
+static size_t found(struct store *store, const char *query) {
+    struct arena arena = {0};
+    struct store_row *rows;
+    struct err err = {0};
+    size_t n;
+    if (store_list(store, query, 100, &arena, &rows, &n, &err) < 0) fail_msg("%s: %s", query, err.text);
+    arena_free(&arena);
+    return n;
+}
+
+static void test_search(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    int64_t first = kept_conversation(store, 0);
+    store_handle handle =
+        store_begin(store, &(struct store_facts){.title = "100% sure_thing", .settings = ""});
+    add_message(store, handle, 11, 0, STORE_USER, "a \"quoted\" word, * and - and NOT; select");
+    store_end(store, 11, NULL);
+    wait_store(store);
+    assert_int_equal(found(store, NULL), 2);
+    assert_int_equal(found(store, "  "), 2);
+    static const struct {
+        const char *query;
+        size_t n;
+    } cases[] = {{"welt", 1},
+                 {"SCH\xc3\x96NE", 1},
+                 {"elt why", 1},
+                 {"welt then", 0}, /* not in one message */
+                 {"\xe6\x9c\xac", 1},
+                 {"\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e", 1},
+                 {"so", 1},
+                 {"\"quoted\"", 1},
+                 {"*", 1},
+                 {"NOT", 1},
+                 {"'; DROP TABLE", 0},
+                 {"100%", 1},
+                 {"0% sure_", 1},
+                 {"%%%", 0},
+                 {"sureXthing", 0},
+                 {"two", 1},
+                 {"nowhere", 0},
+                 {"\xff\xfe\xfd\xfc", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (found(store, cases[i].query) != cases[i].n)
+            fail_msg("\"%s\": found %zu, expected %zu", cases[i].query, found(store, cases[i].query),
+                     cases[i].n);
+    struct arena arena = {0};
+    struct store_row *rows;
+    size_t n;
+    assert_int_equal(store_list(store, "welt", 10, &arena, &rows, &n, NULL), STATUS_OK);
+    assert_int_equal(rows[0].id, first);
+    assert_int_equal(rows[0].n_messages, 4);
+    assert_non_null(strstr(rows[0].found, "Welt?"));
+    arena_free(&arena);
+    store_close(store, NULL);
+}
+
+/* What another program is in the middle of saying is not lost to the index, whatever the order. */
+static void test_search_of_unfinished(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    store_handle handle = store_begin(store, &paper_facts);
+    struct store_token token = token_of(1, 9);
+    add_message(store, handle, 1, 0, STORE_MODEL, "");
+    store_append(store, 1, "beginning", 9, 0, &token, 1);
+    wait_store(store);
+    struct store *other = must_open(); /* takes it for left behind */
+    assert_int_equal(found(other, "beginning"), 1);
+    token = token_of(2, 18);
+    store_append(store, 1, " continued", 10, 1, &token, 1);
+    store_end(store, 1, "");
+    wait_store(store);
+    assert_int_equal(found(other, "ginning cont"), 1);
+    store_close(store, NULL);
+    store_close(other, NULL);
+    check_integrity();
+}
+
+static size_t occurrences(const char *path, const char *what) {
+    FILE *file = fopen(path, "rb");
+    if (!file) return 0;
+    static char all[4 << 20];
+    size_t len = fread(all, 1, sizeof all, file), n = 0, width = strlen(what);
+    fclose(file);
+    for (size_t i = 0; i + width <= len; i++) n += memcmp(all + i, what, width) == 0;
+    return n;
+}
+
+static void test_delete_leaves_nothing(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    kept_conversation(store, 0);
+    store_handle handle =
+        store_begin(store, &(struct store_facts){.title = "a qwertzuiop title", .settings = ""});
+    add_message(store, handle, 11, 0, STORE_USER, "my qwertzuiop secret");
+    store_end(store, 11, NULL);
+    store_draft(store, handle, "qwertzuiop", 10);
+    wait_store(store);
+    assert_int_equal(found(store, "qwertzuiop"), 1);
+    store_delete(store, store_id(store, handle));
+    wait_store(store);
+    assert_int_equal(found(store, "qwertzuiop"), 0);
+    assert_int_equal(found(store, NULL), 1);
+    store_close(store, NULL);
+    assert_int_equal(occurrences(store_path, "qwertzuiop"), 0);
+    assert_int_equal(occurrences(store_path, "rtz"), 0);
+    check_integrity();
+}
+
+static void test_remove_and_drafts(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    int64_t id = kept_conversation(store, 0);
+    struct store_conversation got;
+    store_draft(store, 1, "half a question", 15);
+    store_draft(store, 0, "of nobody", 9);
+    store_remove(store, 4);
+    wait_store(store);
+    assert_int_equal(store_load(store, id, &got, NULL), STATUS_OK);
+    assert_int_equal(got.n, 3);
+    assert_int_equal(got.leaf, 0);
+    assert_string_equal(got.draft, "half a question");
+    store_conversation_free(&got);
+    char *draft = store_take_draft(store);
+    assert_string_equal(draft, "of nobody");
+    free(draft);
+    wait_store(store);
+    assert_null(store_take_draft(store));
+    assert_int_equal(store_load(store, 4711, &got, NULL), STATUS_USAGE);
+    store_conversation_free(&got);
+    store_close(store, NULL);
+}
+
+/* ---- several programs ---- */
+
+static void *keep_many(void *context) {
+    struct store *store = must_open();
+    for (uint64_t i = 0; i < 20; i++) kept_conversation(store, 10 * i);
+    *(int *)context = store_close(store, NULL);
+    return NULL;
+}
+
+static void test_two_at_once(void **state) {
+    (void)state;
+    pthread_t threads[2];
+    int results[2] = {1, 1};
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, keep_many, &results[i]), 0);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(results[i], STATUS_OK);
+    }
+    struct store *store = must_open();
+    assert_int_equal(found(store, NULL), 40);
+    for (int64_t id = 1; id <= 40; id++) check_conversation(store, id);
+    store_close(store, NULL);
+    check_integrity();
+}
+
+/* Both go on with the same conversation: two branches of one tree. */
+static void test_two_in_one_conversation(void **state) {
+    (void)state;
+    struct store *a = must_open(), *b = must_open();
+    int64_t id = kept_conversation(a, 0);
+    struct store_conversation got;
+    assert_int_equal(store_load(b, id, &got, NULL), STATUS_OK);
+    static const uint64_t numbers[] = {1, 2, 3, 4};
+    store_handle handle = store_resume(b, &got, numbers);
+    store_conversation_free(&got);
+    add_message(b, handle, 5, 4, STORE_MODEL, "from b");
+    add_message(a, 1, 5, 4, STORE_MODEL, "from a");
+    wait_store(a);
+    wait_store(b);
+    assert_int_equal(store_load(a, id, &got, NULL), STATUS_OK);
+    assert_int_equal(got.n, 6);
+    assert_int_equal(got.messages[4].parent, 4);
+    assert_int_equal(got.messages[5].parent, 4);
+    store_conversation_free(&got);
+    /* One forgets it: the other hears that what it knows is void, and begins again. */
+    store_delete(b, id);
+    wait_store(b);
+    struct store_look before, after;
+    store_look(a, &before);
+    add_message(a, 1, 6, 5, STORE_USER, "still here?");
+    after = wait_store(a);
+    assert_int_equal(after.epoch, before.epoch + 1);
+    id = kept_conversation(a, 100);
+    check_conversation(a, id);
+    store_close(a, NULL);
+    store_close(b, NULL);
+}
+
+/* ---- files that are not what they should be ---- */
+
+static void execute(const char *sql) {
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(store_path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static char *contents(size_t *len) {
+    FILE *file = fopen(store_path, "rb");
+    assert_non_null(file);
+    char *all = malloc(8 << 20);
+    *len = fread(all, 1, 8 << 20, file);
+    fclose(file);
+    return all;
+}
+
+static void test_refuses_other_versions(void **state) {
+    (void)state;
+    static const char *const changes[] = {"PRAGMA user_version=2", "PRAGMA application_id=1",
+                                          "PRAGMA user_version=0"};
+    static const char *const words[] = {"version 2", "another program", "version 0"};
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        struct store *store = must_open();
+        kept_conversation(store, 0);
+        store_close(store, NULL);
+        execute(changes[i]);
+        size_t len, len_after;
+        char *before = contents(&len);
+        struct err aside = {0}, err = {0};
+        assert_int_equal(store_open(&store, store_path, &aside, &err), STATUS_UNSUPPORTED);
+        assert_null(store);
+        assert_non_null(strstr(err.text, words[i]));
+        char *after = contents(&len_after);
+        assert_int_equal(len, len_after);
+        assert_memory_equal(before, after, len);
+        free(before);
+        free(after);
+        unlink(store_path);
+    }
+}
+
+static int count_aside(void) {
+    DIR *dir = opendir(store_folder);
+    int n = 0;
+    for (struct dirent *entry; (entry = readdir(dir));)
+        n += strstr(entry->d_name, ".damaged-") && !strstr(entry->d_name, "-wal") &&
+             !strstr(entry->d_name, "-shm");
+    closedir(dir);
+    return n;
+}
+
+static void overwrite(long at, size_t len, int byte) {
+    int fd = open(store_path, O_WRONLY);
+    char *junk = malloc(len);
+    memset(junk, byte, len);
+    assert_int_equal(pwrite(fd, junk, len, at), (ssize_t)len);
+    free(junk);
+    close(fd);
+}
+
+static void fill(int n) {
+    struct store *store = must_open();
+    for (int i = 0; i < n; i++) kept_conversation(store, (uint64_t)i * 10);
+    store_close(store, NULL);
+}
+
+static void test_damaged_header(void **state) {
+    (void)state;
+    fill(1);
+    overwrite(0, 16, 'x');
+    struct store *store;
+    struct err aside = {0}, err = {0};
+    assert_int_equal(store_open(&store, store_path, &aside, &err), STATUS_OK);
+    assert_int_not_equal(aside.code, 0);
+    assert_non_null(strstr(aside.text, "damaged-"));
+    assert_int_equal(count_aside(), 1);
+    check_conversation(store, kept_conversation(store, 0));
+    store_close(store, NULL);
+}
+
+/* Every page in turn: whatever was hit, the program goes on, and all that did not lie there is carried over.
+ */
+static void test_damaged_pages(void **state) {
+    (void)state;
+    enum { N = 40, PAGE = 4096 };
+    fill(N);
+    size_t len, n_noticed = 0, n_carried = 0;
+    char *whole = contents(&len), command[256];
+    snprintf(command, sizeof command, "rm -f %s.* %s-*", store_path, store_path);
+    for (size_t page = 0; page < len / PAGE; page++) {
+        struct store *store;
+        struct err aside = {0}, err = {0};
+        int fd = open(store_path, O_WRONLY | O_TRUNC);
+        assert_int_equal(write(fd, whole, len), (ssize_t)len);
+        close(fd);
+        overwrite((long)page * PAGE + (page ? 0 : 100), PAGE - (page ? 0 : 100), 0xA5);
+        if (store_open(&store, store_path, &aside, &err) < 0) fail_msg("page %zu: %s", page, err.text);
+        struct store_look look = {.notice = aside};
+        for (int64_t id = 1; id <= N && !look.notice.code; id++) { /* whoever meets it has it repaired */
+            struct store_conversation got;
+            if (store_load(store, id, &got, &err) < 0) look = wait_store(store);
+            store_conversation_free(&got);
+        }
+        if (!look.notice.code) {
+            keep_conversation(store, 10000);
+            look = wait_store(store);
+            assert_int_equal(look.error.code, 0);
+        }
+        if (look.notice.code) {
+            assert_int_equal(count_aside(), 1);
+            n_noticed++;
+        }
+        size_t n = found(store, NULL);
+        n_carried += n >= N - 12;
+        kept_conversation(store, 20000);
+        store_close(store, NULL);
+        if (look.notice.code) check_integrity();
+        assert_int_equal(system(command), 0);
+    }
+    print_message("%zu pages, %zu noticed, %zu lost next to nothing\n", len / PAGE, n_noticed, n_carried);
+    assert_true(n_noticed > len / PAGE / 2);
+    assert_true(n_carried > len / PAGE * 3 / 4);
+    free(whole);
+}
+
+static void test_cut_file(void **state) {
+    (void)state;
+    fill(20);
+    size_t len;
+    char *whole = contents(&len), command[256];
+    snprintf(command, sizeof command, "rm -f %s*", store_path);
+    for (size_t cut = 0; cut < len; cut += len / 16 + 1) {
+        struct store *store;
+        struct err aside = {0}, err = {0};
+        int fd = open(store_path, O_WRONLY | O_TRUNC | O_CREAT, 0600);
+        assert_int_equal(write(fd, whole, cut), (ssize_t)cut);
+        close(fd);
+        if (store_open(&store, store_path, &aside, &err) < 0) fail_msg("cut at %zu: %s", cut, err.text);
+        assert_int_equal(aside.code != 0, cut != 0);
+        kept_conversation(store, 0);
+        store_close(store, NULL);
+        check_integrity();
+        assert_int_equal(system(command), 0);
+    }
+    free(whole);
+}
+
+static void test_file_removed_while_open(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    kept_conversation(store, 0);
+    char command[256];
+    snprintf(command, sizeof command, "rm -f %s*", store_path);
+    assert_int_equal(system(command), 0);
+    add_message(store, 1, 5, 4, STORE_MODEL, "more");
+    struct store_look look = wait_store(store);
+    assert_int_equal(look.epoch, 2);
+    check_conversation(store, kept_conversation(store, 10));
+    store_close(store, NULL);
+}
+
+static void test_read_only_folder(void **state) {
+    (void)state;
+    if (geteuid() == 0) {
+        print_message("root may write anywhere: a folder that is a file stands in\n");
+        assert_int_equal(close(open(store_path, O_CREAT | O_WRONLY, 0600)), 0);
+        strcat(store_path, "/chats.db");
+    } else {
+        assert_int_equal(chmod(store_folder, 0500), 0);
+    }
+    struct store *store;
+    struct err aside = {0}, err = {0};
+    assert_int_equal(store_open(&store, store_path, &aside, &err), STATUS_FAILED);
+    assert_null(store);
+    assert_non_null(strstr(err.text, "chats.db"));
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, folder, no_folder)
+    const struct CMUnitTest tests[] = {
+        TEST(round_trip),
+        TEST(close_commits),
+        TEST(resume_goes_on),
+        TEST(search),
+        TEST(search_of_unfinished),
+        TEST(delete_leaves_nothing),
+        TEST(remove_and_drafts),
+        TEST(two_at_once),
+        TEST(two_in_one_conversation),
+        TEST(refuses_other_versions),
+        TEST(damaged_header),
+        TEST(damaged_pages),
+        TEST(cut_file),
+        TEST(file_removed_while_open),
+        TEST(read_only_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
