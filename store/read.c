@@ -371,7 +371,8 @@ int reader_load(struct reader *reader, int64_t id, struct store_conversation *ou
         (struct store_message *)arena_dup(&out->arena, list.messages, list.n * sizeof *list.messages);
     out->rows = (int64_t *)arena_dup(&out->arena, list.rows, list.n * sizeof *list.rows);
     out->n = list.n;
-    out->leaf = number_of(list.rows, list.n, leaf);
+    out->leaf = leaf ? number_of(list.rows, list.n, leaf) : 0;
+    if (leaf && !out->leaf) out->leaf = list.n;
     free(list.messages);
     free(list.rows);
     return status;

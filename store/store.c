@@ -336,20 +336,13 @@ void store_append(struct store *store, uint64_t message, const char *text, size_
     put(store, job, false);
 }
 
-void store_end(struct store *store, uint64_t message, const char *note) {
+void store_end(struct store *store, const struct store_message *message) {
     struct job *job = new_job(JOB_END);
-    job->message = message;
-    put_string(&job->note, note);
+    job->message = message->number;
+    job->flag = message->dropped;
+    job->vocabulary = message->vocabulary;
+    put_string(&job->note, message->note);
     put(store, job, true);
-}
-
-void store_drop(struct store *store, uint64_t message, bool dropped, const char *note) {
-    struct job *job = new_job(JOB_DROP);
-    job->message = message;
-    job->flag = dropped;
-    job->has_note = note != NULL;
-    put_string(&job->note, note);
-    put(store, job, false);
 }
 
 void store_remove(struct store *store, uint64_t message) {

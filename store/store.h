@@ -43,7 +43,7 @@ struct store_message {
     bool dropped; /* no longer sent */
     const char *text;
     size_t len;
-    const char *note;    /* a line below; NULL: none */
+    const char *note;    /* a line below; NULL: of an answer that never ended */
     const char *model;   /* that said it; NULL: none */
     uint64_t vocabulary; /* fingerprint of the vocabulary that the ids of its tokens belong to; 0: unknown */
     const struct store_token *tokens;
@@ -89,9 +89,9 @@ void store_add(struct store *store, store_handle conversation, const struct stor
 /* More of a message that was added: bytes and token records, of which `first` are there already. */
 void store_append(struct store *store, uint64_t message, const char *text, size_t len, size_t first,
                   const struct store_token *tokens, size_t n_tokens);
-/* The message is complete for now: committed soon and found by searching. */
-void store_end(struct store *store, uint64_t message, const char *note);
-void store_drop(struct store *store, uint64_t message, bool dropped, const char *note);
+/* The message is complete for now: committed soon and found by searching. Its note, `dropped` and vocabulary
+ * are what they are in `message`; nothing else of that counts. */
+void store_end(struct store *store, const struct store_message *message);
 void store_remove(struct store *store, uint64_t message); /* one that nothing follows */
 void store_leaf(struct store *store, store_handle conversation,
                 uint64_t message); /* the path shown ends here */
@@ -121,7 +121,7 @@ int64_t store_newest(struct store *store); /* id of the conversation that change
 struct store_conversation {
     int64_t id;
     struct store_facts facts;
-    uint64_t leaf;                  /* number; 0: the last message */
+    uint64_t leaf;                  /* number; 0: before the first message */
     struct store_message *messages; /* [n]; numbers 1..n, each after its parent; a message whose records are
                                        not whole has none */
     const int64_t *rows;            /* [n], the store's own */

@@ -30,7 +30,6 @@ enum statement {
     ADD_TEXT,
     ADD_RECORDS,
     END_MESSAGE,
-    DROP_MESSAGE,
     INDEX_MESSAGE,
     INDEXED,
     UNINDEX_MESSAGE,
@@ -56,8 +55,7 @@ static const char *const sql[STATEMENT_COUNT] = {
         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [ADD_TEXT] = "UPDATE message SET text = CAST(text || ?2 AS BLOB) WHERE id = ?1",
     [ADD_RECORDS] = "INSERT INTO tokens(message, first, records) VALUES(?1, ?2, ?3)",
-    [END_MESSAGE] = "UPDATE message SET note = ?2 WHERE id = ?1",
-    [DROP_MESSAGE] = "UPDATE message SET dropped = ?2, note = ?3 WHERE id = ?1",
+    [END_MESSAGE] = "UPDATE message SET note = ?2, dropped = ?3, vocabulary = ?4 WHERE id = ?1",
     [INDEX_MESSAGE] = "INSERT INTO search(rowid, text) SELECT id, CAST(text AS TEXT) FROM message"
                       " WHERE id = ?1 AND searchable = 0",
     [INDEXED] = "UPDATE message SET searchable = 1 WHERE id = ?1",
@@ -176,7 +174,8 @@ static int append(struct writer *writer, const struct job *job, int64_t row) {
 }
 
 static int end(struct writer *writer, const struct job *job, int64_t row) {
-    int code = run(writer, END_MESSAGE, "it", row, &job->note);
+    int code =
+        run(writer, END_MESSAGE, "itii", row, &job->note, (int64_t)job->flag, (int64_t)job->vocabulary);
     if (code == SQLITE_OK && sqlite3_changes(writer->db) == 0) return SQLITE_CONSTRAINT; /* it was deleted */
     if (code == SQLITE_OK) code = run(writer, INDEX_MESSAGE, "i", row);
     if (code == SQLITE_OK) code = run(writer, INDEXED, "i", row);
@@ -211,9 +210,6 @@ static int run_job(struct writer *writer, const struct job *job) {
     case JOB_ADD: return add(writer, job);
     case JOB_APPEND: return append(writer, job, message);
     case JOB_END: return end(writer, job, message);
-    case JOB_DROP:
-        return run(writer, DROP_MESSAGE, job->has_note ? "iit" : "iin", message, (int64_t)job->flag,
-                   &job->note);
     case JOB_REMOVE: return remove_message(writer, message);
     case JOB_LEAF: return run(writer, SET_LEAF, "ii", conversation, message);
     case JOB_DRAFT:

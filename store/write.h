@@ -15,7 +15,6 @@ enum job_kind {
     JOB_ADD,
     JOB_APPEND,
     JOB_END,
-    JOB_DROP,
     JOB_REMOVE,
     JOB_LEAF,
     JOB_DRAFT,

@@ -73,12 +73,18 @@ static inline void add_message(struct store *store, store_handle conversation, u
     store_add(store, conversation, &message);
 }
 
+static inline void end_message(struct store *store, uint64_t number, const char *note, bool dropped) {
+    struct store_message message = {
+        .number = number, .note = note, .dropped = dropped, .vocabulary = note ? 0xfedcba9876543210 : 0};
+    store_end(store, &message);
+}
+
 /* Two words and an end token. */
 static inline void say_answer(struct store *store, uint64_t number) {
     struct store_token tokens[] = {token_of(5, 3), token_of(7, 9), token_of(9, 9)};
     store_append(store, number, "one", 3, 0, tokens, 1);
     store_append(store, number, " \xff\xf0two", 6, 1, tokens + 1, 2);
-    store_end(store, number, "3 tokens");
+    end_message(store, number, "3 tokens", false);
 }
 
 static const struct store_facts paper_facts = {
@@ -88,14 +94,14 @@ static const struct store_facts paper_facts = {
 static inline store_handle keep_conversation(struct store *store, uint64_t base) {
     store_handle handle = store_begin(store, &paper_facts);
     add_message(store, handle, base + 1, 0, STORE_USER, "why is it so, Sch\xc3\xb6ne Welt?");
-    store_end(store, base + 1, NULL);
+    end_message(store, base + 1, NULL, false);
     add_message(store, handle, base + 2, base + 1, STORE_MODEL, "");
     say_answer(store, base + 2);
     add_message(store, handle, base + 3, base + 1, STORE_MODEL, "");
     say_answer(store, base + 3);
     add_message(store, handle, base + 4, base + 2, STORE_USER,
                 "and \xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e then?");
-    store_end(store, base + 4, NULL);
+    end_message(store, base + 4, NULL, false);
     store_leaf(store, handle, base + 4);
     return handle;
 }

@@ -75,8 +75,8 @@ static void test_resume_goes_on(void **state) {
     say_answer(store, 105);
     struct store_token more = token_of(11, 14);
     store_append(store, 105, " more", 5, 3, &more, 1); /* an answer that was complete goes on */
-    store_end(store, 105, "[stopped]");
-    store_drop(store, 102, true, "[no longer sent]");
+    end_message(store, 105, "[stopped]", false);
+    end_message(store, 102, "[no longer sent]", true);
     store_change(store, handle, &(struct store_facts){.title = "a name", .named = true, .settings = "{}"});
     wait_store(store);
     assert_int_equal(store_load(store, id, &got, NULL), STATUS_OK);
@@ -113,7 +113,7 @@ static void test_search(void **state) {
     store_handle handle =
         store_begin(store, &(struct store_facts){.title = "100% sure_thing", .settings = ""});
     add_message(store, handle, 11, 0, STORE_USER, "a \"quoted\" word, * and - and NOT; select");
-    store_end(store, 11, NULL);
+    end_message(store, 11, NULL, false);
     wait_store(store);
     assert_int_equal(found(store, NULL), 2);
     assert_int_equal(found(store, "  "), 2);
@@ -166,7 +166,7 @@ static void test_search_of_unfinished(void **state) {
     assert_int_equal(found(other, "beginning"), 1);
     token = token_of(2, 18);
     store_append(store, 1, " continued", 10, 1, &token, 1);
-    store_end(store, 1, "");
+    end_message(store, 1, "", false);
     wait_store(store);
     assert_int_equal(found(other, "ginning cont"), 1);
     store_close(store, NULL);
@@ -191,7 +191,7 @@ static void test_delete_leaves_nothing(void **state) {
     store_handle handle =
         store_begin(store, &(struct store_facts){.title = "a qwertzuiop title", .settings = ""});
     add_message(store, handle, 11, 0, STORE_USER, "my qwertzuiop secret");
-    store_end(store, 11, NULL);
+    end_message(store, 11, NULL, false);
     store_draft(store, handle, "qwertzuiop", 10);
     wait_store(store);
     assert_int_equal(found(store, "qwertzuiop"), 1);
@@ -216,7 +216,7 @@ static void test_remove_and_drafts(void **state) {
     wait_store(store);
     assert_int_equal(store_load(store, id, &got, NULL), STATUS_OK);
     assert_int_equal(got.n, 3);
-    assert_int_equal(got.leaf, 0);
+    assert_int_equal(got.leaf, 3);
     assert_string_equal(got.draft, "half a question");
     store_conversation_free(&got);
     char *draft = store_take_draft(store);
