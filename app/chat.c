@@ -3,6 +3,7 @@
 #include "app/chat_internal.h"
 #include "app/model_choice.h"
 #include "app/record_json.h"
+#include "app/vocabulary.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -102,6 +103,10 @@ int chat_submit(struct chat *chat, struct said *answer, bool continuing, struct 
     chat->told_tokens = answer->n_tokens;
     chat->continuing = continuing;
     answer->open = true;
+    /* From now on its ids are of two vocabularies, or do not make all of the text: they are not used again.
+     */
+    if (!conversation_knows_ids(&chat->conversation, answer) || (answer->text.len && !answer->n_tokens))
+        answer->vocabulary = 0;
     buf_clear(&answer->note);
     chat->state = CHAT_PREFILL;
     chat->progress_done = chat->progress_total = 0;
@@ -233,7 +238,7 @@ int chat_set(struct chat *chat, const char *name, const char *value, struct err 
 
 /* Ids where the model said it, else what the tokenizer makes of the text. */
 static size_t said_count(const struct chat *chat, const struct said *said) {
-    if (said->n_ids) return said->n_ids;
+    if (said->n_ids && conversation_knows_ids(&chat->conversation, said)) return said->n_ids;
     return chat->engine->ops->count_tokens(chat->engine, said->text.data, said->text.len);
 }
 
@@ -371,6 +376,7 @@ static void on_token(struct chat *chat, const struct token_record *record) {
 
 static void on_ready(struct chat *chat) {
     chat->info = chat->engine->ops->info(chat->engine);
+    chat->conversation.vocabulary = vocabulary_fingerprint(chat->engine);
     chat->moving = false;
     if (chat->request) return; /* on another device, in the middle of an answer */
     chat->state = CHAT_IDLE;

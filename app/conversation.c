@@ -30,7 +30,8 @@ void conversation_clear(struct conversation *conversation) {
     free(conversation->past.at);
     free(conversation->next.at);
     free(conversation->messages);
-    *conversation = (struct conversation){.last_id = conversation->last_id};
+    *conversation =
+        (struct conversation){.last_id = conversation->last_id, .vocabulary = conversation->vocabulary};
 }
 
 /* ---- the tree ---- */
@@ -40,6 +41,7 @@ static struct said *node_new(struct conversation *conversation, struct said *par
     said->id = ++conversation->last_id;
     said->born = time(NULL);
     said->by = by;
+    said->vocabulary = conversation->vocabulary;
     said->parent = parent;
     push(&conversation->all, said);
     if (!parent) return said;
@@ -228,6 +230,7 @@ void said_append(struct said *said, struct engine *engine, const struct token_re
 }
 
 void said_copy_tokens(struct said *to, const struct said *from, size_t n) {
+    to->vocabulary = from->vocabulary;
     for (size_t i = 0; i < n; i++) {
         size_t begin = said_token_begin(from, i);
         said_append_kept(to, &from->tokens[i], from->text.data + begin, from->shown[i].end - begin);
@@ -235,6 +238,10 @@ void said_copy_tokens(struct said *to, const struct said *from, size_t n) {
 }
 
 /* ---- as a whole ---- */
+
+bool conversation_knows_ids(const struct conversation *conversation, const struct said *said) {
+    return said->vocabulary && said->vocabulary == conversation->vocabulary;
+}
 
 struct message *conversation_messages(const struct conversation *conversation, size_t *n) {
     static const char *const roles[] = {
@@ -244,11 +251,12 @@ struct message *conversation_messages(const struct conversation *conversation, s
     for (size_t i = 0; i < conversation->n; i++) {
         const struct said *said = conversation->messages[i];
         if (!is_sent(said)) continue;
+        bool ids = said->n_ids && conversation_knows_ids(conversation, said);
         messages[(*n)++] = (struct message){.role = roles[said->by],
                                             .text = said->text.data ? said->text.data : "",
                                             .len = said->text.len,
-                                            .ids = said->n_ids ? said->ids : NULL,
-                                            .n_ids = said->n_ids};
+                                            .ids = ids ? said->ids : NULL,
+                                            .n_ids = ids ? said->n_ids : 0};
     }
     return messages;
 }

@@ -32,8 +32,9 @@ struct said {
     bool dropped;     /* no longer sent: it made room in the context */
     uint32_t version; /* changes when the text changes otherwise than by appending */
     struct buf text;
-    struct buf note; /* a dimmed line below */
-    int32_t *ids;    /* [n_ids] of the text: no end tokens */
+    struct buf note;     /* a dimmed line below */
+    uint64_t vocabulary; /* fingerprint of the one that the ids belong to; 0: of none, or of more than one */
+    int32_t *ids;        /* [n_ids] of the text: no end tokens */
     size_t n_ids, cap_ids;
     struct kept_token *tokens; /* [n_tokens], end tokens too */
     struct ui_token *shown;    /* [n_tokens], the same for the screen */
@@ -53,6 +54,7 @@ struct conversation {
     struct said_stack all;        /* every node, in order of birth; owned */
     struct said_stack past, next; /* leaves that undo and redo go to, the nearest last */
     uint64_t last_id;
+    uint64_t vocabulary; /* of the model that speaks now (app/vocabulary.h); 0: there is none yet */
 };
 
 void conversation_clear(struct conversation *conversation); /* frees everything; ids go on */
@@ -115,7 +117,11 @@ size_t said_token_begin(const struct said *said, size_t i);
 
 /* ---- as a whole ---- */
 
-/* The messages that are sent, for engine_request. Owned by the caller, the texts and ids stay where they are.
+/* Do the ids of its tokens and candidates mean anything to the model that speaks now? */
+bool conversation_knows_ids(const struct conversation *conversation, const struct said *said);
+
+/* The messages that are sent, with ids where they mean something, for engine_request. Owned by the caller,
+ * the texts and ids stay where they are.
  */
 struct message *conversation_messages(const struct conversation *conversation, size_t *n);
 

@@ -79,13 +79,14 @@ static void fill_position(struct view *view, const struct chat *chat) {
     view->model.shown = NULL;
     if (!said || !chat->info) return;
     const struct kept_token *token = &said->tokens[said->n_tokens - 1];
-    for (uint32_t i = 0; i < token->n_top; i++) fill_candidate(&view->candidates[i], chat, token, i);
+    uint32_t n = conversation_knows_ids(&chat->conversation, said) ? token->n_top : 0;
+    for (uint32_t i = 0; i < n; i++) fill_candidate(&view->candidates[i], chat, token, i);
     buf_clear(&view->chain);
     settings_print_chain(&chat->settings, &view->chain);
     view->position = (struct ui_position){.position = token->position + 1,
                                           .chain = view->chain.data,
                                           .candidates = view->candidates,
-                                          .n = token->n_top,
+                                          .n = n,
                                           .n_vocab = chat->info->n_vocab,
                                           .entropy = token->entropy,
                                           .rank = token->rank,

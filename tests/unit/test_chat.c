@@ -23,6 +23,31 @@ static void test_turns_keep_ids(void **state) {
     chat_close(&chat);
 }
 
+/* Ids are used again only where they mean the same, and where they are all of the text. */
+static void test_ids_of_another_vocabulary(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    open_chat(&chat, &paper, NULL);
+    make_ready(&chat, &paper);
+    exchange(&chat, &paper, "hi", 5, "hello");
+    chat.conversation.vocabulary++; /* another model speaks */
+    exchange(&chat, &paper, "more", 6, "there");
+    assert_string_equal(paper.sent, "user:hi|assistant:hello|user:more");
+    struct said *first = chat.conversation.messages[1];
+    chat.conversation.vocabulary--;
+    exchange(&chat, &paper, "again", 7, "x");
+    assert_string_equal(paper.sent, "user:hi|assistant:hello 5|user:more|assistant:there|user:again");
+    assert_int_equal(chat_edit(&chat, first, "my words", 8, NULL), STATUS_OK);
+    assert_int_equal(chat_continue(&chat, NULL), STATUS_OK);
+    say(&paper, 8, " and yours");
+    end(&paper, ENGINE_END);
+    chat_pump(&chat);
+    exchange(&chat, &paper, "so?", 9, "y");
+    assert_string_equal(paper.sent, "user:hi|assistant:my words and yours|user:so?");
+    chat_close(&chat);
+}
+
 static void test_stop_keeps_and_continues(void **state) {
     (void)state;
     struct chat chat;
@@ -381,13 +406,21 @@ static void test_commands(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_turns_keep_ids),      cmocka_unit_test(test_stop_keeps_and_continues),
-        cmocka_unit_test(test_wordless_comes_back), cmocka_unit_test(test_refused_leaves_no_trace),
-        cmocka_unit_test(test_waits_for_the_model), cmocka_unit_test(test_context_full),
-        cmocka_unit_test(test_regenerate_and_new),  cmocka_unit_test(test_device_lost),
-        cmocka_unit_test(test_engine_moves),        cmocka_unit_test(test_commands),
-        cmocka_unit_test(test_refusal_is_folded),   cmocka_unit_test(test_refusal_in_later_turns),
-        cmocka_unit_test(test_template_variables),  cmocka_unit_test(test_each_chat_has_its_date),
+        cmocka_unit_test(test_turns_keep_ids),
+        cmocka_unit_test(test_ids_of_another_vocabulary),
+        cmocka_unit_test(test_stop_keeps_and_continues),
+        cmocka_unit_test(test_wordless_comes_back),
+        cmocka_unit_test(test_refused_leaves_no_trace),
+        cmocka_unit_test(test_waits_for_the_model),
+        cmocka_unit_test(test_context_full),
+        cmocka_unit_test(test_regenerate_and_new),
+        cmocka_unit_test(test_device_lost),
+        cmocka_unit_test(test_engine_moves),
+        cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_refusal_is_folded),
+        cmocka_unit_test(test_refusal_in_later_turns),
+        cmocka_unit_test(test_template_variables),
+        cmocka_unit_test(test_each_chat_has_its_date),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
