@@ -3,45 +3,61 @@
 #include "base/text.h"
 #include "ui/format.h"
 #include "ui/keymap.h"
+#include "ui/tokens.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-/* ---- header: model, chat on the left; context, memory on the right ---- */
+/* ---- header: model, chat on the left; memory, device, context on the right ---- */
 
-enum { CONTEXT_GAUGE = 10 };
+enum { CONTEXT_GAUGE = 10, MODEL_MIN = 12, GAP = 2 };
 
-static int draw_context(const struct ui_status *status, struct canvas *canvas, int y, int limit) {
-    char used[FORMAT_MAX], size[FORMAT_MAX], text[2 * FORMAT_MAX + 8];
-    snprintf(text, sizeof text, "ctx %s/%s ", format_count(status->context_used, used),
-             format_count(status->context_size, size));
-    int x = limit - (int)strlen(text) - CONTEXT_GAUGE;
-    if (x < 0) return limit;
-    int at = canvas_printf(canvas, y, x, limit, STYLE_BAR, "%s", text);
-    gauge_draw(canvas, y, at, CONTEXT_GAUGE, (double)status->context_used / status->context_size,
-               STYLE_BAR_STRONG, STYLE_BAR_DIM, 0x2591);
-    return x;
+static int width_of(const char *text) {
+    return text ? (int)text_width(text, strlen(text)) : 0;
 }
 
+/* At the right end, if that leaves `keep` columns from x on. Returns the new limit. */
+static int draw_right(const char *text, enum style style, int keep, struct canvas *canvas, int y, int x,
+                      int limit) {
+    int width = width_of(text);
+    if (width == 0 || limit - x - width - GAP < keep) return limit;
+    canvas_text(canvas, y, limit - width, limit, style, text, strlen(text));
+    return limit - width - GAP;
+}
+
+/* How full the context is: with a gauge where there is room for one. */
+static int draw_context(const struct ui_status *status, int keep, struct canvas *canvas, int y, int x,
+                        int limit) {
+    char used[FORMAT_MAX], size[FORMAT_MAX], text[2 * FORMAT_MAX + 8];
+    if (status->context_size == 0) return limit;
+    snprintf(text, sizeof text, "ctx %s/%s", format_count(status->context_used, used),
+             format_count(status->context_size, size));
+    int width = (int)strlen(text);
+    if (limit - x - width - 1 - CONTEXT_GAUGE - GAP >= keep) {
+        gauge_draw(canvas, y, limit - CONTEXT_GAUGE, CONTEXT_GAUGE,
+                   (double)status->context_used / status->context_size, STYLE_BAR_STRONG, STYLE_BAR_DIM,
+                   0x2591);
+        limit -= CONTEXT_GAUGE + 1;
+    }
+    return draw_right(text, STYLE_BAR, keep < MODEL_MIN ? keep : MODEL_MIN, canvas, y, x, limit);
+}
+
+/* What matters most has its place first: the mark, the context, the model's name; then memory and device, and
+ * the chat's title has the rest. */
 void header_draw(const struct ui_status *status, struct canvas *canvas, struct rect rect) {
+    enum { CONTEXT = 28 }; /* "ctx 8.2k/8.2k" with its gauge and gap */
     int y = rect.row, x = rect.column + 1, limit = rect.column + rect.columns - 1;
     canvas_fill(canvas, rect, STYLE_BAR, ' ');
-    const char *model = status->model ? status->model : "", *device = status->device ? status->device : "";
-    int model_width = (int)text_width(model, strlen(model));
-    int device_width = (int)text_width(device, strlen(device));
+    const char *model = status->model ? status->model : "";
     char memory[FORMAT_MAX] = "";
     if (status->memory_used) format_memory(status->memory_used, status->memory_total, memory);
-    int memory_width = (int)strlen(memory);
-    if (memory_width && rect.columns >= model_width + memory_width + 34) {
-        canvas_printf(canvas, y, limit - memory_width, limit, STYLE_BAR, "%s", memory);
-        limit -= memory_width + 2;
-    }
-    if (device_width && limit - device_width > model_width + 34) {
-        canvas_text(canvas, y, limit - device_width, limit, STYLE_BAR, device, strlen(device));
-        limit -= device_width + 2;
-    }
-    if (status->context_size && limit - 26 > 8) limit = draw_context(status, canvas, y, limit) - 2;
+    int keep = width_of(model) + CONTEXT + GAP + width_of(status->mark) + GAP;
+    limit = draw_right(memory, STYLE_BAR, keep, canvas, y, x, limit);
+    limit = draw_right(status->device, STYLE_BAR, keep + GAP, canvas, y, x, limit);
+    limit = draw_context(status, MODEL_MIN + (status->mark ? width_of(status->mark) + GAP : 0), canvas, y, x,
+                         limit);
+    limit = draw_right(status->mark, STYLE_BAR_STRONG, 0, canvas, y, x, limit);
     x = canvas_text_end(canvas, y, x, limit, STYLE_BAR_STRONG, model, strlen(model));
     if (status->chat && status->chat[0] && limit - x > 12) {
         x = canvas_printf(canvas, y, x + 2, limit, STYLE_BAR_DIM, "chat: ");
@@ -100,14 +116,10 @@ static int draw_speeds(const struct ui_status *status, struct canvas *canvas, in
     return x;
 }
 
-/* What the colours mean, at the right end. Returns the new limit. */
-static int draw_legend(struct canvas *canvas, int y, int x, int limit) {
-    enum { LEGEND = 12 };
-    if (limit - x < LEGEND + 20) return limit;
-    int at = canvas_printf(canvas, y, limit - LEGEND, limit, STYLE_DIM, "p ");
-    for (int digit = 0; digit < 10; digit++)
-        at = canvas_printf(canvas, y, at, limit, (enum style)(STYLE_PROB0 + digit), "%d", digit);
-    return limit - LEGEND - 2;
+/* In inspect mode: what Enter would do. */
+static void draw_next(const char *next, struct canvas *canvas, int y, int x, int limit) {
+    x = canvas_printf(canvas, y, x, limit, STYLE_PROMPT, "Enter ");
+    canvas_text_end(canvas, y, x, limit, STYLE_TEXT, next, strlen(next));
 }
 
 void status_draw(const struct screen *screen, const struct ui_model *model, struct canvas *canvas,
@@ -131,8 +143,13 @@ void status_draw(const struct screen *screen, const struct ui_model *model, stru
         canvas_printf(canvas, y, limit - stop_width, limit, STYLE_PROMPT, "%s", stop);
         limit -= stop_width + 1;
     }
-    if (screen->colour == COLOUR_MODE_PROB) limit = draw_legend(canvas, y, x, limit);
-    if (status->state == UI_STATE_LOADING)
+    const char *next = model->inspect && status->state == UI_STATE_IDLE ? model->inspect->next : NULL;
+    int kept = next ? (int)text_width(next, strlen(next)) + 8 : 0; /* the legend gets shorter for it */
+    if (screen->colour != COLOUR_MODE_OFF)
+        limit = legend_draw(screen->colour, screen->digits, canvas, y, x + kept, limit) - 2;
+    if (next)
+        draw_next(next, canvas, y, x, limit);
+    else if (status->state == UI_STATE_LOADING)
         draw_progress(status, "loading", true, canvas, y, x, limit);
     else if (status->state == UI_STATE_PREFILL) {
         x = draw_progress(status, "reading", false, canvas, y, x, limit);
@@ -196,8 +213,10 @@ void box_draw(const struct screen *screen, const struct ui_model *model, struct 
             canvas_text(canvas, rect.row + i - first, x, limit, STYLE_TEXT, box->text + row.start,
                         row.end - row.start);
     }
-    canvas->cursor_row = rect.row + cursor_row - first;
-    canvas->cursor_column = x + cursor_column;
+    if (screen_keys(screen) == KEY_BOX) {
+        canvas->cursor_row = rect.row + cursor_row - first;
+        canvas->cursor_column = x + cursor_column;
+    }
     if (box->search)
         canvas_printf(canvas, rect.row, limit - (limit - x) / 3, limit, STYLE_NOTICE, " search: %s ",
                       box->search);

@@ -51,11 +51,30 @@ static void cell_clear(struct canvas *canvas, int row, int column) {
     *cell = blank;
 }
 
+/* Our own drawing in the characters there are. */
+static uint32_t glyph(enum glyphs glyphs, uint32_t c) {
+    static const char arrows[] = "<^>v", blocks[] = "__..--##"; /* U+2190.., U+2581.. */
+    if (glyphs == GLYPHS_ALL || c < 0x2000) return c;
+    if (c == 0x2026) return '~';
+    if (c == 0x21B5) return ' ';
+    if (c >= 0x2581 && c < 0x2588) return (uint32_t)blocks[c - 0x2581];
+    if (glyphs == GLYPHS_BOXES) return c;
+    if (c >= 0x2190 && c <= 0x2193) return (uint32_t)arrows[c - 0x2190];
+    switch (c) {
+    case 0x2500: return '-';
+    case 0x2502: return '|';
+    case 0x2588: return '#';
+    case 0x258C: return '=';
+    case 0x2591: return '.';
+    default: return c;
+    }
+}
+
 static void put(struct canvas *canvas, int row, int column, enum style style, uint32_t c, int width) {
     for (int i = 0; i < width; i++) {
         cell_clear(canvas, row, column + i);
         struct cell *cell = cell_at(canvas, row, column + i);
-        cell->c = i == 0 ? c : 0;
+        cell->c = i == 0 ? glyph(canvas->glyphs, c) : 0;
         cell->width = (uint8_t)(i == 0 ? width : 0);
         cell->style = (uint8_t)style;
     }

@@ -21,9 +21,14 @@ struct cell {
     uint8_t style, width;
 };
 
+/* What the terminal's font has: everything, boxes and shades (the Linux console), or ASCII alone. What it
+ * lacks is drawn as something like it. */
+enum glyphs { GLYPHS_ALL, GLYPHS_BOXES, GLYPHS_ASCII };
+
 struct canvas {
     struct cell *cells; /* [rows][columns] */
     int rows, columns;
+    enum glyphs glyphs;
     int cursor_row, cursor_column; /* -1: no cursor */
     uint64_t n_put;                /* cells written since canvas_clear(): what drawing costs */
 };

@@ -52,9 +52,16 @@ static bool has_note(const struct ui_message *message) {
     return message->note && message->note[0];
 }
 
-/* Rows of message i with its note and the blank row below. */
+/* Lines a row of text takes on the screen: with digits below its tokens two. */
+static size_t row_lines(const struct chat *chat, const struct ui_message *message) {
+    bool digits = chat->digits && chat->form == ROWS_SOURCE && message->tokens && message->n_tokens;
+    return digits ? 2 : 1;
+}
+
+/* Lines of message i with its note and the blank one below. */
 static size_t chat_height(struct chat *chat, const struct ui_model *model, size_t i, int width) {
-    return chat_entry(chat, model, i, width)->n_shown + has_note(&model->messages[i]) + 1;
+    const struct ui_message *message = &model->messages[i];
+    return chat_entry(chat, model, i, width)->n_shown * row_lines(chat, message) + has_note(message) + 1;
 }
 
 static void chat_sync(struct chat *chat, size_t n_messages) {
@@ -125,9 +132,23 @@ static struct place kept_place(struct chat *chat, const struct ui_model *model, 
     struct chat_entry *entry = chat_entry(chat, model, i, width);
     rows_text(entry, message, &len);
     if (reformed && old_len) chat->top_offset = chat->top_offset * len / old_len; /* as far down as before */
-    if (rewrapped || reformed) row = rows_find(entry, chat->top_offset);
+    size_t lines = row_lines(chat, message);
+    if (rewrapped || reformed || lines != chat->top_lines) row = rows_find(entry, chat->top_offset) * lines;
     size_t height = chat_height(chat, model, i, width);
     return (struct place){i, row < height ? row : height - 1};
+}
+
+/* From now on the view begins here. */
+static void keep_place(struct chat *chat, const struct ui_model *model, int width, struct place place,
+                       bool offset_too) {
+    const struct ui_message *message = &model->messages[place.message];
+    struct chat_entry *entry = chat_entry(chat, model, place.message, width);
+    chat->top_message = place.message;
+    chat->top_row = place.row;
+    chat->top_lines = row_lines(chat, message);
+    chat->top_id = message->id;
+    size_t row = place.row / chat->top_lines;
+    if (offset_too) chat->top_offset = entry->rows[row < entry->n_shown ? row : entry->n_shown - 1].start;
 }
 
 static struct place chat_place(struct chat *chat, const struct ui_model *model, int width, int rows) {
@@ -140,30 +161,30 @@ static struct place chat_place(struct chat *chat, const struct ui_model *model, 
     chat->pending_top = false;
     chat->stays = place_before(place, end);
     if (!chat->stays) return end;
-    chat->top_message = place.message;
-    chat->top_row = place.row;
-    chat->top_id = model->messages[place.message].id;
-    struct chat_entry *entry = chat_entry(chat, model, place.message, width);
-    if (moved) /* a resize alone keeps it, so that going back and forth does not creep */
-        chat->top_offset = entry->rows[place.row < entry->n_shown ? place.row : entry->n_shown - 1].start;
+    /* a resize alone keeps the offset, so that going back and forth does not creep */
+    keep_place(chat, model, width, place, moved);
     return place;
 }
 
 /* ---- searching ---- */
 
-/* Go to the match: a third of the view above it. */
-static void show_match(struct chat *chat, const struct ui_model *model, size_t i, int width, int rows) {
-    struct chat_entry *entry = chat_entry(chat, model, i, width);
-    struct place place = {i, rows_find(entry, chat->find.offset)};
+/* Go there: a third of the view above it. */
+static void show_place(struct chat *chat, const struct ui_model *model, struct place place, int width,
+                       int rows) {
     place = place_move(chat, model, width, place, -rows / 3);
     chat->stays = true;
-    chat->top_message = place.message;
-    chat->top_row = place.row;
-    chat->top_id = model->messages[place.message].id;
-    entry = chat_entry(chat, model, place.message, width);
-    chat->top_offset = entry->rows[place.row < entry->n_shown ? place.row : entry->n_shown - 1].start;
     chat->pending = 0;
     chat->pending_top = false;
+    keep_place(chat, model, width, place, true);
+}
+
+/* Where the byte is, as the message is shown. */
+static struct place place_of(struct chat *chat, const struct ui_model *model, size_t i, size_t offset,
+                             int width) {
+    struct chat_entry *entry = chat_entry(chat, model, i, width);
+    size_t row = rows_find(entry, offset);
+    if (row >= entry->n_shown) row = entry->n_shown - 1;
+    return (struct place){i, row * row_lines(chat, &model->messages[i])};
 }
 
 /* Do what was asked of the search. True if the view moved. */
@@ -175,30 +196,61 @@ static bool chat_find(struct chat *chat, const struct ui_model *model, int width
     struct place view = chat_place(chat, model, width, rows);
     size_t i = find_go(find, chat->entries, model, view.message);
     if (i == SIZE_MAX) return false;
-    show_match(chat, model, i, width, rows);
+    show_place(chat, model, place_of(chat, model, i, find->offset, width), width, rows);
+    return true;
+}
+
+/* ---- the cursor of inspect mode ---- */
+
+/* Bytes of a message's token; empty for one that has none. */
+static struct ui_range token_range(const struct ui_message *message, size_t token) {
+    uint32_t start = token ? message->tokens[token - 1].end : 0;
+    return (struct ui_range){start, message->tokens[token].end};
+}
+
+/* The message the cursor lies in, or that a template's token stands in front of; the last one for those at
+ * the end. n_messages: there is none. */
+static size_t cursor_message(const struct ui_model *model) {
+    const struct ui_inspect *inspect = model->inspect;
+    uint64_t id = inspect->message ? inspect->message : inspect->before;
+    size_t i = 0;
+    if (id == 0) return model->n_messages ? model->n_messages - 1 : 0;
+    while (i < model->n_messages && model->messages[i].id != id) i++;
+    return i;
+}
+
+static struct place cursor_place(struct chat *chat, const struct ui_model *model, size_t i, int width) {
+    const struct ui_inspect *inspect = model->inspect;
+    const struct ui_message *message = &model->messages[i];
+    if (inspect->message && message->tokens && inspect->token < message->n_tokens)
+        return place_of(chat, model, i, token_range(message, inspect->token).start, width);
+    return place_of(chat, model, i, inspect->message || inspect->before ? 0 : message->len, width);
+}
+
+/* Bring the cursor into view when it moved; else the person may scroll as they like. True if the view moved.
+ */
+static bool follow_cursor(struct chat *chat, const struct ui_model *model, int width, int rows) {
+    const struct ui_inspect *inspect = model->inspect;
+    if (!inspect) {
+        chat->cursor = (struct chat_cursor){0};
+        return false;
+    }
+    struct chat_cursor now = {inspect->message, inspect->before, inspect->token, width, rows},
+                       *last = &chat->cursor;
+    bool same = now.message == last->message && now.before == last->before && now.token == last->token &&
+                now.width == last->width && now.rows == last->rows;
+    size_t i = cursor_message(model);
+    *last = now;
+    if (same || i == model->n_messages) return false;
+    struct place top = chat_place(chat, model, width, rows), place = cursor_place(chat, model, i, width);
+    long lines = (long)row_lines(chat, &model->messages[i]);
+    struct place end = place_move(chat, model, width, top, rows - chat->stays - lines);
+    if (!place_before(place, top) && !place_before(end, place)) return false;
+    show_place(chat, model, place, width, rows);
     return true;
 }
 
 /* ---- drawing ---- */
-
-static enum style token_style(const struct ui_token *token, enum colour_mode colour) {
-    if (colour == COLOUR_MODE_OFF || !(token->prob >= 0)) return STYLE_TEXT;
-    int level = (int)(token->prob * 10);
-    return (enum style)(STYLE_PROB0 + (level > 9 ? 9 : level));
-}
-
-/* First token that ends behind `offset`. */
-static size_t token_find(const struct ui_message *message, size_t offset) {
-    size_t low = 0, high = message->tokens ? message->n_tokens : 0;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (message->tokens[middle].end > offset)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
-}
 
 /* Where the matches of a search lie in a row: asked for offset by offset, from its start on. */
 struct marks {
@@ -236,23 +288,64 @@ static struct marks row_marks(const struct chat *chat, const struct ui_message *
     return marks;
 }
 
-/* A row of the text as it is, with its tokens' colours. */
+/* How a row of tokens is drawn. */
+struct token_pen {
+    enum colour_mode colour;
+    bool text, digits;    /* which of a row's two lines; both where they are in view */
+    struct ui_range here; /* bytes under the cursor */
+    bool has_cursor;
+    bool last; /* the last row that is shown: what follows has its cursor here */
+};
+
+static bool under_cursor(const struct token_pen *pen, size_t start, size_t end) {
+    return pen->has_cursor && start < pen->here.end && end > pen->here.start;
+}
+
+/* The cursor on what has no cell of its own in this row: a line's end, blanks over the edge, an end token. */
+static void draw_cursor_end(const struct token_pen *pen, const struct chat_row *row, struct canvas *canvas,
+                            int y, int x, int limit) {
+    enum { RETURN = 0x21B5 };
+    bool empty = pen->here.start == pen->here.end;
+    bool begins = pen->here.start < row->next || pen->last, reaches = pen->here.end > row->end;
+    if (!pen->has_cursor || !begins || !(empty ? pen->here.start >= row->start : reaches)) return;
+    if (x >= limit) x = limit - 1;
+    canvas_fill(canvas, (struct rect){y, x, 1, 1}, STYLE_CURSOR, !empty && row->newline ? RETURN : ' ');
+    if (canvas->cursor_row >= 0) return;
+    canvas->cursor_row = y;
+    canvas->cursor_column = x;
+}
+
+/* A row of the text as it is, with its tokens' colours, and their levels on the line below. */
 static void draw_source_row(const struct ui_message *message, const struct chat_row *row, struct marks *marks,
-                            enum colour_mode colour, struct canvas *canvas, int y, int x, int limit) {
-    size_t n_tokens = message->tokens && colour != COLOUR_MODE_OFF ? message->n_tokens : 0;
-    size_t token = n_tokens ? token_find(message, row->start) : 0;
+                            const struct token_pen *pen, struct canvas *canvas, int y, int x, int limit) {
+    size_t n_tokens = message->tokens && pen->colour != COLOUR_MODE_OFF ? message->n_tokens : 0;
+    size_t token = n_tokens ? token_find(message, row->start) : 0, told = SIZE_MAX;
     enum style plain = message->role == UI_ROLE_NOTE ? STYLE_DIM : STYLE_TEXT;
-    int start = x;
+    int start = x, digits_y = pen->text ? y + 1 : y;
     for (size_t at = row->start; at < row->end && x < limit;) {
         struct text_piece piece;
         size_t from = at;
         at += text_next(message->text + at, row->end - at, false, (unsigned)(x - start), &piece);
         while (token < n_tokens && message->tokens[token].end < at)
             token++; /* a cluster has its last token's colour */
-        enum style style = token < n_tokens ? token_style(&message->tokens[token], colour) : plain;
+        enum style style = token < n_tokens ? token_style(&message->tokens[token], pen->colour) : plain;
+        if (pen->digits && token < n_tokens && token != told) {
+            int level = token_level(&message->tokens[token], pen->colour);
+            if (level >= 0) canvas_printf(canvas, digits_y, x, limit, style, "%d", level);
+            told = token;
+        }
         if (piece.kind == TEXT_KIND_STAND_IN && style == STYLE_TEXT) style = STYLE_STAND_IN;
-        x = canvas_piece(canvas, y, x, limit, marks_style(marks, from, style), &piece);
+        style = marks_style(marks, from, style);
+        if (under_cursor(pen, from, at)) {
+            style = STYLE_CURSOR;
+            if (pen->text && canvas->cursor_row < 0) canvas->cursor_row = y, canvas->cursor_column = x;
+        }
+        if (pen->text)
+            x = canvas_piece(canvas, y, x, limit, style, &piece);
+        else
+            x += piece.width;
     }
+    if (pen->text) draw_cursor_end(pen, row, canvas, y, x, limit);
 }
 
 /* A row of what its markdown looks like. */
@@ -280,34 +373,56 @@ static void draw_formatted_row(const struct chat_entry *entry, const struct chat
     }
 }
 
+static struct token_pen pen_of(const struct chat *chat, const struct ui_model *model,
+                               const struct ui_message *message, enum colour_mode colour) {
+    const struct ui_inspect *inspect = model->inspect;
+    struct token_pen pen = {.colour = colour, .text = true, .digits = row_lines(chat, message) > 1};
+    pen.has_cursor =
+        inspect && inspect->message == message->id && message->tokens && inspect->token < message->n_tokens;
+    if (pen.has_cursor) pen.here = token_range(message, inspect->token);
+    return pen;
+}
+
 static void draw_row(const struct chat *chat, const struct ui_message *message,
-                     const struct chat_entry *entry, const struct chat_row *row, enum colour_mode colour,
+                     const struct chat_entry *entry, const struct chat_row *row, const struct token_pen *pen,
                      struct canvas *canvas, int y, int x, int limit) {
     struct marks marks = row_marks(chat, message, entry, row->start);
     if (entry->form == ROWS_SOURCE)
-        draw_source_row(message, row, &marks, colour, canvas, y, x, limit);
+        draw_source_row(message, row, &marks, pen, canvas, y, x, limit);
     else
         draw_formatted_row(entry, row, &marks, canvas, y, x, limit);
 }
 
-static void draw_label(const struct ui_message *message, struct canvas *canvas, int y, int x, int limit) {
+/* The name, and below it which of its siblings this is. */
+static void draw_label(const struct ui_message *message, size_t line, struct canvas *canvas, int y, int x,
+                       int limit) {
     static const char *const names[] = {"you", "bot", "sys", ""};
     static const enum style styles[] = {STYLE_YOU, STYLE_BOT, STYLE_SYSTEM, STYLE_DIM};
-    canvas_printf(canvas, y, x + 1, limit, styles[message->role], "%s", names[message->role]);
+    if (line == 0) canvas_printf(canvas, y, x + 1, limit, styles[message->role], "%s", names[message->role]);
+    if (line == 1 && message->n_siblings > 1)
+        canvas_printf(canvas, y, x + 1, limit, STYLE_DIM, "%u/%u", message->sibling, message->n_siblings);
 }
 
-/* Draw rows of one message from `skip` on; returns the row on the canvas after them. */
+/* Draw lines of one message from `skip` on; returns the row on the canvas after them. */
 static int draw_message(struct chat *chat, const struct ui_model *model, size_t i, size_t skip,
                         enum colour_mode colour, struct canvas *canvas, struct rect rect, int y) {
     const struct ui_message *message = &model->messages[i];
-    int x = rect.column + LABEL_WIDTH, limit = rect.column + rect.columns - 1;
+    int x = rect.column + LABEL_WIDTH, limit = rect.column + rect.columns - 1, end = rect.row + rect.rows;
     struct chat_entry *entry = chat_entry(chat, model, i, limit - x);
-    size_t height = entry->n_shown + has_note(message) + 1;
-    for (size_t row = skip; row < height && y < rect.row + rect.rows; row++, y++) {
-        if (row == 0) draw_label(message, canvas, y, rect.column, limit);
-        if (row < entry->n_shown)
-            draw_row(chat, message, entry, &entry->rows[row], colour, canvas, y, x, limit);
-        else if (row == entry->n_shown && has_note(message))
+    struct token_pen pen = pen_of(chat, model, message, colour);
+    size_t lines = row_lines(chat, message), n_text = entry->n_shown * lines;
+    size_t height = n_text + has_note(message) + 1;
+    for (size_t line = skip; line < height && y < end; line++, y++) {
+        draw_label(message, line, canvas, y, rect.column, x);
+        if (line < n_text) {
+            bool below = line % lines > 0; /* the digits of a row above the view */
+            if (below && line > skip) continue;
+            struct token_pen used = pen;
+            used.text = !below;
+            used.last = line / lines + 1 == entry->n_shown;
+            used.digits = pen.digits && (below || y + 1 < end);
+            draw_row(chat, message, entry, &entry->rows[line / lines], &used, canvas, y, x, limit);
+        } else if (line == n_text && has_note(message))
             canvas_text_end(canvas, y, x, limit, STYLE_DIM, message->note, strlen(message->note));
     }
     return y;
@@ -335,6 +450,7 @@ void chat_draw(struct chat *chat, const struct ui_model *model, enum colour_mode
     chat_sync(chat, model->n_messages);
     if (model->n_messages == 0 || rect.rows < 1 || width < 2) return;
     if (chat_find(chat, model, width, rect.rows)) moved = true;
+    if (follow_cursor(chat, model, width, rect.rows)) moved = true;
     struct place place = chat_place(chat, model, width, rect.rows);
     struct rect body = rect;
     if (chat->stays && rect.rows > 1) body.rows--;

@@ -12,26 +12,33 @@
 #include "ui/canvas.h"
 #include "ui/find.h"
 #include "ui/rows.h"
+#include "ui/tokens.h"
 #include "ui/ui.h"
 
-enum colour_mode { COLOUR_MODE_OFF, COLOUR_MODE_PROB, COLOUR_MODE_COUNT };
+struct chat_cursor { /* which token, and the size it was last brought into view at */
+    uint64_t message, before;
+    size_t token;
+    int width, rows;
+};
 
 struct chat {
     struct chat_entry *entries;
     size_t n_entries, cap_entries;
     bool raw;            /* as it is written, no markdown */
     bool unfolded;       /* thinking is shown */
+    bool digits;         /* a line below each row of tokens that tells their levels */
     enum rows_form form; /* of the last drawing */
     bool stays;          /* false: follows the end */
-    size_t top_message, top_row, top_offset;
+    size_t top_message, top_row, top_offset, top_lines; /* top_row: in lines, of which a row has top_lines */
     uint64_t top_id;
     long pending; /* rows to scroll at the next drawing, negative: back */
     bool pending_top;
     int page;          /* rows of the last drawing */
     size_t rows_below; /* rows under the view at the last drawing */
     struct find find;
-    size_t rows_seen;   /* rows under the view when it was moved last: those that came since are new */
-    uint64_t n_wrapped; /* bytes broken into rows so far: what it costs */
+    struct chat_cursor cursor; /* of inspect mode, at the last drawing */
+    size_t rows_seen;          /* rows under the view when it was moved last: those that came since are new */
+    uint64_t n_wrapped;        /* bytes broken into rows so far: what it costs */
 };
 
 void chat_free(struct chat *chat);

@@ -5,16 +5,23 @@
 
 #include <string.h>
 
-enum { BOX_ROWS_MAX = 8, PANEL_BELOW_ROWS = 6, PANEL_RIGHT_MIN = 50, PANEL_RIGHT_MAX = 76 };
+enum { BOX_ROWS_MAX = 8, PANEL_BELOW_ROWS = 6 };
+
+static enum panel_place panel_place(const struct screen *screen, int rows, int columns) {
+    if (screen->panel_off && !screen->inspecting) return PANEL_NONE;
+    if (columns < PANEL_BELOW_FROM || rows < PANEL_ROWS_FROM) return PANEL_STRIP;
+    return columns < PANEL_RIGHT_FROM ? PANEL_BELOW : PANEL_RIGHT;
+}
+
+static int between(int value, int least, int most) {
+    return value < least ? least : value > most ? most : value;
+}
 
 /* Header, conversation (with the panel beside or below), status, box, keys; the box grows at the
  * conversation's cost. */
-void layout_compute(struct layout *layout, int rows, int columns, int n_box, bool panel_off) {
-    *layout = (struct layout){.too_small = rows < SCREEN_MIN_ROWS || columns < SCREEN_MIN_COLUMNS};
-    layout->place = panel_off                                              ? PANEL_NONE
-                    : columns < PANEL_BELOW_FROM || rows < PANEL_ROWS_FROM ? PANEL_STRIP
-                    : columns < PANEL_RIGHT_FROM                           ? PANEL_BELOW
-                                                                           : PANEL_RIGHT;
+void layout_compute(struct layout *layout, const struct screen *screen, int rows, int columns, int n_box) {
+    *layout = (struct layout){.too_small = rows < SCREEN_MIN_ROWS || columns < SCREEN_MIN_COLUMNS,
+                              .place = panel_place(screen, rows, columns)};
     int y = rows - 1;
     layout->header = (struct rect){0, 0, 1, columns};
     layout->keys = (struct rect){y, 0, 1, columns};
@@ -22,14 +29,13 @@ void layout_compute(struct layout *layout, int rows, int columns, int n_box, boo
     layout->status = (struct rect){--y, 0, 1, columns};
     if (layout->place == PANEL_STRIP) layout->panel = (struct rect){--y, 0, 1, columns};
     if (layout->place == PANEL_BELOW) {
-        y -= PANEL_BELOW_ROWS;
-        layout->panel = (struct rect){y, 0, PANEL_BELOW_ROWS, columns};
+        int height = screen->inspecting ? between(rows / 3, PANEL_BELOW_ROWS, 14) : PANEL_BELOW_ROWS;
+        y -= height;
+        layout->panel = (struct rect){y, 0, height, columns};
     }
     layout->chat = (struct rect){1, 0, y - 1, columns};
     if (layout->place == PANEL_RIGHT) {
-        int width = columns * 2 / 5;
-        if (width < PANEL_RIGHT_MIN) width = PANEL_RIGHT_MIN;
-        if (width > PANEL_RIGHT_MAX) width = PANEL_RIGHT_MAX;
+        int width = screen->inspecting ? between(columns / 2, 58, 90) : between(columns * 2 / 5, 50, 76);
         layout->chat.columns = columns - width;
         layout->panel = (struct rect){1, columns - width, y - 1, width};
     }
@@ -38,9 +44,9 @@ void layout_compute(struct layout *layout, int rows, int columns, int n_box, boo
 static void draw_panel(const struct layout *layout, const struct ui_model *model, struct canvas *canvas) {
     switch (layout->place) {
     case PANEL_NONE: break;
-    case PANEL_RIGHT: panel_draw_right(model->shown, canvas, layout->panel); break;
-    case PANEL_BELOW: panel_draw_below(model->shown, canvas, layout->panel); break;
-    case PANEL_STRIP: panel_draw_strip(model->shown, canvas, layout->panel); break;
+    case PANEL_RIGHT: panel_draw_right(model, canvas, layout->panel); break;
+    case PANEL_BELOW: panel_draw_below(model, canvas, layout->panel); break;
+    case PANEL_STRIP: panel_draw_strip(model, canvas, layout->panel); break;
     }
 }
 
@@ -59,7 +65,7 @@ void screen_draw(struct screen *screen, const struct ui_model *model, struct can
     int most = canvas->rows / 3 < BOX_ROWS_MAX ? canvas->rows / 3 : BOX_ROWS_MAX;
     canvas_clear(canvas);
     screen_follow(screen, model);
-    layout_compute(&layout, canvas->rows, canvas->columns, 1, screen->panel_off);
+    layout_compute(&layout, screen, canvas->rows, canvas->columns, 1);
     if (layout.too_small) {
         canvas_printf(canvas, 0, 0, canvas->columns, STYLE_NOTICE, "%dx%d is too small", canvas->columns,
                       canvas->rows);
@@ -67,11 +73,12 @@ void screen_draw(struct screen *screen, const struct ui_model *model, struct can
                       SCREEN_MIN_ROWS);
         return;
     }
-    layout_compute(&layout, canvas->rows, canvas->columns,
-                   box_rows(&screen->box, canvas->columns, most > 1 ? most : 1), screen->panel_off);
+    layout_compute(&layout, screen, canvas->rows, canvas->columns,
+                   box_rows(&screen->box, canvas->columns, most > 1 ? most : 1));
     struct rect page = {1, 0, layout.status.row - 1, canvas->columns};
     header_draw(&model->status, canvas, layout.header);
     if (!screen->pager.on && !model->picker) {
+        screen->chat.digits = screen->digits && screen->colour != COLOUR_MODE_OFF;
         chat_draw(&screen->chat, model, screen->colour, canvas, layout.chat);
         draw_panel(&layout, model, canvas);
     }

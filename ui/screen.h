@@ -33,6 +33,7 @@ struct screen {
     bool panel_off;
     bool inspecting, typing; /* typing: a token, in the box */
     enum colour_mode colour;
+    bool digits; /* levels below the tokens as digits too: no colours here, or none that can be told apart */
     char notice[512];
     bool notice_on;
 };
@@ -43,7 +44,8 @@ struct layout {
     bool too_small;
 };
 
-void layout_compute(struct layout *layout, int rows, int columns, int box_rows, bool panel_off);
+/* Inspect mode has the panel always, and more room for it. */
+void layout_compute(struct layout *layout, const struct screen *screen, int rows, int columns, int box_rows);
 /* Whose keys they are. A page over all that has its own (ui/pager.h). */
 enum key_context screen_keys(const struct screen *screen);
 /* What the app shows decides who has the keys: before the next key, drawn or not. */

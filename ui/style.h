@@ -23,10 +23,10 @@ enum style {
     STYLE_PROMPT,
     STYLE_ERROR,
     STYLE_NOTICE,
-    STYLE_SELECTED,                /* a row of a list */
-    STYLE_CURSOR,                  /* the token under the cursor of inspect mode */
-    STYLE_MARK,                    /* where two branches part */
-    STYLE_HEADING, /* markdown */
+    STYLE_SELECTED, /* a row of a list */
+    STYLE_CURSOR,   /* the token under the cursor of inspect mode */
+    STYLE_MARK,     /* where two branches part */
+    STYLE_HEADING,  /* markdown */
     STYLE_ITALIC,
     STYLE_CODE,
     STYLE_CODE_BLOCK,

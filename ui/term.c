@@ -28,9 +28,12 @@ struct term {
     struct canvas shown; /* what is on the terminal */
     cchar_t *row;        /* [columns] */
     attr_t attributes[STYLE_COUNT];
-    bool sync, stale, left;
+    bool sync, stale, left, colours;
     int cursor_visible;
 };
+
+/* The environment names a character set that is not UTF-8 (C says nothing: most such terminals are). */
+static bool foreign_charset;
 
 /* For the last write of a crashing program; set while the terminal is ours. */
 static struct {
@@ -159,15 +162,10 @@ static const attr_t looks_mono[STYLE_COUNT] = {
     [STYLE_THOUGHT] = A_DIM,
     [STYLE_MATCH] = A_REVERSE,
     [STYLE_MATCH_HERE] = A_REVERSE | A_BOLD,
-    [STYLE_PROB0] = A_REVERSE,
-    [STYLE_PROB0 + 1] = A_REVERSE,
-    [STYLE_PROB0 + 2] = A_UNDERLINE | A_BOLD,
-    [STYLE_PROB0 + 3] = A_UNDERLINE | A_BOLD,
-    [STYLE_PROB0 + 4] = A_UNDERLINE,
-    [STYLE_PROB0 + 5] = A_UNDERLINE,
-    [STYLE_PROB0 + 6] = A_BOLD,
-    [STYLE_PROB0 + 7] = A_BOLD,
-    [STYLE_PROB0 + 8] = A_NORMAL,
+    [STYLE_PROB0] = A_UNDERLINE | A_BOLD,
+    [STYLE_PROB0 + 1] = A_UNDERLINE | A_BOLD,
+    [STYLE_PROB0 + 2] = A_UNDERLINE,
+    [STYLE_PROB0 + 3] = A_UNDERLINE,
 };
 
 static bool colour_wanted(enum ui_colour colour) {
@@ -181,6 +179,7 @@ static void looks_set(struct term *term, enum ui_colour colour) {
         COLOR_PAIRS <= STYLE_COUNT)
         return;
     bool own = use_default_colors() == OK;
+    term->colours = true;
     const struct look *looks = COLORS >= 256 ? looks_256 : looks_8;
     for (int i = 0; i < STYLE_COUNT; i++) {
         struct look look = looks[i];
@@ -192,13 +191,32 @@ static void looks_set(struct term *term, enum ui_colour colour) {
     }
 }
 
+bool term_has_colours(const struct term *term) {
+    return term->colours;
+}
+
+/* By what a terminal of this name is known to show; a foreign character set says more than any name. */
+enum glyphs term_glyphs(const struct term *term) {
+    (void)term;
+    static const char *const plain[] = {"vt", "ansi", "cons", "sun", "wy"};
+    const char *name = getenv("TERM");
+    if (foreign_charset) return GLYPHS_ASCII;
+    for (size_t i = 0; name && i < sizeof plain / sizeof *plain; i++)
+        if (strncmp(name, plain[i], strlen(plain[i])) == 0 && strncmp(name, "vte", 3) != 0)
+            return GLYPHS_ASCII;
+    return name && strncmp(name, "linux", 5) == 0 ? GLYPHS_BOXES : GLYPHS_ALL;
+}
+
 /* ---- opening ---- */
 
 /* Widths and line editing need UTF-8, whatever the environment forgot to say. */
 static bool utf8_locale(void) {
     static const char *const names[] = {"", "C.UTF-8", "C.utf8", "en_US.UTF-8"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (setlocale(LC_CTYPE, names[i]) && strcmp(nl_langinfo(CODESET), "UTF-8") == 0) return true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *set = setlocale(LC_CTYPE, names[i]) ? nl_langinfo(CODESET) : "";
+        if (strcmp(set, "UTF-8") == 0) return true;
+        if (i == 0) foreign_charset = *set && strcmp(set, "ANSI_X3.4-1968") != 0;
+    }
     return false;
 }
 

@@ -17,6 +17,9 @@ int term_open(struct term **out, int in_fd, int out_fd, enum ui_colour colour, c
               struct err *err);
 void term_close(struct term *term); /* gives it back; NULL is fine */
 
+bool term_has_colours(const struct term *term);
+enum glyphs term_glyphs(const struct term *term);
+
 void term_leave(struct term *term); /* give it back for a while */
 void term_enter(struct term *term); /* take it again; the next term_show() paints everything */
 

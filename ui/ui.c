@@ -155,6 +155,7 @@ static void own_action(struct ui *ui, int action) {
     case UI_ACTION_COLOUR:
         screen->colour = (enum colour_mode)((screen->colour + 1) % COLOUR_MODE_COUNT);
         break;
+    case UI_ACTION_DIGITS: screen->digits = !screen->digits; break;
     case UI_ACTION_REDRAW: term_redraw(ui->term); break;
     case UI_ACTION_PAGE_UP: chat_scroll_page(&screen->chat, -1); break;
     case UI_ACTION_PAGE_DOWN: chat_scroll_page(&screen->chat, 1); break;
@@ -467,6 +468,8 @@ int ui_open(struct ui **out, const struct ui_options *options, struct err *err) 
         return status;
     }
     crash_handlers_on();
+    ui->canvas.glyphs = term_glyphs(ui->term);
+    ui->screen.digits = !term_has_colours(ui->term);
     if (notice[0]) ui_notice(ui, 5000, "%s", notice);
     ui->frame_wanted = true;
     *out = ui;

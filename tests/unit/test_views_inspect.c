@@ -1,0 +1,198 @@
+/* Inspect mode and colours: the cursor on tokens, candidates stage by stage, levels as digits, following. */
+#include "base/mem.h"
+#include "base/text.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/golden_screens.h"
+
+#define WIDE "\xE6\xBC\xA2\xE5\xAD\x97"
+#define FAMILY "\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA7"
+#define ARABIC "\xD8\xA7\xD9\x84\xD8\xB3\xD9\x84\xD8\xA7\xD9\x85"
+
+/* A message made of tokens. */
+struct said {
+    struct buf text;
+    struct ui_token tokens[400];
+    size_t n;
+};
+
+static void say(struct said *said, const char *token) {
+    size_t i = said->n++;
+    buf_puts(&said->text, token);
+    said->tokens[i] = (struct ui_token){.end = (uint32_t)said->text.len,
+                                        .prob = (float)((i * 7) % 11) / 10 - (i % 11 == 3 ? 1e-4f : 0),
+                                        .entropy = (float)(i % 9) / 2,
+                                        .rank = (uint32_t[]){1, 1, 2, 1, 3, 7, 1, 1500, 40}[i % 9],
+                                        .ms = 8 + (float)((i * 5) % 7)};
+    if (said->tokens[i].prob > 1) said->tokens[i].prob = 1;
+}
+
+static void say_words(struct said *said, const char *words) {
+    while (*words) {
+        char token[64];
+        size_t n = strcspn(words + 1, " \n") + 1;
+        snprintf(token, sizeof token, "%.*s", (int)n, words);
+        say(said, token);
+        words += n;
+    }
+}
+
+static const char *const stage_names[] = {"penalties", "top-k", "top-p", "min-p", "temperature"};
+enum { STAGES = 5, CANDIDATES = 12 };
+
+struct scene {
+    struct screen screen;
+    struct ui_model model;
+    struct ui_message messages[3];
+    struct said answer, question;
+    struct ui_position position;
+    struct ui_candidate candidates[CANDIDATES];
+    float probs[STAGES][CANDIDATES];
+    struct ui_stages stages;
+    struct ui_inspect inspect;
+};
+
+/* Of 12 candidates, top-k leaves 8, top-p 5, min-p 4. */
+static void fill_position(struct scene *scene) {
+    static const char *const texts[] = {" blue", " violet", " short", "\n\n", "\xF0\x9F", " " WIDE};
+    static const size_t left[STAGES] = {CANDIDATES, 8, 5, 4, 4};
+    double raw[CANDIDATES], p = 0.5;
+    for (size_t i = 0; i < CANDIDATES; i++, p *= 0.55) raw[i] = p;
+    for (size_t s = 0; s < STAGES; s++) {
+        double sum = 0;
+        for (size_t i = 0; i < left[s]; i++) sum += raw[i];
+        for (size_t i = 0; i < left[s]; i++) scene->probs[s][i] = (float)(s == 0 ? raw[i] : raw[i] / sum);
+    }
+    for (size_t i = 0; i < CANDIDATES; i++)
+        scene->candidates[i] = (struct ui_candidate){.id = (int32_t)(100 + i),
+                                                     .text = texts[i % 6],
+                                                     .len = strlen(texts[i % 6]),
+                                                     .raw = (float)raw[i],
+                                                     .final = scene->probs[STAGES - 1][i],
+                                                     .cut = i >= 8   ? "top-k"
+                                                            : i >= 5 ? "top-p"
+                                                            : i == 4 ? "min-p"
+                                                                     : ""};
+    scene->candidates[1].chosen = true;
+    scene->candidates[1].rank = 2;
+    scene->stages = (struct ui_stages){STAGES, CANDIDATES, stage_names, &scene->probs[0][0]};
+    scene->position = (struct ui_position){.position = 412,
+                                           .chain = "T 0.8  top-k 40  top-p 0.95  min-p 0.05",
+                                           .candidates = scene->candidates,
+                                           .n = CANDIDATES,
+                                           .n_vocab = 49152,
+                                           .entropy = 0.91f,
+                                           .rank = 2,
+                                           .ms = 9.84f,
+                                           .strip = scene->answer.tokens,
+                                           .n_strip = scene->answer.n};
+}
+
+/* The cursor on this token of the answer. */
+static void point(struct scene *scene, size_t token) {
+    uint32_t start = token ? scene->answer.tokens[token - 1].end : 0;
+    scene->inspect = (struct ui_inspect){.message = 3,
+                                         .token = token,
+                                         .index = token + 20,
+                                         .n_tokens = scene->answer.n + 21,
+                                         .id = 1234,
+                                         .text = scene->answer.text.data + start,
+                                         .len = scene->answer.tokens[token].end - start,
+                                         .selected = 2,
+                                         .stages = &scene->stages,
+                                         .sibling = 2,
+                                         .n_siblings = 3,
+                                         .next = "take \" short\": a new branch"};
+    scene->position.strip_at = token;
+    scene->model.inspect = &scene->inspect;
+}
+
+static struct scene *scene_new(void) {
+    struct scene *scene = xcalloc(1, sizeof *scene);
+    say_words(&scene->answer,
+              "Because air scatters short wavelengths more.\nThe effect grows as 1/lambda^4, so blue light "
+              "comes from everywhere.\n");
+    const char *odd[] = {
+        "\n",       WIDE,   " fam",      "\xF0\x9F\x91\xA9\xE2\x80", "\x8D\xF0\x9F\x91\xA9", " e", "\xCC\x81",
+        " " ARABIC, "\n\n", "<|im_end|>"};
+    for (size_t i = 0; i + 1 < sizeof odd / sizeof *odd; i++) say(&scene->answer, odd[i]);
+    say(&scene->answer, ""); /* the end token has no text */
+    say_words(&scene->question, "why is the sky blue?");
+    for (size_t i = 0; i < scene->question.n; i++) scene->question.tokens[i].prob = i ? 0.3f : -1;
+    scene->messages[0] =
+        (struct ui_message){.id = 1, .role = UI_ROLE_SYSTEM, .text = "You are helpful.", .len = 16};
+    scene->messages[1] = (struct ui_message){.id = 2, .role = UI_ROLE_YOU, .sibling = 1, .n_siblings = 2};
+    scene->messages[2] = (struct ui_message){
+        .id = 3, .role = UI_ROLE_BOT, .note = "86 tokens  41.8 tok/s", .sibling = 2, .n_siblings = 3};
+    for (int i = 1; i < 3; i++) {
+        struct said *said = i == 1 ? &scene->question : &scene->answer;
+        scene->messages[i].text = said->text.data;
+        scene->messages[i].len = said->text.len;
+        scene->messages[i].tokens = said->tokens;
+        scene->messages[i].n_tokens = said->n;
+    }
+    scene->model = (struct ui_model){.status = {.state = UI_STATE_IDLE,
+                                                .model = "SmolLM2 135M Instruct Q4_1",
+                                                .context_used = 412,
+                                                .context_size = 8192,
+                                                .tps_mean = 41.8},
+                                     .messages = scene->messages,
+                                     .n_messages = 3,
+                                     .shown = &scene->position,
+                                     .hint = "ask something"};
+    fill_position(scene);
+    return scene;
+}
+
+static void scene_free(struct scene *scene) {
+    screen_free(&scene->screen);
+    buf_free(&scene->answer.text);
+    buf_free(&scene->question.text);
+    free(scene);
+}
+
+static void inspect_screens(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    point(scene, 12);
+    check_sizes(&scene->screen, &scene->model, "inspect");
+    scene->inspect.selected = 11; /* below what fits */
+    check_screen(&scene->screen, &scene->model, "inspect-scrolled", 24, 80);
+    scene->inspect.stages = NULL;
+    scene->inspect.computing = true;
+    check_screen(&scene->screen, &scene->model, "inspect-computing", 24, 80);
+    scene->inspect = (struct ui_inspect){
+        .before = 3, .text = "<|im_start|>", .len = 12, .control = true, .index = 5, .n_tokens = 40};
+    scene->model.shown = NULL;
+    check_screen(&scene->screen, &scene->model, "inspect-template", 24, 80);
+    check_screen(&scene->screen, &scene->model, "inspect-template", 40, 120);
+    scene_free(scene);
+}
+
+static void colour_screens(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    scene->position.strip_at = scene->answer.n - 1;
+    scene->screen.colour = COLOUR_MODE_RANK;
+    check_screen(&scene->screen, &scene->model, "rank", 24, 80);
+    scene->screen.colour = COLOUR_MODE_ENTROPY;
+    scene->screen.digits = true;
+    check_sizes(&scene->screen, &scene->model, "digits");
+    point(scene, 12);
+    check_screen(&scene->screen, &scene->model, "inspect-digits", 24, 80);
+    scene_free(scene);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(inspect_screens),
+        cmocka_unit_test(colour_screens),
+    };
+    return cmocka_run_group_tests_name("views_inspect", tests, NULL, NULL);
+}
