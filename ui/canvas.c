@@ -198,7 +198,7 @@ static void dump_end_row(struct buf *out, size_t start) {
 }
 
 void canvas_dump(const struct canvas *canvas, bool styles, struct buf *out) {
-    static const char letters[] = ".dSbeByosxC-gGkKpENRcmHi`#tfF0123456789";
+    static const char letters[] = ".dSbeByosxC-gGkKpENRcmPHi`#tfF0123456789";
     _Static_assert(sizeof letters == STYLE_COUNT + 1, "a letter a style");
     for (int row = 0; row < canvas->rows; row++) {
         size_t start = out->len;

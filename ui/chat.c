@@ -1,7 +1,7 @@
 #include "ui/chat.h"
 
 #include "base/text.h"
-#include "base/utf8.h"
+#include "ui/token_row.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,12 +202,6 @@ static bool chat_find(struct chat *chat, const struct ui_model *model, int width
 
 /* ---- the cursor of inspect mode ---- */
 
-/* Bytes of a message's token; empty for one that has none. */
-static struct ui_range token_range(const struct ui_message *message, size_t token) {
-    uint32_t start = token ? message->tokens[token - 1].end : 0;
-    return (struct ui_range){start, message->tokens[token].end};
-}
-
 /* The message the cursor lies in, or that a template's token stands in front of; the last one for those at
  * the end. n_messages: there is none. */
 static size_t cursor_message(const struct ui_model *model) {
@@ -252,105 +246,17 @@ static bool follow_cursor(struct chat *chat, const struct ui_model *model, int w
 
 /* ---- drawing ---- */
 
-/* Where the matches of a search lie in a row: asked for offset by offset, from its start on. */
-struct marks {
-    const struct find *find;
-    const char *text;
-    size_t len, end; /* end of the newest match */
-    bool here;       /* it is the one the view was moved to */
-    uint64_t message;
-};
-
-static void marks_begin(struct marks *marks, size_t start) {
-    size_t reach = marks->find->pattern.len * 4; /* a match may have begun in the row before */
-    for (size_t at = start > reach ? start - reach : 0; at < start; at++) {
-        size_t n = at >= marks->end ? find_match(marks->find, marks->text + at, marks->len - at) : 0;
-        if (n)
-            marks->end = at + n,
-            marks->here = marks->find->message == marks->message && marks->find->offset == at;
-    }
-}
-
-static enum style marks_style(struct marks *marks, size_t at, enum style style) {
-    if (marks->find->state == FIND_OFF) return style;
-    size_t n = at >= marks->end ? find_match(marks->find, marks->text + at, marks->len - at) : 0;
-    if (n)
-        marks->end = at + n,
-        marks->here = marks->find->message == marks->message && marks->find->offset == at;
-    return at >= marks->end ? style : marks->here ? STYLE_MATCH_HERE : STYLE_MATCH;
-}
-
-static struct marks row_marks(const struct chat *chat, const struct ui_message *message,
-                              const struct chat_entry *entry, size_t start) {
-    struct marks marks = {.find = &chat->find, .message = message->id};
+static struct find_marks row_marks(const struct chat *chat, const struct ui_message *message,
+                                   const struct chat_entry *entry, size_t start) {
+    struct find_marks marks = {.find = &chat->find, .message = message->id};
     marks.text = rows_text(entry, message, &marks.len);
-    if (chat->find.state != FIND_OFF) marks_begin(&marks, start);
+    find_marks_begin(&marks, start);
     return marks;
-}
-
-/* How a row of tokens is drawn. */
-struct token_pen {
-    enum colour_mode colour;
-    bool text, digits;    /* which of a row's two lines; both where they are in view */
-    struct ui_range here; /* bytes under the cursor */
-    bool has_cursor;
-    bool last; /* the last row that is shown: what follows has its cursor here */
-};
-
-static bool under_cursor(const struct token_pen *pen, size_t start, size_t end) {
-    return pen->has_cursor && start < pen->here.end && end > pen->here.start;
-}
-
-/* The cursor on what has no cell of its own in this row: a line's end, blanks over the edge, an end token. */
-static void draw_cursor_end(const struct token_pen *pen, const struct chat_row *row, struct canvas *canvas,
-                            int y, int x, int limit) {
-    enum { RETURN = 0x21B5 };
-    bool empty = pen->here.start == pen->here.end;
-    bool begins = pen->here.start < row->next || pen->last, reaches = pen->here.end > row->end;
-    if (!pen->has_cursor || !begins || !(empty ? pen->here.start >= row->start : reaches)) return;
-    if (x >= limit) x = limit - 1;
-    canvas_fill(canvas, (struct rect){y, x, 1, 1}, STYLE_CURSOR, !empty && row->newline ? RETURN : ' ');
-    if (canvas->cursor_row >= 0) return;
-    canvas->cursor_row = y;
-    canvas->cursor_column = x;
-}
-
-/* A row of the text as it is, with its tokens' colours, and their levels on the line below. */
-static void draw_source_row(const struct ui_message *message, const struct chat_row *row, struct marks *marks,
-                            const struct token_pen *pen, struct canvas *canvas, int y, int x, int limit) {
-    size_t n_tokens = message->tokens && pen->colour != COLOUR_MODE_OFF ? message->n_tokens : 0;
-    size_t token = n_tokens ? token_find(message, row->start) : 0, told = SIZE_MAX;
-    enum style plain = message->role == UI_ROLE_NOTE ? STYLE_DIM : STYLE_TEXT;
-    int start = x, digits_y = pen->text ? y + 1 : y;
-    for (size_t at = row->start; at < row->end && x < limit;) {
-        struct text_piece piece;
-        size_t from = at;
-        at += text_next(message->text + at, row->end - at, false, (unsigned)(x - start), &piece);
-        while (token < n_tokens && message->tokens[token].end < at)
-            token++; /* a cluster has its last token's colour */
-        enum style style = token < n_tokens ? token_style(&message->tokens[token], pen->colour) : plain;
-        if (pen->digits && token < n_tokens && token != told) {
-            int level = token_level(&message->tokens[token], pen->colour);
-            if (level >= 0) canvas_printf(canvas, digits_y, x, limit, style, "%d", level);
-            told = token;
-        }
-        if (piece.kind == TEXT_KIND_STAND_IN && style == STYLE_TEXT) style = STYLE_STAND_IN;
-        style = marks_style(marks, from, style);
-        if (under_cursor(pen, from, at)) {
-            style = STYLE_CURSOR;
-            if (pen->text && canvas->cursor_row < 0) canvas->cursor_row = y, canvas->cursor_column = x;
-        }
-        if (pen->text)
-            x = canvas_piece(canvas, y, x, limit, style, &piece);
-        else
-            x += piece.width;
-    }
-    if (pen->text) draw_cursor_end(pen, row, canvas, y, x, limit);
 }
 
 /* A row of what its markdown looks like. */
 static void draw_formatted_row(const struct chat_entry *entry, const struct chat_row *row,
-                               struct marks *marks, struct canvas *canvas, int y, int x, int limit) {
+                               struct find_marks *marks, struct canvas *canvas, int y, int x, int limit) {
     enum { BAR = 0x2502, RULE = 0x2500, RULE_MAX = 40 };
     const char *text = entry->markdown.text.data;
     size_t run = 0;
@@ -369,7 +275,7 @@ static void draw_formatted_row(const struct chat_entry *entry, const struct chat
         at += text_next(text + at, row->end - at, false, (unsigned)(x - start), &piece);
         enum style style = markdown_style(&entry->markdown, from, &run);
         if (piece.kind == TEXT_KIND_STAND_IN && style == STYLE_TEXT) style = STYLE_STAND_IN;
-        x = canvas_piece(canvas, y, x, limit, marks_style(marks, from, style), &piece);
+        x = canvas_piece(canvas, y, x, limit, find_marks_style(marks, from, style), &piece);
     }
 }
 
@@ -386,9 +292,9 @@ static struct token_pen pen_of(const struct chat *chat, const struct ui_model *m
 static void draw_row(const struct chat *chat, const struct ui_message *message,
                      const struct chat_entry *entry, const struct chat_row *row, const struct token_pen *pen,
                      struct canvas *canvas, int y, int x, int limit) {
-    struct marks marks = row_marks(chat, message, entry, row->start);
+    struct find_marks marks = row_marks(chat, message, entry, row->start);
     if (entry->form == ROWS_SOURCE)
-        draw_source_row(message, row, &marks, pen, canvas, y, x, limit);
+        token_row_draw(message, row, &marks, pen, canvas, y, x, limit);
     else
         draw_formatted_row(entry, row, &marks, canvas, y, x, limit);
 }

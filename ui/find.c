@@ -135,3 +135,23 @@ size_t find_go(struct find *find, const struct chat_entry *entries, const struct
     free(matches);
     return message;
 }
+
+void find_marks_begin(struct find_marks *marks, size_t start) {
+    if (marks->find->state == FIND_OFF) return;
+    size_t reach = marks->find->pattern.len * 4; /* a match may have begun in the row before */
+    for (size_t at = start > reach ? start - reach : 0; at < start; at++) {
+        size_t n = at >= marks->end ? find_match(marks->find, marks->text + at, marks->len - at) : 0;
+        if (n)
+            marks->end = at + n,
+            marks->here = marks->find->message == marks->message && marks->find->offset == at;
+    }
+}
+
+enum style find_marks_style(struct find_marks *marks, size_t at, enum style style) {
+    if (marks->find->state == FIND_OFF) return style;
+    size_t n = at >= marks->end ? find_match(marks->find, marks->text + at, marks->len - at) : 0;
+    if (n)
+        marks->end = at + n,
+        marks->here = marks->find->message == marks->message && marks->find->offset == at;
+    return at >= marks->end ? style : marks->here ? STYLE_MATCH_HERE : STYLE_MATCH;
+}

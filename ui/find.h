@@ -43,4 +43,15 @@ size_t find_first(const struct find *find, const char *text, size_t len, size_t 
 size_t find_go(struct find *find, const struct chat_entry *entries, const struct ui_model *model,
                size_t from);
 
+/* Where the matches lie in a row that is drawn: asked for offset by offset, from the row's start on. */
+struct find_marks {
+    const struct find *find;
+    const char *text; /* [len] of the whole message, as it is shown */
+    size_t len, end;  /* end of the newest match */
+    bool here;        /* it is the one the view was moved to */
+    uint64_t message;
+};
+void find_marks_begin(struct find_marks *marks, size_t start);
+enum style find_marks_style(struct find_marks *marks, size_t at, enum style style);
+
 #endif

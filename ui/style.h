@@ -26,6 +26,7 @@ enum style {
     STYLE_SELECTED, /* a row of a list */
     STYLE_CURSOR,   /* the token under the cursor of inspect mode */
     STYLE_MARK,     /* where two branches part */
+    STYLE_PICKED,   /* a token that a person picked */
     STYLE_HEADING,  /* markdown */
     STYLE_ITALIC,
     STYLE_CODE,
