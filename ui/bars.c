@@ -122,12 +122,28 @@ static void draw_next(const char *next, struct canvas *canvas, int y, int x, int
     canvas_text_end(canvas, y, x, limit, STYLE_TEXT, next, strlen(next));
 }
 
+/* What is searched for, and how far. The cursor stands behind it while it is typed. */
+static void draw_find(const struct find *find, struct canvas *canvas, int y, int x, int limit) {
+    x = canvas_printf(canvas, y, x, limit, STYLE_PROMPT, "find: ");
+    x = canvas_text(canvas, y, x, limit, STYLE_TEXT, find->pattern.data ? find->pattern.data : "",
+                    find->pattern.len);
+    if (find->state == FIND_TYPING && x < limit) canvas->cursor_row = y, canvas->cursor_column = x;
+    if (find->count)
+        canvas_printf(canvas, y, x + 2, limit, STYLE_DIM, "%zu of %zu", find->n, find->count);
+    else if (find->pattern.len)
+        canvas_printf(canvas, y, x + 2, limit, STYLE_NOTICE, "not found");
+}
+
 void status_draw(const struct screen *screen, const struct ui_model *model, struct canvas *canvas,
                  struct rect rect) {
     const struct ui_status *status = &model->status;
     int y = rect.row, x = rect.column + 1, limit = rect.column + rect.columns - 1;
     if (screen->notice_on) {
         canvas_text_end(canvas, y, x, limit, STYLE_NOTICE, screen->notice, strlen(screen->notice));
+        return;
+    }
+    if (screen->chat.find.state != FIND_OFF) {
+        draw_find(&screen->chat.find, canvas, y, x, limit);
         return;
     }
     if (status->error && status->error[0]) {
@@ -242,7 +258,8 @@ static void bar_name(const struct key *key, char name[32]) {
 static const char *bar_word(const struct binding *binding, enum key_context context,
                             const struct ui_model *model) {
     bool holds = context == KEY_BOX ? binding->context <= KEY_BOX : binding->context == context;
-    if (!holds || model->off & UI_OFF(binding->action)) return NULL;
+    if (!holds || (binding->action < UI_ACTION_COUNT_APP && model->off & UI_OFF(binding->action)))
+        return NULL;
     if (context != KEY_PICKER) return binding->bar;
     if (binding->action == UI_ACTION_PICK_DELETE && !model->picker->deletes) return NULL;
     return binding->action == UI_ACTION_PICK && model->picker->verb ? model->picker->verb : binding->bar;

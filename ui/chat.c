@@ -309,6 +309,29 @@ static void draw_label(const struct ui_message *message, size_t line, struct can
         canvas_printf(canvas, y, x + 1, limit, STYLE_DIM, "%u/%u", message->sibling, message->n_siblings);
 }
 
+void chat_click(struct chat *chat, int row, int column) {
+    chat->click_row = row;
+    chat->click_column = column;
+}
+
+/* The click fell on this row, which begins at column x: what is there? */
+static void answer_click(struct chat *chat, const struct ui_message *message, const struct chat_entry *entry,
+                         const struct chat_row *row, int x) {
+    size_t len, at = row->start;
+    const char *text = rows_text(entry, message, &len);
+    for (int start = x += row->indent; at < row->end;) {
+        struct text_piece piece;
+        size_t n = text_next(text + at, row->end - at, false, (unsigned)(x - start), &piece);
+        x += piece.width;
+        if (x > chat->click_column) break;
+        at += n;
+    }
+    if (at >= row->end && row->end > row->start) at = row->end - 1;
+    size_t source = entry->form == ROWS_SOURCE ? at : markdown_source(&entry->markdown, at);
+    chat->clicked = message->id;
+    chat->clicked_at = source < message->len ? source : message->len ? message->len - 1 : 0;
+}
+
 /* Draw lines of one message from `skip` on; returns the row on the canvas after them. */
 static int draw_message(struct chat *chat, const struct ui_model *model, size_t i, size_t skip,
                         enum colour_mode colour, struct canvas *canvas, struct rect rect, int y) {
@@ -327,6 +350,8 @@ static int draw_message(struct chat *chat, const struct ui_model *model, size_t 
             used.text = !below;
             used.last = line / lines + 1 == entry->n_shown;
             used.digits = pen.digits && (below || y + 1 < end);
+            bool click = chat->click_row == y && chat->click_column < limit;
+            if (click) answer_click(chat, message, entry, &entry->rows[line / lines], x);
             draw_row(chat, message, entry, &entry->rows[line / lines], &used, canvas, y, x, limit);
         } else if (line == n_text && has_note(message))
             canvas_text_end(canvas, y, x, limit, STYLE_DIM, message->note, strlen(message->note));

@@ -36,6 +36,9 @@ struct chat {
     int page;          /* rows of the last drawing */
     size_t rows_below; /* rows under the view at the last drawing */
     struct find find;
+    int click_row, click_column; /* a click that the next drawing answers; row 0: none */
+    uint64_t clicked;            /* the message it fell on, 0: none; and where in its text */
+    size_t clicked_at;
     struct chat_cursor cursor; /* of inspect mode, at the last drawing */
     size_t rows_seen;          /* rows under the view when it was moved last: those that came since are new */
     uint64_t n_wrapped;        /* bytes broken into rows so far: what it costs */
@@ -46,6 +49,7 @@ void chat_scroll(struct chat *chat, long rows);
 void chat_scroll_page(struct chat *chat, int direction);
 void chat_scroll_top(struct chat *chat);
 void chat_follow(struct chat *chat);
+void chat_click(struct chat *chat, int row, int column); /* the next drawing sets `clicked` */
 void chat_draw(struct chat *chat, const struct ui_model *model, enum colour_mode colour,
                struct canvas *canvas, struct rect rect);
 

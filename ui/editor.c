@@ -16,6 +16,10 @@
 
 enum { HISTORY_SIZE = 1000 };
 
+/* A chip is one character of the line, from the last private plane: CHIP_FIRST + its index. Nothing from
+ * outside brings such a character into the line. */
+enum { CHIP_FIRST = 0x10F000, CHIPS_MAX = 0xFFE };
+
 /* Codes by which keys reach libedit. */
 enum code {
     CODE_NEWLINE = 0x80,
@@ -42,8 +46,15 @@ struct edit {
     wchar_t *text;
 };
 
+struct chip {
+    wchar_t *text;
+    size_t n, n_lines; /* characters, lines */
+};
+
 struct editor {
     struct editor_host host;
+    struct chip *chips; /* all of the session: a deleted one may be put back (Ctrl+Y) */
+    size_t n_chips, cap_chips;
     EditLine *el;
     HistoryW *history;
     char *history_path;
@@ -67,7 +78,7 @@ static wchar_t *wide(const char *text, size_t len) {
         uint32_t c = 0;
         int got = utf8_decode(text + at, len - at, &c);
         at += got > 0 ? (size_t)got : (size_t)utf8_bad_length(text + at, len - at);
-        if (got <= 0 || c == 0) c = 0xFFFD;
+        if (got <= 0 || c == 0 || c >= CHIP_FIRST) c = 0xFFFD;
         out[n++] = (wchar_t)c;
     }
     out[n] = 0;
@@ -80,6 +91,57 @@ static void narrow(struct buf *out, const wchar_t *text, size_t n) {
         int len = utf8_encode((uint32_t)text[i], bytes);
         buf_append(out, len ? bytes : "\xEF\xBF\xBD", len ? (size_t)len : 3);
     }
+}
+
+static const struct chip *chip_of(const struct editor *editor, wchar_t c) {
+    size_t i = (size_t)c - CHIP_FIRST;
+    return c >= CHIP_FIRST && i < editor->n_chips ? &editor->chips[i] : NULL;
+}
+
+/* The text with its chips written out, ended by 0. Owned by the caller. */
+static wchar_t *expand(const struct editor *editor, const wchar_t *text, size_t n, size_t *n_out) {
+    size_t total = 0, at = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct chip *chip = chip_of(editor, text[i]);
+        total += chip ? chip->n : 1;
+    }
+    wchar_t *out = xmalloc((total + 1) * sizeof *out);
+    for (size_t i = 0; i < n; i++) {
+        const struct chip *chip = chip_of(editor, text[i]);
+        if (chip)
+            wmemcpy(out + at, chip->text, chip->n), at += chip->n;
+        else
+            out[at++] = text[i];
+    }
+    out[at] = 0;
+    *n_out = at;
+    return out;
+}
+
+/* As it is shown: chips by what they hold. */
+static void narrow_shown(const struct editor *editor, struct buf *out, const wchar_t *text, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const struct chip *chip = chip_of(editor, text[i]);
+        if (!chip)
+            narrow(out, &text[i], 1);
+        else if (chip->n_lines > 1)
+            buf_printf(out, "[pasted %zu lines]", chip->n_lines);
+        else
+            buf_printf(out, "[pasted %zu characters]", chip->n);
+    }
+}
+
+/* What a paste puts into the line: itself, or the character of a new chip. Takes the text. */
+static wchar_t *chip_if_long(struct editor *editor, wchar_t *text) {
+    struct chip chip = {.text = text, .n = wcslen(text), .n_lines = 1};
+    for (size_t i = 0; i + 1 < chip.n; i++) chip.n_lines += text[i] == '\n';
+    if ((chip.n < EDITOR_CHIP_CHARACTERS && chip.n_lines < EDITOR_CHIP_LINES) || editor->n_chips == CHIPS_MAX)
+        return text;
+    grow_array(&editor->chips, &editor->cap_chips, editor->n_chips + 1, sizeof *editor->chips);
+    editor->chips[editor->n_chips] = chip;
+    wchar_t *out = xcalloc(2, sizeof *out);
+    out[0] = (wchar_t)(CHIP_FIRST + editor->n_chips++);
+    return out;
 }
 
 void editor_clean_paste(struct buf *out, const char *text, size_t len) {
@@ -223,8 +285,8 @@ static unsigned char do_edit(EditLine *el, wint_t c) {
     struct editor *editor = editor_of(el);
     if (editor->edit_type == EDIT_CLEAR_KEEP) {
         struct line line = line_of(el);
-        wchar_t *text = xcalloc(line.n + 1, sizeof *text);
-        memcpy(text, line.text, line.n * sizeof *text);
+        size_t n;
+        wchar_t *text = expand(editor, (const wchar_t *)line.text, line.n, &n);
         history_add(editor, text);
         free(text);
     }
@@ -296,6 +358,13 @@ static int key_code_plain(const struct key *key) {
     }
 }
 
+/* A backslash before Enter asks for a new line, as in a shell: for terminals whose Alt+Enter does not arrive.
+ */
+static bool ends_in_backslash(struct editor *editor) {
+    struct line line = line_of(editor->el);
+    return line.at == line.n && line.n > 1 && line.text[line.n - 1] == '\\' && line.text[line.n - 2] != '\\';
+}
+
 /* Fill editor->codes with what libedit should read for this key. */
 static void key_codes(struct editor *editor, const struct key *key) {
     wchar_t *out = editor->codes;
@@ -308,7 +377,9 @@ static void key_codes(struct editor *editor, const struct key *key) {
         if (c == 'r' - 96 || c == 's' - 96) editor->maybe_searching = true;
         if (c != 0) *out = (wchar_t)c;
     } else if (key->code == KEY_CODE_CHAR) {
-        if (key->c >= 0x80 && key->c <= 0x9F) return; /* not a character to type, and taken by our codes */
+        bool ours =
+            (key->c >= 0x80 && key->c <= 0x9F) || key->c >= CHIP_FIRST; /* no character that anybody types */
+        if (ours) return;
         if (key->mods & KEY_MOD_ALT) *out++ = 033;
         *out = (wchar_t)key->c;
     } else if (key->code == KEY_CODE_UP || key->code == KEY_CODE_DOWN) {
@@ -316,6 +387,9 @@ static void key_codes(struct editor *editor, const struct key *key) {
         bool up = key->code == KEY_CODE_UP;
         bool edge = up ? line_begin(&line, line.at) == 0 : line_end(&line, line.at) == line.n;
         *out = edge ? (up ? CODE_OLDER : CODE_NEWER) : up ? CODE_UP : CODE_DOWN;
+    } else if (key->code == KEY_CODE_ENTER && key->mods == 0 && ends_in_backslash(editor)) {
+        *out++ = CODE_BACKSPACE;
+        *out = CODE_NEWLINE;
     } else if (key->code == KEY_CODE_BACKSPACE && (searching || key->mods & KEY_MOD_ALT)) {
         if (key->mods & KEY_MOD_ALT) *out++ = 033;
         *out = searching ? 0x7F : 0x08; /* the search only knows its own backspace; ESC ^H deletes a word */
@@ -359,7 +433,8 @@ void editor_key(struct editor *editor, const struct key *key) {
 void editor_paste(struct editor *editor, const char *text, size_t len) {
     struct buf clean = {0};
     editor_clean_paste(&clean, text, len);
-    enqueue(editor, (struct edit){.type = EDIT_PASTE, .text = wide(clean.data, clean.len)});
+    wchar_t *insert = chip_if_long(editor, wide(clean.data, clean.len));
+    enqueue(editor, (struct edit){.type = EDIT_PASTE, .text = insert});
     buf_free(&clean);
 }
 
@@ -438,6 +513,8 @@ void editor_close(struct editor *editor) {
         history_wend(editor->history);
     }
     for (size_t i = editor->first; i < editor->n_queue; i++) free(editor->queue[i].text);
+    for (size_t i = 0; i < editor->n_chips; i++) free(editor->chips[i].text);
+    free(editor->chips);
     free(editor->queue);
     free(editor->edit_text);
     free(editor->history_path);
@@ -449,8 +526,7 @@ void editor_close(struct editor *editor) {
 
 static void submit(struct editor *editor, const wchar_t *line, size_t n) {
     if (n > 0 && line[n - 1] == '\n') n--;
-    wchar_t *text = xcalloc(n + 1, sizeof *text);
-    memcpy(text, line, n * sizeof *text);
+    wchar_t *text = expand(editor, line, n, &n);
     if (text[wcsspn(text, L" \t\n")]) {
         history_add(editor, text);
         history_save(editor);
@@ -501,14 +577,24 @@ bool editor_searching(struct editor *editor) {
     return search_begin(editor, &line) < line.n;
 }
 
+void editor_text(struct editor *editor, struct buf *text) {
+    struct line line = line_of(editor->el);
+    size_t begin = search_begin(editor, &line), n;
+    wchar_t *whole = expand(editor, (const wchar_t *)line.text, begin < line.n ? begin - 1 : line.n, &n);
+    buf_clear(text);
+    narrow(text, whole, n);
+    buf_append(text, "", 0);
+    free(whole);
+}
+
 void editor_line(struct editor *editor, struct buf *text, size_t *cursor, struct buf *search) {
     struct line line = line_of(editor->el);
     size_t begin = search_begin(editor, &line), n = begin < line.n ? begin - 1 : line.n;
     buf_clear(text);
     buf_clear(search);
-    narrow(text, (const wchar_t *)line.text, line.at < n ? line.at : n);
+    narrow_shown(editor, text, (const wchar_t *)line.text, line.at < n ? line.at : n);
     *cursor = text->len;
-    if (line.at < n) narrow(text, (const wchar_t *)line.text + line.at, n - line.at);
+    if (line.at < n) narrow_shown(editor, text, (const wchar_t *)line.text + line.at, n - line.at);
     if (begin < line.n)
         narrow(search, (const wchar_t *)line.text + begin + 4, line.n - begin - 4);
     else if (editor->next_code >= 4 || !editor->codes[editor->next_code])

@@ -16,6 +16,9 @@
 
 struct editor;
 
+/* A paste of so many characters or lines is shown, moved over and deleted as one chip. */
+enum { EDITOR_CHIP_CHARACTERS = 1000, EDITOR_CHIP_LINES = 8 };
+
 struct editor_host {
     bool (*wait)(void *context); /* the editor has nothing to do; false: leave editor_run() */
     void (*submit)(void *context, const char *text, size_t len); /* a line was entered: not empty, UTF-8 */
@@ -30,16 +33,19 @@ void editor_run(struct editor *editor);
 
 /* From within wait(): what the editor does as soon as wait() returns, in this order. Texts are copied. */
 void editor_key(struct editor *editor, const struct key *key);
-void editor_paste(struct editor *editor, const char *text, size_t len); /* as one insertion, never submits */
+void editor_paste(struct editor *editor, const char *text, size_t len); /* as one insertion, never submits; a
+                                                                           long one as a chip */
 void editor_set(struct editor *editor, const char *text, size_t len);   /* instead of what is there */
 void editor_clear(struct editor *editor, bool keep);                    /* keep: into the history */
 
-bool editor_empty(struct editor *editor); /* and nothing is waiting to be put in */
+bool editor_empty(struct editor *editor);   /* and nothing is waiting to be put in */
 bool editor_waiting(struct editor *editor); /* something was put into its queue that is not done yet */
 bool editor_searching(struct editor *editor);
 bool editor_is_vi(struct editor *editor);
-/* The line as UTF-8 into `text`, the cursor as an offset in it. While searching, `search` gets the pattern.
- */
+/* The whole of it as UTF-8, pastes written out: what would be sent. Replaces what is in `text`. */
+void editor_text(struct editor *editor, struct buf *text);
+/* What is shown, as UTF-8 into `text`, the cursor as an offset in it: long pastes are one chip each, "[pasted
+ * 120 lines]". While searching, `search` gets the pattern. */
 void editor_line(struct editor *editor, struct buf *text, size_t *cursor, struct buf *search);
 
 /* What a paste becomes before it is inserted: CR LF and CR are LF; control characters are shown (^[) so that

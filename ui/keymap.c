@@ -1,5 +1,7 @@
 #include "ui/keymap.h"
 
+#include <string.h>
+
 #define NAMED(name)                                                                                          \
     { .code = KEY_CODE_##name }
 #define F(n)                                                                                                 \
@@ -16,7 +18,7 @@
 #define LETTER(letter)                                                                                       \
     { .code = KEY_CODE_CHAR, .c = letter }
 
-const struct binding keymap[] = {
+struct binding keymap[] = {
     {KEY_ANYWHERE, UI_ACTION_HELP, F(1), ALT('h'), "Help", "this page"},
     {KEY_ANYWHERE, UI_ACTION_FOLD, ALT('f'), NO_KEY, "Fold",
      "put the system text into the first message, ask again"},
@@ -28,6 +30,10 @@ const struct binding keymap[] = {
     {KEY_ANYWHERE, UI_ACTION_REGENERATE, F(5), ALT('r'), "Again", "another answer to the last question"},
     {KEY_ANYWHERE, UI_ACTION_BRANCHES, F(6), ALT('s'), "Branch",
      "the ways this conversation went: choose one"},
+    {KEY_ANYWHERE, UI_ACTION_FIND, F(7), ALT('/'), "Find",
+     "search in the conversation; n, N: the next, the one before"},
+    {KEY_ANYWHERE, UI_ACTION_MOUSE, F(8), ALT('u'), "Mouse",
+     "the wheel scrolls, a click inspects; again: the terminal's own mouse"},
     {KEY_ANYWHERE, UI_ACTION_LOG, F(9), ALT('e'), "Log", "what libraries wrote to standard error"},
     {KEY_ANYWHERE, UI_ACTION_QUIT, F(10), ALT('q'), "Quit", "leave"},
     {KEY_ANYWHERE, UI_ACTION_NEW, ALT('n'), NO_KEY, NULL, "begin a new chat"},
@@ -35,6 +41,14 @@ const struct binding keymap[] = {
     {KEY_ANYWHERE, UI_ACTION_DIGITS, ALT('0'), NO_KEY, NULL,
      "what the colours say as digits too, 9 sure, 0 a surprise"},
     {KEY_ANYWHERE, UI_ACTION_PANEL, ALT('t'), NO_KEY, NULL, "show or hide the candidates of the next token"},
+    {KEY_ANYWHERE, UI_ACTION_COPY, ALT('c'), NO_KEY, NULL,
+     "copy the last answer (/copy: others, code blocks)"},
+    {KEY_ANYWHERE, UI_ACTION_SOURCE, ALT('w'), NO_KEY, NULL,
+     "the conversation as it is written, without markdown"},
+    {KEY_ANYWHERE, UI_ACTION_UNFOLD, ALT('k'), NO_KEY, NULL, "unfold or fold what the model thought"},
+    {KEY_ANYWHERE, UI_ACTION_ANSWER_NOW, ALT('a'), NO_KEY, NULL, "enough thought: answer now"},
+    {KEY_BOX, UI_ACTION_EXTERNAL, CTRL('g'), NO_KEY, NULL, "the box in $VISUAL or $EDITOR"},
+    {KEY_BOX, UI_ACTION_COMPLETE, NAMED(TAB), NO_KEY, NULL, "complete a command"},
     {KEY_BOX, ACTION_EDITOR, NAMED(ENTER), NO_KEY, NULL, "send"},
     {KEY_BOX, ACTION_EDITOR, CTRL('j'), WITH(ALT, ENTER), NULL, "new line in the box"},
     {KEY_ANYWHERE, UI_ACTION_ESCAPE, NAMED(ESCAPE), NO_KEY, NULL,
@@ -94,6 +108,11 @@ const struct binding keymap[] = {
     {KEY_PICKER, UI_ACTION_TOP, NAMED(HOME), NO_KEY, NULL, "the first row"},
     {KEY_PICKER, UI_ACTION_BOTTOM, NAMED(END), NO_KEY, NULL, "the last row"},
     {KEY_PICKER, UI_ACTION_PICK_DELETE, NAMED(DELETE), NO_KEY, "Delete", "delete what this row stands for"},
+
+    {KEY_FIND, UI_ACTION_ESCAPE, NAMED(ESCAPE), NO_KEY, "Back",
+     "end the search; any other key does too, and is obeyed"},
+    {KEY_FIND, UI_ACTION_FIND_NEXT, LETTER('n'), NO_KEY, "Next", "the next match"},
+    {KEY_FIND, UI_ACTION_FIND_BACK, LETTER('N'), NO_KEY, "Before", "the match before"},
 };
 const size_t n_keymap = sizeof keymap / sizeof *keymap;
 
@@ -118,7 +137,8 @@ void keymap_help(struct buf *out) {
     static const char *const heads[KEY_CONTEXT_COUNT] = {[KEY_ANYWHERE] = "Everywhere",
                                                          [KEY_BOX] = "In the box",
                                                          [KEY_INSPECT] = "In inspect mode",
-                                                         [KEY_PICKER] = "In a list"};
+                                                         [KEY_PICKER] = "In a list",
+                                                         [KEY_FIND] = "In a search"};
     for (int context = 0; context < KEY_CONTEXT_COUNT; context++) {
         buf_printf(out, "%s%s\n", context ? "\n" : "", heads[context]);
         for (size_t i = 0; i < n_keymap; i++) {
@@ -134,4 +154,169 @@ void keymap_help(struct buf *out) {
 
 void ui_keys_text(struct buf *out) {
     keymap_help(out);
+}
+
+/* ---- other keys ---- */
+
+static const char *const action_names[UI_ACTION_COUNT] = {
+    [UI_ACTION_INTERRUPT] = "interrupt",
+    [UI_ACTION_ESCAPE] = "escape",
+    [UI_ACTION_EOF] = "leave-empty",
+    [UI_ACTION_SUSPEND] = "suspend",
+    [UI_ACTION_QUIT] = "quit",
+    [UI_ACTION_NEW] = "new",
+    [UI_ACTION_REGENERATE] = "regenerate",
+    [UI_ACTION_CONTINUE] = "continue",
+    [UI_ACTION_FOLD] = "fold",
+    [UI_ACTION_MODELS] = "models",
+    [UI_ACTION_BRANCHES] = "branches",
+    [UI_ACTION_UNDO] = "undo",
+    [UI_ACTION_REDO] = "redo",
+    [UI_ACTION_INSPECT] = "inspect",
+    [UI_ACTION_TOKEN_BACK] = "token-back",
+    [UI_ACTION_TOKEN_ON] = "token-on",
+    [UI_ACTION_WORD_BACK] = "word-back",
+    [UI_ACTION_WORD_ON] = "word-on",
+    [UI_ACTION_MESSAGE_BACK] = "message-back",
+    [UI_ACTION_MESSAGE_ON] = "message-on",
+    [UI_ACTION_FIRST_TOKEN] = "first-token",
+    [UI_ACTION_LAST_TOKEN] = "last-token",
+    [UI_ACTION_CANDIDATE_UP] = "candidate-up",
+    [UI_ACTION_CANDIDATE_DOWN] = "candidate-down",
+    [UI_ACTION_TAKE] = "take",
+    [UI_ACTION_STEP] = "step",
+    [UI_ACTION_REROLL] = "re-roll",
+    [UI_ACTION_SIBLING_BACK] = "sibling-back",
+    [UI_ACTION_SIBLING_ON] = "sibling-on",
+    [UI_ACTION_COMPARE] = "compare",
+    [UI_ACTION_EXPORT] = "export",
+    [UI_ACTION_EDIT] = "edit",
+    [UI_ACTION_PICK] = "pick",
+    [UI_ACTION_PICK_DELETE] = "delete",
+    [UI_ACTION_COPY] = "copy",
+    [UI_ACTION_ANSWER_NOW] = "answer-now",
+    [UI_ACTION_COMPLETE] = "complete",
+    [UI_ACTION_HELP] = "help",
+    [UI_ACTION_PANEL] = "panel",
+    [UI_ACTION_COLOUR] = "colour",
+    [UI_ACTION_LOG] = "log",
+    [UI_ACTION_REDRAW] = "redraw",
+    [UI_ACTION_PAGE_UP] = "page-up",
+    [UI_ACTION_PAGE_DOWN] = "page-down",
+    [UI_ACTION_LINE_UP] = "line-up",
+    [UI_ACTION_LINE_DOWN] = "line-down",
+    [UI_ACTION_TOP] = "top",
+    [UI_ACTION_BOTTOM] = "bottom",
+    [UI_ACTION_TYPE] = "type",
+    [UI_ACTION_PICK_UP] = "up",
+    [UI_ACTION_PICK_DOWN] = "down",
+    [UI_ACTION_FIND] = "find",
+    [UI_ACTION_FIND_NEXT] = "find-next",
+    [UI_ACTION_FIND_BACK] = "find-back",
+    [UI_ACTION_SOURCE] = "source",
+    [UI_ACTION_UNFOLD] = "unfold",
+    [UI_ACTION_MOUSE] = "mouse",
+    [UI_ACTION_EXTERNAL] = "editor",
+};
+
+/* The section of the configuration a binding stands in. The box and anywhere are one: the keys of the chat.
+ */
+static const char *section_of(const struct binding *binding) {
+    return binding->context == KEY_INSPECT  ? "keys.inspect"
+           : binding->context == KEY_PICKER ? "keys.picker"
+           : binding->context == KEY_FIND   ? "keys.find"
+                                            : "keys";
+}
+
+static const char *name_of(const struct binding *binding) {
+    return binding->action == ACTION_EDITOR ? NULL : action_names[binding->action];
+}
+
+static struct binding *binding_find(const char *section, const char *action) {
+    for (size_t i = 0; i < n_keymap; i++)
+        if (name_of(&keymap[i]) && strcmp(section_of(&keymap[i]), section) == 0 &&
+            strcmp(name_of(&keymap[i]), action) == 0)
+            return &keymap[i];
+    return NULL;
+}
+
+/* Up to the comma behind the first key; that of "Alt+," is a key. */
+static size_t key_length(const char *text) {
+    size_t i = 0;
+    while (text[i] && (text[i] != ',' || i == 0 || (text[i - 1] == '+' && (i < 2 || text[i - 2] != '+'))))
+        i++;
+    return i;
+}
+
+/* "F7, Alt+/": at most two, or "none". */
+static int parse_keys(const char *text, bool letters, struct key keys[2], struct err *err) {
+    keys[0] = keys[1] = (struct key)NO_KEY;
+    if (strcmp(text, "none") == 0) return STATUS_OK;
+    for (int n = 0; *text; n++) {
+        size_t len = key_length(text), used = len;
+        while (used && text[used - 1] == ' ') used--;
+        struct key key;
+        if (n == 2) return err_set(err, STATUS_USAGE, "found more than two keys, expected one or two");
+        if (!key_parse(text, used, &key))
+            return err_set(err, STATUS_USAGE,
+                           "found \"%.*s\", expected a key like F7, Alt+x, Ctrl+x, PgUp or none", (int)used,
+                           text);
+        if (!letters && key.code == KEY_CODE_CHAR && !(key.mods & (KEY_MOD_ALT | KEY_MOD_CTRL)))
+            return err_set(err, STATUS_USAGE,
+                           "found \"%.*s\", which is typed into the box; expected one with Alt or Ctrl",
+                           (int)used, text);
+        keys[n] = key;
+        text += len;
+        text += strspn(text, ", ");
+    }
+    return keys[0].code ? STATUS_OK : err_set(err, STATUS_USAGE, "found nothing, expected a key or none");
+}
+
+int ui_bind(const char *context, const char *action, const char *keys, struct err *err) {
+    struct binding *binding = binding_find(context, action);
+    struct key parsed[2];
+    if (!binding)
+        return err_set(err, STATUS_USAGE,
+                       "[%s] found \"%s\", expected an action (logitop --print-config lists them)", context,
+                       action);
+    int status = parse_keys(keys, strcmp(context, "keys") != 0, parsed, err);
+    if (status < 0) return err_prefix(err, "[%s] %s", context, action);
+    binding->key = parsed[0];
+    binding->alt = parsed[1];
+    return STATUS_OK;
+}
+
+static bool clash(const struct key *a, const struct key *b) {
+    return a->code != KEY_CODE_NONE && key_equal(a, b);
+}
+
+int ui_bindings_check(struct err *err) {
+    for (size_t i = 0; i < n_keymap; i++)
+        for (size_t k = 0; k < i; k++) {
+            const struct binding *a = &keymap[k], *b = &keymap[i];
+            if (!name_of(a) || !name_of(b) || strcmp(section_of(a), section_of(b))) continue;
+            const struct key *both = clash(&a->key, &b->key) || clash(&a->key, &b->alt)   ? &a->key
+                                     : clash(&a->alt, &b->key) || clash(&a->alt, &b->alt) ? &a->alt
+                                                                                          : NULL;
+            if (!both) continue;
+            char name[32];
+            key_name(both, name);
+            return err_set(err, STATUS_USAGE, "[%s] found %s for both %s and %s, expected one of them",
+                           section_of(a), name, name_of(a), name_of(b));
+        }
+    return STATUS_OK;
+}
+
+void ui_bindings_print(struct buf *out) {
+    const char *section = "";
+    for (size_t i = 0; i < n_keymap; i++) {
+        const struct binding *binding = &keymap[i];
+        if (!name_of(binding)) continue;
+        if (strcmp(section, section_of(binding))) buf_printf(out, "\n[%s]\n", section_of(binding));
+        section = section_of(binding);
+        char key[32], alt[32] = "";
+        key_name(&binding->key, key);
+        if (binding->alt.code != KEY_CODE_NONE) key_name(&binding->alt, alt);
+        buf_printf(out, "%s = %s%s%s\n", name_of(binding), *key ? key : "none", *alt ? ", " : "", alt);
+    }
 }

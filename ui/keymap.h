@@ -6,7 +6,7 @@
 #include "ui/ui.h"
 
 /* Who has the keys: a binding of this context goes before one that holds anywhere. */
-enum key_context { KEY_ANYWHERE, KEY_BOX, KEY_INSPECT, KEY_PICKER, KEY_CONTEXT_COUNT };
+enum key_context { KEY_ANYWHERE, KEY_BOX, KEY_INSPECT, KEY_PICKER, KEY_FIND, KEY_CONTEXT_COUNT };
 
 struct binding {
     enum key_context context;
@@ -18,7 +18,7 @@ struct binding {
 };
 enum { ACTION_EDITOR = -1 };
 
-extern const struct binding keymap[];
+extern struct binding keymap[]; /* ui_bind() changes its keys */
 extern const size_t n_keymap;
 
 int keymap_find(const struct key *key, enum key_context context); /* the action, or ACTION_EDITOR */

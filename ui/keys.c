@@ -3,7 +3,9 @@
 #include "base/utf8.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { SEQUENCE_MAX = 64, STRING_MAX = 4096 };
 static const char paste_end[] = "\033[201~";
@@ -102,6 +104,19 @@ static int csi_numbers(const char *p, size_t n, unsigned numbers[3]) {
     return n ? count + 1 : 0;
 }
 
+/* A mouse report in the form of mode 1006: CSI < button ; column ; row M, or m when it is let go. */
+static void mouse_key(const unsigned v[3], char final, struct key *key) {
+    enum { MODIFIERS = 4 | 8 | 16 };
+    unsigned button = v[0] & ~(unsigned)MODIFIERS;
+    if (final != 'M' || v[1] == 0 || v[2] == 0 || v[1] > 10000 || v[2] > 10000) return;
+    key->column = (int)v[1] - 1;
+    key->row = (int)v[2] - 1;
+    key->code = button == 0    ? KEY_CODE_CLICK
+                : button == 64 ? KEY_CODE_WHEEL_UP
+                : button == 65 ? KEY_CODE_WHEEL_DOWN
+                               : KEY_CODE_NONE;
+}
+
 /* The meaning of CSI params final, params being p[0..n). */
 static void csi_key(struct keys *keys, const char *p, size_t n, char final, struct key *key) {
     unsigned v[3];
@@ -109,6 +124,7 @@ static void csi_key(struct keys *keys, const char *p, size_t n, char final, stru
     int count = csi_numbers(p + (lead != 0), n - (lead != 0), v);
     if (lead) {
         if (lead == '?' && final == 'y' && v[0] == 2026 && v[1] >= 1 && v[1] <= 3) key->code = KEY_CODE_SYNC;
+        if (lead == '<' && count == 3) mouse_key(v, final, key);
         return;
     }
     unsigned mods = count > 1 && v[1] > 0 ? (v[1] - 1) & 7 : 0;
@@ -122,6 +138,8 @@ static void csi_key(struct keys *keys, const char *p, size_t n, char final, stru
             *key = (struct key){.code = tilde_code(v[0]), .mods = final == '^' ? KEY_MOD_CTRL : mods};
     } else if (final == 'u')
         *key = unicode_key(v[0], mods);
+    else if ((final == 'I' || final == 'O') && n == 0)
+        key->code = final == 'I' ? KEY_CODE_FOCUS : KEY_CODE_BLUR;
     else if (final == 'Z')
         *key = (struct key){.code = KEY_CODE_TAB, .mods = KEY_MOD_SHIFT};
     else if (final != 'R' || v[0] == 1)
@@ -249,14 +267,15 @@ bool key_equal(const struct key *a, const struct key *b) {
     return a->code == b->code && a->mods == b->mods && (a->code != KEY_CODE_CHAR || a->c == b->c);
 }
 
+static const char *const names[] = {
+    [KEY_CODE_ENTER] = "Enter",  [KEY_CODE_TAB] = "Tab",        [KEY_CODE_BACKSPACE] = "Backspace",
+    [KEY_CODE_ESCAPE] = "Esc",   [KEY_CODE_UP] = "Up",          [KEY_CODE_DOWN] = "Down",
+    [KEY_CODE_RIGHT] = "Right",  [KEY_CODE_LEFT] = "Left",      [KEY_CODE_HOME] = "Home",
+    [KEY_CODE_END] = "End",      [KEY_CODE_INSERT] = "Ins",     [KEY_CODE_DELETE] = "Del",
+    [KEY_CODE_PAGE_UP] = "PgUp", [KEY_CODE_PAGE_DOWN] = "PgDn",
+};
+
 void key_name(const struct key *key, char name[32]) {
-    static const char *const names[] = {
-        [KEY_CODE_ENTER] = "Enter",  [KEY_CODE_TAB] = "Tab",        [KEY_CODE_BACKSPACE] = "Backspace",
-        [KEY_CODE_ESCAPE] = "Esc",   [KEY_CODE_UP] = "Up",          [KEY_CODE_DOWN] = "Down",
-        [KEY_CODE_RIGHT] = "Right",  [KEY_CODE_LEFT] = "Left",      [KEY_CODE_HOME] = "Home",
-        [KEY_CODE_END] = "End",      [KEY_CODE_INSERT] = "Ins",     [KEY_CODE_DELETE] = "Del",
-        [KEY_CODE_PAGE_UP] = "PgUp", [KEY_CODE_PAGE_DOWN] = "PgDn",
-    };
     char core[16] = "";
     if (key->code == KEY_CODE_CHAR) {
         char bytes[5] = {0};
@@ -268,4 +287,39 @@ void key_name(const struct key *key, char name[32]) {
         snprintf(core, sizeof core, "%s", names[key->code]);
     snprintf(name, 32, "%s%s%s%s", key->mods & KEY_MOD_CTRL ? "Ctrl+" : "",
              key->mods & KEY_MOD_ALT ? "Alt+" : "", key->mods & KEY_MOD_SHIFT ? "Shift+" : "", core);
+}
+
+static bool take_word(const char **name, size_t *len, const char *word) {
+    size_t n = strlen(word);
+    if (*len <= n || strncasecmp(*name, word, n) != 0) return false;
+    *name += n;
+    *len -= n;
+    return true;
+}
+
+bool key_parse(const char *name, size_t len, struct key *key) {
+    *key = (struct key){0};
+    for (bool more = true; more;) {
+        unsigned mod = take_word(&name, &len, "Ctrl+")    ? KEY_MOD_CTRL
+                       : take_word(&name, &len, "Alt+")   ? KEY_MOD_ALT
+                       : take_word(&name, &len, "Shift+") ? KEY_MOD_SHIFT
+                                                          : 0;
+        key->mods |= mod;
+        more = mod != 0;
+    }
+    for (size_t code = 0; code < sizeof names / sizeof *names; code++)
+        if (names[code] && strlen(names[code]) == len && strncasecmp(name, names[code], len) == 0)
+            key->code = (enum key_code)code;
+    char digits[4] = "", *end;
+    if (len > 1 && len < 4 && (name[0] == 'F' || name[0] == 'f')) memcpy(digits, name + 1, len - 1);
+    long number = strtol(digits, &end, 10);
+    if (*digits && !*end && number >= 1 && number <= 12)
+        key->code = (enum key_code)(KEY_CODE_F1 + number - 1);
+    if (key->code != KEY_CODE_NONE) return true;
+    bool space = len == 5 && strncasecmp(name, "Space", 5) == 0;
+    if (!space && (utf8_decode(name, len, &key->c) != (int)len || key->c <= ' ')) return false;
+    key->code = KEY_CODE_CHAR;
+    if (space) key->c = ' ';
+    if (key->mods & KEY_MOD_CTRL && key->c >= 'A' && key->c <= 'Z') key->c += 32;
+    return true;
 }

@@ -30,6 +30,11 @@ enum key_code {
     KEY_CODE_F12 = KEY_CODE_F1 + 11,
     KEY_CODE_PASTE, /* keys->paste holds the text until the next keys_next() */
     KEY_CODE_SYNC,  /* the terminal knows synchronized output (answer to CSI ? 2026 $ p) */
+    KEY_CODE_FOCUS, /* the terminal got the focus, or lost it */
+    KEY_CODE_BLUR,
+    KEY_CODE_CLICK, /* of the left button, at row, column */
+    KEY_CODE_WHEEL_UP,
+    KEY_CODE_WHEEL_DOWN,
 };
 
 enum { KEY_MOD_SHIFT = 1, KEY_MOD_ALT = 2, KEY_MOD_CTRL = 4 };
@@ -38,6 +43,7 @@ struct key {
     enum key_code code;
     uint32_t c; /* KEY_CODE_CHAR */
     unsigned mods;
+    int row, column; /* KEY_CODE_CLICK: from 0 */
 };
 
 struct keys {      /* zero-initialise */
@@ -60,6 +66,8 @@ void keys_free(struct keys *keys);
 
 /* "F1", "Alt+h", "Ctrl+Home", into name[32]. */
 void key_name(const struct key *key, char name[32]);
+bool key_parse(const char *name, size_t len,
+               struct key *key); /* the same back; letters of any case but a lone one */
 bool key_equal(const struct key *a, const struct key *b);
 
 #endif

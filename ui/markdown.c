@@ -74,6 +74,13 @@ size_t markdown_line_at(const struct markdown *markdown, size_t offset) {
     return low;
 }
 
+size_t markdown_source(const struct markdown *markdown, size_t offset) {
+    size_t i = markdown_line_at(markdown, offset);
+    while (i > 0 && markdown->lines[i].source == 0) i--;
+    const struct markdown_line *line = markdown->n_lines ? &markdown->lines[i] : NULL;
+    return line ? line->source + offset - line->start : 0;
+}
+
 /* ---- chunks ---- */
 
 /* The fence that a line opens: its character and length; 0 if it opens none. (CommonMark 0.31, 4.5; deeper

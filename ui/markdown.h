@@ -33,6 +33,7 @@ enum markdown_kind {
 
 struct markdown_line { /* of the shown text; ends before the next one's LF */
     uint32_t start;
+    uint32_t source; /* offset in the message of its first text, as if it began at `start`; 0: it has none */
     uint8_t indent, hang; /* columns before its first row, and before the rows it goes on in */
     uint8_t quote;        /* depth of quotes: a bar each, within the indent */
     uint8_t kind;         /* enum markdown_kind */
@@ -71,6 +72,9 @@ void markdown_free(struct markdown *markdown);
 enum style markdown_style(const struct markdown *markdown, size_t offset,
                           size_t *run);                                  /* *run: where to look first */
 size_t markdown_line_at(const struct markdown *markdown, size_t offset); /* the line that holds the offset */
+/* About where in the message this offset of the shown text comes from: exact up to the first markup of its
+ * line. */
+size_t markdown_source(const struct markdown *markdown, size_t offset);
 
 /* For markdown.c: append what text[begin..end) shows. carry: it begins inside of a fence of this many. */
 struct markdown_chunk {

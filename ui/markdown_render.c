@@ -130,6 +130,15 @@ static void code_head(struct render *r, const char *language, size_t len, size_t
     markdown_put(r->markdown, STYLE_DIM, len ? language : "code", len ? len : 4);
 }
 
+/* The newest line shows source text from this offset on. */
+static void note_source(struct render *r, size_t offset) {
+    struct markdown *markdown = r->markdown;
+    struct markdown_line *line = markdown->n_lines ? &markdown->lines[markdown->n_lines - 1] : NULL;
+    size_t before = line ? markdown->text.len - line->start : 0;
+    if (line && line->source == 0 && offset != SIZE_MAX && offset >= before)
+        line->source = (uint32_t)(offset - before);
+}
+
 static void put_code(struct render *r, const char *text, size_t len) {
     for (size_t at = 0; at < len;) {
         const char *newline = memchr(text + at, '\n', len - at);
@@ -137,6 +146,7 @@ static void put_code(struct render *r, const char *text, size_t len) {
         if (r->code_line && (end > at || newline)) begin_line(r, MARKDOWN_CODE);
         if (r->code_line && (end > at || newline)) r->code_line = false;
         if (end > at && text[end - 1] == '\r') end--;
+        if (end > at && source_offset(r, text) != SIZE_MAX) note_source(r, source_offset(r, text) + at);
         markdown_put(r->markdown, STYLE_CODE_BLOCK, text + at, end - at);
         if (newline) r->code_line = true;
         at = newline ? (size_t)(newline + 1 - text) : len;
@@ -173,6 +183,7 @@ static int on_text(MD_TEXTTYPE type, const MD_CHAR *text, MD_SIZE len, void *con
         put_code(r, text, len);
     } else {
         if (r->fresh) begin_block(r, offset, MARKDOWN_TEXT);
+        note_source(r, offset);
         switch (type) {
         case MD_TEXT_NULLCHAR: markdown_put(r->markdown, text_style(r), "\xEF\xBF\xBD", 3); break;
         case MD_TEXT_BR:

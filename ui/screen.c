@@ -52,6 +52,7 @@ static void draw_panel(const struct layout *layout, const struct ui_model *model
 
 enum key_context screen_keys(const struct screen *screen) {
     if (screen->picker.id) return KEY_PICKER;
+    if (screen->chat.find.state == FIND_ON) return KEY_FIND;
     return screen->inspecting && !screen->typing ? KEY_INSPECT : KEY_BOX;
 }
 
@@ -82,8 +83,9 @@ void screen_draw(struct screen *screen, const struct ui_model *model, struct can
         chat_draw(&screen->chat, model, screen->colour, canvas, layout.chat);
         draw_panel(&layout, model, canvas);
     }
-    status_draw(screen, model, canvas, layout.status);
     box_draw(screen, model, canvas, layout.box);
+    status_draw(screen, model, canvas,
+                layout.status); /* behind the box: a search that is typed has the cursor */
     keys_draw(screen_keys(screen), model, canvas, layout.keys);
     if (model->picker) picker_draw(&screen->picker, model->picker, canvas, page); /* it has the cursor */
     if (screen->pager.on) pager_draw(&screen->pager, canvas, page);

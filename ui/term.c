@@ -16,8 +16,11 @@
 #include <unistd.h>
 #include <wchar.h>
 
-static const char modes_on[] = "\033[?2004h";             /* bracketed paste */
-static const char modes_off[] = "\033[?2026l\033[?2004l"; /* and an unfinished synchronized frame */
+static const char modes_on[] = "\033[?2004h\033[?1004h"; /* bracketed paste, focus events */
+static const char modes_off[] =
+    "\033[?2026l\033[?1006l\033[?1000l\033[?1004l\033[?2004l"; /* and an unfinished synchronized frame, the
+                                                                  mouse */
+static const char mouse_on[] = "\033[?1000h\033[?1006h", mouse_off[] = "\033[?1006l\033[?1000l";
 static const char sync_question[] = "\033[?2026$p";
 static const char sync_begin[] = "\033[?2026h", sync_end[] = "\033[?2026l";
 
@@ -28,7 +31,7 @@ struct term {
     struct canvas shown; /* what is on the terminal */
     cchar_t *row;        /* [columns] */
     attr_t attributes[STYLE_COUNT];
-    bool sync, stale, left, colours;
+    bool sync, stale, left, colours, mouse;
     int cursor_visible;
 };
 
@@ -308,11 +311,19 @@ void term_emergency(void) {
     errno = kept;
 }
 
-static void write_out(struct term *term, const char *bytes) {
+void term_put(struct term *term, const char *bytes, size_t len) {
     fflush(term->out);
-    if (write(term->out_fd, bytes, strlen(bytes)) <
-        0) { /* a vanished terminal is noticed where keys are read */
+    while (len > 0) {
+        ssize_t n = write(term->out_fd, bytes, len);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return; /* a vanished terminal is noticed where keys are read */
+        bytes += n;
+        len -= (size_t)n;
     }
+}
+
+static void write_out(struct term *term, const char *bytes) {
+    term_put(term, bytes, strlen(bytes));
 }
 
 static void term_set_modes(struct term *term) {
@@ -387,6 +398,7 @@ void term_enter(struct term *term) {
     term_resized(term);
     term_redraw(term);
     write_out(term, modes_on);
+    if (term->mouse) write_out(term, mouse_on);
 }
 
 void term_close(struct term *term) {
@@ -417,6 +429,11 @@ void term_resized(struct term *term) {
 
 void term_redraw(struct term *term) {
     term->stale = true;
+}
+
+void term_mouse(struct term *term, bool on) {
+    term->mouse = on;
+    if (!term->left) write_out(term, on ? mouse_on : mouse_off);
 }
 
 void term_sync_known(struct term *term) {

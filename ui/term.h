@@ -24,9 +24,12 @@ void term_leave(struct term *term); /* give it back for a while */
 void term_enter(struct term *term); /* take it again; the next term_show() paints everything */
 
 void term_size(struct term *term, int *rows, int *columns);
-void term_resized(struct term *term);    /* ask the terminal for its size */
-void term_redraw(struct term *term);     /* the next term_show() paints everything */
-void term_sync_known(struct term *term); /* it said that it knows synchronized output */
+void term_resized(struct term *term);        /* ask the terminal for its size */
+void term_redraw(struct term *term);         /* the next term_show() paints everything */
+void term_sync_known(struct term *term);     /* it said that it knows synchronized output */
+void term_mouse(struct term *term, bool on); /* reports of clicks and the wheel; off at first */
+void term_put(struct term *term, const char *bytes,
+              size_t len); /* an escape sequence of ours, between two pictures */
 
 /* Bring the screen to this picture. Only rows that differ from the last one are touched. Returns how many. */
 int term_show(struct term *term, const struct canvas *canvas);

@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "ui/capture.h"
 #include "ui/editor.h"
+#include "ui/handover.h"
 #include "ui/keymap.h"
 #include "ui/keys.h"
 #include "ui/screen.h"
@@ -41,7 +42,10 @@ struct ui {
     bool (*step)(void *context);
     void *step_context;
     bool gone; /* the terminal */
-    bool frame_wanted, busy;
+    bool frame_wanted, busy, blurred;
+    enum ui_bell bell;
+    int out_fd;
+    bool mouse;
     int64_t last_frame_ns, notice_until_ns, interrupt_ns;
 };
 
@@ -133,9 +137,7 @@ static void box_update(struct ui *ui) {
 /* A token is typed in the box, which is lent for it: what was there comes back. */
 static void typing_begin(struct ui *ui) {
     if (!ui->screen.inspecting || ui->screen.typing) return;
-    box_update(ui);
-    buf_clear(&ui->draft);
-    buf_append(&ui->draft, ui->box_text.data, ui->box_text.len);
+    editor_text(ui->editor, &ui->draft);
     editor_clear(ui->editor, false);
     ui->screen.typing = true;
 }
@@ -144,6 +146,31 @@ static void typing_end(struct ui *ui) {
     if (!ui->screen.typing) return;
     editor_set(ui->editor, ui->draft.data ? ui->draft.data : "", ui->draft.len);
     ui->screen.typing = false;
+}
+
+static struct handover handover_of(struct ui *ui) {
+    return (struct handover){ui->term, &ui->capture, ui->in_fd, ui->out_fd};
+}
+
+/* The box in a text editor; what came back takes its place. */
+static void edit_outside(struct ui *ui) {
+    struct handover handover = handover_of(ui);
+    struct buf text = {0};
+    struct err err;
+    editor_text(ui->editor, &text);
+    if (handover_edit(&handover, &text, &err) < 0)
+        ui_notice(ui, 5000, "%s", err.text);
+    else
+        editor_set(ui->editor, text.data ? text.data : "", text.len);
+    buf_free(&text);
+}
+
+static void mouse_switch(struct ui *ui, bool on) {
+    ui->mouse = on;
+    term_mouse(ui->term, on);
+    ui_notice(ui, 5000,
+              on ? "mouse on: the wheel scrolls, a click inspects; Shift and drag selects text"
+                 : "mouse off");
 }
 
 static void own_action(struct ui *ui, int action) {
@@ -164,6 +191,13 @@ static void own_action(struct ui *ui, int action) {
     case UI_ACTION_TOP: chat_scroll_top(&screen->chat); break;
     case UI_ACTION_BOTTOM: chat_follow(&screen->chat); break;
     case UI_ACTION_TYPE: typing_begin(ui); break;
+    case UI_ACTION_FIND: find_begin(&screen->chat.find); break;
+    case UI_ACTION_FIND_NEXT: screen->chat.find.step = 1; break;
+    case UI_ACTION_FIND_BACK: screen->chat.find.step = -1; break;
+    case UI_ACTION_SOURCE: screen->chat.raw = !screen->chat.raw; break;
+    case UI_ACTION_UNFOLD: screen->chat.unfolded = !screen->chat.unfolded; break;
+    case UI_ACTION_MOUSE: mouse_switch(ui, !ui->mouse); break;
+    case UI_ACTION_EXTERNAL: edit_outside(ui); break;
     default: break;
     }
 }
@@ -194,13 +228,78 @@ static bool pager_key(struct ui *ui, const struct key *key, int action) {
     return true;
 }
 
+/* A search of the conversation is typed, or its matches are walked over: true if the key was for it. */
+static bool find_key(struct ui *ui, const struct key *key, int action) {
+    struct find *find = &ui->screen.chat.find;
+    bool moves = action >= UI_ACTION_REDRAW && action <= UI_ACTION_BOTTOM;
+    if (find->state == FIND_OFF || moves) return false;
+    if (action == UI_ACTION_ESCAPE || action == UI_ACTION_INTERRUPT) {
+        find_end(find);
+        return true;
+    }
+    if (find->state == FIND_ON) {
+        bool walks =
+            action == UI_ACTION_FIND_NEXT || action == UI_ACTION_FIND_BACK || action == UI_ACTION_FIND;
+        if (!walks) find_end(find);
+        return false;
+    }
+    if (key->code == KEY_CODE_ENTER || action == UI_ACTION_FIND) {
+        if (find->pattern.len)
+            find->state = FIND_ON;
+        else
+            find_end(find);
+    } else if (key->code == KEY_CODE_BACKSPACE)
+        find_type(find, 0);
+    else if (key->code == KEY_CODE_CHAR && key->mods == 0)
+        find_type(find, key->c);
+    else if (action != ACTION_EDITOR) {
+        find_end(find);
+        return false;
+    }
+    return true;
+}
+
+/* Tab: what stands before the cursor goes to the app, which knows the commands. */
+static void complete(struct ui *ui, const struct key *key) {
+    box_update(ui);
+    if (ui->box_text.len && ui->box_text.data[0] == '/' && ui->screen.box.cursor == ui->box_text.len)
+        push_text(ui, UI_ACTION_COMPLETE, &ui->box_text);
+    else
+        editor_key(ui->editor, key);
+}
+
+/* What is no key: true if this was none. */
+static bool terminal_event(struct ui *ui, const struct key *key) {
+    switch (key->code) {
+    case KEY_CODE_SYNC: term_sync_known(ui->term); return true;
+    case KEY_CODE_FOCUS:
+    case KEY_CODE_BLUR: ui->blurred = key->code == KEY_CODE_BLUR; return true;
+    case KEY_CODE_WHEEL_UP:
+    case KEY_CODE_WHEEL_DOWN: {
+        int rows = key->code == KEY_CODE_WHEEL_UP ? -3 : 3;
+        if (ui->screen.pager.on)
+            ui->screen.pager.top += rows;
+        else if (ui->screen.picker.id)
+            picker_move(&ui->screen.picker, rows / 3);
+        else
+            chat_scroll(&ui->screen.chat, rows);
+        return true;
+    }
+    case KEY_CODE_CLICK:
+        if (!ui->screen.pager.on && !ui->screen.picker.id)
+            chat_click(&ui->screen.chat, key->row, key->column);
+        return true;
+    default: return false;
+    }
+}
+
 /* The search of the line editor: Esc ends it with what was found, Ctrl-C gives it up. */
 static bool search_key(struct ui *ui, const struct key *key, int action) {
     if (!editor_searching(ui->editor)) return false;
     struct key give_up = {.code = KEY_CODE_CHAR, .c = 'g', .mods = KEY_MOD_CTRL};
     if (action == UI_ACTION_INTERRUPT)
         editor_key(ui->editor, &give_up);
-    else if (action == ACTION_EDITOR || action == UI_ACTION_ESCAPE)
+    else if (action == ACTION_EDITOR || action == UI_ACTION_ESCAPE || key_equal(key, &give_up))
         editor_key(ui->editor, key);
     else
         return false;
@@ -211,7 +310,7 @@ static bool search_key(struct ui *ui, const struct key *key, int action) {
 static bool typing_key(struct ui *ui, const struct key *key, int action) {
     if (!ui->screen.typing) return false;
     if (key->code == KEY_CODE_ENTER && key->mods == 0) {
-        box_update(ui);
+        editor_text(ui->editor, &ui->box_text);
         if (ui->box_text.len) push_text(ui, UI_ACTION_TYPED, &ui->box_text);
     } else if (action != UI_ACTION_ESCAPE && action != UI_ACTION_INTERRUPT)
         return false;
@@ -278,10 +377,7 @@ static void take_key(struct ui *ui, const struct key *key) {
     enum key_context context = screen_keys(&ui->screen);
     int action = keymap_find(key, context);
     ui->frame_wanted = true;
-    if (key->code == KEY_CODE_SYNC) {
-        term_sync_known(ui->term);
-        return;
-    }
+    if (terminal_event(ui, key)) return;
     ui->screen.notice_on = false;
     if (action != UI_ACTION_INTERRUPT) ui->interrupt_ns = 0;
     if (ui->screen.pager.on && pager_key(ui, key, action)) return;
@@ -290,6 +386,8 @@ static void take_key(struct ui *ui, const struct key *key) {
         editor_paste(ui->editor, ui->keys.paste.data ? ui->keys.paste.data : "", ui->keys.paste.len);
         return;
     }
+    if (find_key(ui, key, action)) return;
+    if (context == KEY_FIND && action == ACTION_EDITOR) context = KEY_BOX; /* which ended it */
     if (search_key(ui, key, action)) return;
     if (typing_key(ui, key, action)) return;
     if (context == KEY_BOX) action = box_action(ui, key, action);
@@ -299,9 +397,11 @@ static void take_key(struct ui *ui, const struct key *key) {
     else if (action >= UI_ACTION_COUNT_APP)
         own_action(ui, action);
     else if (action == UI_ACTION_FOLD) {
-        box_update(ui);
+        editor_text(ui->editor, &ui->box_text);
         push_text(ui, UI_ACTION_FOLD, &ui->box_text);
-    } else
+    } else if (action == UI_ACTION_COMPLETE)
+        complete(ui, key);
+    else
         push(ui, (struct ui_action){.type = (enum ui_action_type)action});
 }
 
@@ -384,6 +484,12 @@ void ui_draw(struct ui *ui, const struct ui_model *model) {
     if (rows != ui->canvas.rows || columns != ui->canvas.columns) canvas_resize(&ui->canvas, rows, columns);
     box_update(ui);
     screen_draw(&ui->screen, model, &ui->canvas);
+    if (ui->screen.chat.clicked)
+        push(ui, (struct ui_action){.type = UI_ACTION_POINT,
+                                    .id = ui->screen.chat.clicked,
+                                    .offset = ui->screen.chat.clicked_at});
+    ui->screen.chat.clicked = 0;
+    ui->screen.chat.click_row = 0;
     term_show(ui->term, &ui->canvas);
 }
 
@@ -442,6 +548,36 @@ void ui_input_set(struct ui *ui, const char *text, size_t len) {
     editor_set(ui->editor, text, len);
 }
 
+void ui_input_text(struct ui *ui, struct buf *out) {
+    struct buf text = {0};
+    editor_text(ui->editor, &text);
+    buf_append(out, text.data, text.len);
+    buf_free(&text);
+}
+
+void ui_find(struct ui *ui, const char *text, size_t len) {
+    if (len)
+        find_set(&ui->screen.chat.find, text, len);
+    else
+        find_begin(&ui->screen.chat.find);
+    ui->frame_wanted = true;
+}
+
+void ui_show_plain(struct ui *ui, const char *text, size_t len) {
+    struct handover handover = handover_of(ui);
+    handover_show(&handover, text, len);
+    ui->frame_wanted = true;
+}
+
+int ui_copy(struct ui *ui, const char *text, size_t len, struct err *err) {
+    struct handover handover = handover_of(ui);
+    return handover_copy(&handover, text, len, err);
+}
+
+void ui_bell(struct ui *ui) {
+    if (ui->bell == UI_BELL_ALWAYS || (ui->bell == UI_BELL_AUTO && ui->blurred)) term_put(ui->term, "\a", 1);
+}
+
 void ui_follow(struct ui *ui) {
     chat_follow(&ui->screen.chat);
 }
@@ -452,6 +588,8 @@ int ui_open(struct ui **out, const struct ui_options *options, struct err *err) 
     char notice[256] = "";
     struct ui *ui = xcalloc(1, sizeof *ui);
     ui->in_fd = options->in_fd;
+    ui->out_fd = options->out_fd;
+    ui->bell = options->bell;
     ui->capture = (struct capture){.saved_fd = -1, .read_fd = -1};
     struct editor_host host = {host_wait, host_submit, ui};
     int status = term_check(options->in_fd, options->out_fd, err);
@@ -470,6 +608,7 @@ int ui_open(struct ui **out, const struct ui_options *options, struct err *err) 
     crash_handlers_on();
     ui->canvas.glyphs = term_glyphs(ui->term);
     ui->screen.digits = !term_has_colours(ui->term);
+    if (options->mouse) mouse_switch(ui, true);
     if (notice[0]) ui_notice(ui, 5000, "%s", notice);
     ui->frame_wanted = true;
     *out = ui;

@@ -235,6 +235,11 @@ enum ui_action_type {
     UI_ACTION_PICK_DELETE, /* the same */
     UI_ACTION_FILTER,      /* of a picker that searches: `text`, may be empty */
 
+    UI_ACTION_COPY,       /* the last answer into the clipboard */
+    UI_ACTION_ANSWER_NOW, /* end the thinking, answer */
+    UI_ACTION_COMPLETE,   /* Tab: `text` is the box up to the cursor; what the app makes of it: ui_input_set()
+                           */
+
     UI_ACTION_COUNT_APP, /* below: the ui does these itself, the app never sees them */
     UI_ACTION_HELP = UI_ACTION_COUNT_APP,
     UI_ACTION_PANEL,
@@ -251,6 +256,13 @@ enum ui_action_type {
     UI_ACTION_TYPE, /* a token, in the box: becomes UI_ACTION_TYPED */
     UI_ACTION_PICK_UP,
     UI_ACTION_PICK_DOWN,
+    UI_ACTION_FIND, /* search in the conversation */
+    UI_ACTION_FIND_NEXT,
+    UI_ACTION_FIND_BACK,
+    UI_ACTION_SOURCE,   /* the conversation as it is written, or as its markdown looks */
+    UI_ACTION_UNFOLD,   /* show what the model thought, or only that it did */
+    UI_ACTION_MOUSE,    /* the wheel scrolls, a click inspects; or the terminal's own */
+    UI_ACTION_EXTERNAL, /* the box in a text editor */
     UI_ACTION_COUNT,
 };
 
@@ -260,8 +272,8 @@ _Static_assert(UI_ACTION_COUNT <= 64, "an action a bit");
 
 struct ui_action {
     enum ui_action_type type;
-    const char *text; /* SUBMIT, FOLD, TYPED, FILTER: [len] UTF-8 as typed, lines joined by LF (SUBMIT, TYPED:
-                         not empty); lives until the next ui_next_action() */
+    const char *text; /* SUBMIT, FOLD, TYPED, FILTER, COMPLETE: [len] UTF-8 as typed, lines joined by LF
+                         (SUBMIT, TYPED: not empty); lives until the next ui_next_action() */
     size_t len;
     uint64_t id;   /* PICK, PICK_DELETE: of the row; POINT: of the message */
     size_t offset; /* POINT */
@@ -290,9 +302,17 @@ struct ui;
 
 enum ui_colour { UI_COLOUR_AUTO /* NO_COLOR and the terminal decide */, UI_COLOUR_ALWAYS, UI_COLOUR_NEVER };
 
+enum ui_bell {
+    UI_BELL_AUTO /* when the terminal says that it has lost the focus */,
+    UI_BELL_ALWAYS,
+    UI_BELL_NEVER
+};
+
 struct ui_options {
     int in_fd, out_fd; /* the terminal; 0 and 1 */
     enum ui_colour colour;
+    enum ui_bell bell;
+    bool mouse;               /* on from the start */
     const char *history_path; /* NULL: kept in memory only. Made with mode 0600; its folder must exist */
     bool keep_stderr; /* leave standard error where it is (it is not a terminal, or a debugger wants it) */
 };
@@ -341,11 +361,29 @@ void ui_show_text(struct ui *ui, const char *title, const char *text, size_t len
 bool ui_input_empty(struct ui *ui);
 void ui_input_clear(struct ui *ui, bool keep);
 void ui_input_set(struct ui *ui, const char *text, size_t len);
+void ui_input_text(struct ui *ui, struct buf *out); /* what would be sent, appended */
+
+void ui_find(struct ui *ui, const char *text, size_t len); /* search the conversation; empty: ask for what */
+/* The text on the normal screen, until a key is pressed: for the terminal to break and copy. */
+void ui_show_plain(struct ui *ui, const char *text, size_t len);
+/* Into the clipboard (OSC 52, tmux). No answer tells whether it arrived: "sent". */
+int ui_copy(struct ui *ui, const char *text, size_t len, struct err *err);
+/* An answer is done: ring where the person looks elsewhere (the terminal tells), or as the options say. */
+void ui_bell(struct ui *ui);
 
 void ui_follow(struct ui *ui); /* show the end of the conversation and stay there */
 
 /* The keys as text, a line each, from the same table as the help page (for --help-keys, man pages). */
 void ui_keys_text(struct buf *out);
+
+/* Other keys for an action, before ui_open(): ui_bind("keys", "find", "F7, Alt+/", &err); "none" takes them
+ * away. `context`: "keys", "keys.inspect", "keys.picker" or "keys.find". STATUS_USAGE with what was found and
+ * what was expected. */
+int ui_bind(const char *context, const char *action, const char *keys, struct err *err);
+/* After all are bound: STATUS_USAGE where one key has two meanings. */
+int ui_bindings_check(struct err *err);
+/* All of them as they are now, in the form of the configuration file. */
+void ui_bindings_print(struct buf *out);
 
 /* The terminal as it was, from any place, signal handlers included: async-signal-safe, may be called more
  * than once. Does nothing when no ui is open. For the app's last words (a panic, xmalloc_last_words). */

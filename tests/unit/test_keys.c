@@ -15,6 +15,16 @@
 
 static const int64_t MS = 1000000;
 
+static const char *event_name(const struct key *key, char name[32]) {
+    if (key->code == KEY_CODE_CLICK) snprintf(name, 32, "click %d,%d", key->row, key->column);
+    return key->code == KEY_CODE_SYNC         ? "sync"
+           : key->code == KEY_CODE_FOCUS      ? "focus"
+           : key->code == KEY_CODE_BLUR       ? "blur"
+           : key->code == KEY_CODE_WHEEL_UP   ? "wheel up"
+           : key->code == KEY_CODE_WHEEL_DOWN ? "wheel down"
+                                              : name;
+}
+
 /* The names of the keys in these bytes, "|" between them; portion: bytes a time. Pastes as paste(text). */
 static const char *names(const char *bytes, size_t len, size_t portion) {
     static struct buf out;
@@ -35,7 +45,7 @@ static const char *names(const char *bytes, size_t len, size_t portion) {
             if (key.code == KEY_CODE_PASTE)
                 buf_printf(&out, "paste(%.*s)", (int)keys.paste.len, keys.paste.len ? keys.paste.data : "");
             else
-                buf_puts(&out, key.code == KEY_CODE_SYNC ? "sync" : name);
+                buf_puts(&out, event_name(&key, name));
         }
         if (end) break;
         now += MS;
@@ -68,9 +78,11 @@ static void keys_are_decoded(void **state) {
 
 static void other_reports_are_no_keys(void **state) {
     (void)state;
-    check("a\033[<0;10;20Mb\033[<0;10;20mc", "a|b|c"); /* mouse */
-    check("a\033[M abb", "a|b");                       /* old mouse report: three bytes behind */
-    check("a\033[Ib\033[Oc", "a|b|c");                 /* focus */
+    check("a\033[<0;10;20Mb\033[<0;10;20mc", "a|click 19,9|b|c"); /* mouse */
+    check("\033[<64;1;1M\033[<69;1;1M\033[<2;1;1M\033[<35;1;1Mx", "wheel up|wheel down|x");
+    check("\033[<0;0;1M\033[<0;1M\033[<0;99999;1Mx", "x");
+    check("a\033[M abb", "a|b"); /* old mouse report: three bytes behind */
+    check("a\033[Ib\033[Oc", "a|focus|b|blur|c");
     check("a\033[?2026;2$yb\033[?2026;0$yc", "a|sync|b|c");
     check("a\033[12;40Rb", "a|b");
     check("a\033]11;rgb:0000/0000/0000\033\\b\033P1$r0m\033\\c\033]52;c;QQ==\007d", "a|b|c|d");
@@ -133,6 +145,70 @@ static bool keyless(int action) {
            action == UI_ACTION_FILTER;
 }
 
+/* What key_name() writes key_parse() reads, for every key of the table and more. */
+static void names_are_read_back(void **state) {
+    (void)state;
+    char name[32];
+    struct key key;
+    for (size_t i = 0; i < 2 * n_keymap; i++) {
+        const struct key *from = i % 2 ? &keymap[i / 2].alt : &keymap[i / 2].key;
+        if (from->code == KEY_CODE_NONE) continue;
+        key_name(from, name);
+        assert_true(key_parse(name, strlen(name), &key));
+        assert_true(key_equal(&key, from));
+    }
+    static const char *const good[] = {"f12",   "ctrl+alt+pgdn", "alt+Shift+left", "Alt++",
+                                       "Alt+,", "Ctrl+Space",    "\xC3\xA9",       "F"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(key_parse(good[i], strlen(good[i]), &key));
+    static const char *const bad[] = {"", "F0", "F13", "Ctrl+", "Hyper+x", "xy", "Alt+ ", "\xC3", "F1x"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(key_parse(bad[i], strlen(bad[i]), &key));
+}
+
+static void keys_are_bound_anew(void **state) {
+    (void)state;
+    struct err err = {0};
+    struct key f12 = {.code = KEY_CODE_F12}, comma = {.code = KEY_CODE_CHAR, .c = ',', .mods = KEY_MOD_ALT};
+    struct key f7 = {.code = KEY_CODE_F1 + 6};
+    assert_int_equal(ui_bind("keys", "find", "F12, Alt+,", &err), STATUS_OK);
+    assert_int_equal(keymap_find(&f12, KEY_BOX), UI_ACTION_FIND);
+    assert_int_equal(keymap_find(&comma, KEY_BOX), UI_ACTION_FIND);
+    assert_int_equal(keymap_find(&f7, KEY_BOX), ACTION_EDITOR);
+    assert_int_equal(ui_bindings_check(&err), STATUS_OK);
+    static const struct {
+        const char *context, *action, *keys, *says;
+    } bad[] = {{"keys", "fnid", "F12",
+                "[keys] found \"fnid\", expected an action (logitop --print-config lists them)"},
+               {"keys", "find", "F77",
+                "[keys] find: found \"F77\", expected a key like F7, Alt+x, Ctrl+x, PgUp or none"},
+               {"keys", "find", "x",
+                "[keys] find: found \"x\", which is typed into the box; expected one with Alt or Ctrl"},
+               {"keys", "find", "F7, F8, F9", "[keys] find: found more than two keys, expected one or two"},
+               {"keys", "find", "", "[keys] find: found nothing, expected a key or none"},
+               {"keys.inspect", "find", "F7",
+                "[keys.inspect] found \"find\", expected an action (logitop --print-config lists them)"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(ui_bind(bad[i].context, bad[i].action, bad[i].keys, &err), STATUS_USAGE);
+        assert_string_equal(err.text, bad[i].says);
+    }
+    assert_int_equal(keymap_find(&f12, KEY_BOX), UI_ACTION_FIND); /* as before the failures */
+    assert_int_equal(ui_bind("keys.inspect", "step", "Space", &err), STATUS_OK);
+    assert_int_equal(ui_bind("keys", "mouse", "F12", &err), STATUS_OK);
+    assert_int_equal(ui_bindings_check(&err), STATUS_USAGE);
+    assert_string_equal(err.text, "[keys] found F12 for both find and mouse, expected one of them");
+    assert_int_equal(ui_bind("keys", "mouse", "none", &err), STATUS_OK);
+    assert_int_equal(ui_bindings_check(&err), STATUS_OK);
+    struct buf text = {0};
+    ui_bindings_print(&text);
+    assert_non_null(strstr(text.data, "\nfind = F12, Alt+,\nmouse = none\n"));
+    assert_non_null(strstr(text.data, "\n[keys.inspect]\n"));
+    buf_free(&text);
+    ui_bind("keys", "find", "F7, Alt+/", &err);
+    ui_bind("keys", "mouse", "F8, Alt+u", &err);
+    ui_bind("keys.inspect", "step", "s", &err);
+}
+
 static void table_is_sound(void **state) {
     (void)state;
     bool seen[UI_ACTION_COUNT] = {false};
@@ -178,6 +254,8 @@ int main(void) {
         cmocka_unit_test(pastes_are_whole),
         cmocka_unit_test(escape_alone_waits_a_little),
         cmocka_unit_test(rubbish_is_survived),
+        cmocka_unit_test(names_are_read_back),
+        cmocka_unit_test(keys_are_bound_anew),
         cmocka_unit_test(table_is_sound),
         cmocka_unit_test(contexts_have_their_own_keys),
     };

@@ -32,6 +32,8 @@ struct bench {
         *script; /* typed one after another, each when the one before had its effect; NULL ends */
     int64_t typed_ns;
     bool clear, hang_up, gone, inspecting, listing, searches;
+    const struct ui_message *messages;
+    size_t n_messages;
 };
 
 static void drain(struct bench *bench) {
@@ -61,6 +63,8 @@ static void note(struct bench *bench, const struct ui_action *action) {
         [UI_ACTION_PICK] = "pick",
         [UI_ACTION_PICK_DELETE] = "delete",
         [UI_ACTION_FILTER] = "filter",
+        [UI_ACTION_POINT] = "point",
+        [UI_ACTION_COMPLETE] = "complete",
     };
     if (bench->actions.len) buf_putc(&bench->actions, '|');
     buf_puts(&bench->actions, names[action->type]);
@@ -68,8 +72,9 @@ static void note(struct bench *bench, const struct ui_action *action) {
     if (action->type == UI_ACTION_ESCAPE) bench->listing = false;
     if (action->id) buf_printf(&bench->actions, " %d", (int)action->id);
     if (action->type == UI_ACTION_INSPECT) bench->inspecting = !bench->inspecting;
+    if (action->type == UI_ACTION_POINT) buf_printf(&bench->actions, "@%zu", action->offset);
     if (action->type == UI_ACTION_SUBMIT || action->type == UI_ACTION_TYPED ||
-        action->type == UI_ACTION_FILTER)
+        action->type == UI_ACTION_FILTER || action->type == UI_ACTION_COMPLETE)
         buf_printf(&bench->actions, "(%.*s)", (int)action->len, action->text);
     if (action->type == UI_ACTION_INTERRUPT && bench->clear) ui_input_clear(bench->ui, true);
 }
@@ -78,7 +83,10 @@ static bool step(void *context) {
     struct bench *bench = context;
     struct pollfd fds[UI_FDS];
     struct ui_action action;
-    struct ui_model model = {.status = {.state = UI_STATE_IDLE, .model = "a model"}, .hint = "a hint"};
+    struct ui_model model = {.status = {.state = UI_STATE_IDLE, .model = "a model"},
+                             .messages = bench->messages,
+                             .n_messages = bench->n_messages,
+                             .hint = "a hint"};
     struct ui_inspect inspect = {.message = 1};
     static const struct ui_picker_row rows[] = {
         {1, {"one"}, NULL, 0, false}, {2, {"two"}, NULL, 0, true}, {3, {"three"}, "not this one", 0, false}};
@@ -182,6 +190,114 @@ static void lines_are_edited(void **state) {
         bench.actions.data,
         "submit(hello)|submit(a\nb\nc)|submit(x)|submit(z)|submit(a-b!)|submit(z)|submit(oneX\ntwo)|"
         "submit(hello)|submit(p1\np2^[[31m)|interrupt|submit(kept)|submit(a c)");
+    bench_close(&bench);
+}
+
+/* A long paste is one chip: shown by its size, deleted at one stroke, sent and remembered whole. */
+static void long_pastes_are_chips(void **state) {
+    (void)state;
+    struct bench bench = {0};
+    bench_open(&bench, NULL);
+    type(&bench, (const char *const[]){"look:\033[200~1\n2\n3\n4\n5\n6\n7\n8\n\033[201~", /* 8 lines */
+                                       "x\177\177y", /* the x, then the chip */
+                                       "\033[200~1\n2\n3\n4\n5\n6\n7\n8\033[201~!", "\r", /* another */
+                                       "\033[200~1\n2\n3\033[201~", "\r", /* short ones are text */
+                                       "a\\\rb\r", "c\\\\\r", NULL});     /* a backslash before Enter */
+    assert_string_equal(bench.actions.data,
+                        "submit(look:y1\n2\n3\n4\n5\n6\n7\n8!)|submit(1\n2\n3)|submit(a\nb)|submit(c\\\\)");
+    assert_true(count(&bench.painted, "[pasted 8 lines]") >= 1);
+    bench_close(&bench);
+    bench = (struct bench){.clear = true};
+    bench_open(&bench, NULL);
+    char *paste = xmalloc(2200), *sent = xmalloc(2200);
+    memset(sent, 'z', 1500);
+    sent[1500] = 0;
+    snprintf(paste, 2200, "\033[200~%s\033[201~", sent);
+    type(&bench,
+         (const char *const[]){paste, "\003", "\033[A\r", "\xF4\x8F\x80\x80q\r", NULL}); /* U+10F000, typed */
+    assert_true(count(&bench.painted, "[pasted 1500 characters]") >= 1);
+    snprintf(paste, 2200, "interrupt|submit(%s)|submit(q)", sent);
+    assert_string_equal(bench.actions.data, paste);
+    free(paste);
+    free(sent);
+    bench_close(&bench);
+}
+
+/* A text editor on the box: what it makes of the text comes back, what it refuses does not. */
+static void the_box_goes_through_an_editor(void **state) {
+    (void)state;
+    struct bench bench = {0};
+    bench_open(&bench, NULL);
+    setenv("VISUAL", "sed -i s/two/2/", 1);
+    type(&bench, (const char *const[]){"one\ntwo", "\007", " more\r", NULL});
+    setenv("VISUAL", "false", 1);
+    type(&bench, (const char *const[]){"kept", "\007", "\r", NULL});
+    unsetenv("VISUAL");
+    assert_string_equal(bench.actions.data, "submit(one\n2 more)|submit(kept)");
+    assert_true(count(&bench.painted, "the editor failed") == 1);
+    bench_close(&bench);
+}
+
+static void the_conversation_is_searched(void **state) {
+    (void)state;
+    struct ui_message said[] = {
+        {.id = 7, .role = UI_ROLE_YOU, .text = "Find me", .len = 7},
+        {.id = 8, .role = UI_ROLE_BOT, .text = "a **find** and a find\nlast", .len = 26},
+    };
+    struct bench bench = {.messages = said, .n_messages = 2};
+    bench_open(&bench, NULL);
+    type(&bench,
+         (const char *const[]){"\033[18~", "fi", "nd", "\r", "n", "n", "N", "N", "\033", "x\r", /* over */
+                               "\033/", "nowhere", "\177\177\177", "\033", "\033/", "Find\r", "y\r", NULL});
+    assert_string_equal(bench.actions.data, "submit(x)|submit(y)"); /* a letter ends it and is typed */
+    for (const char *const *text = (const char *const[]){"1 of 3", "not found", "1 of 1", NULL}; *text;
+         text++)
+        if (!count(&bench.painted, *text)) fail_msg("%s is not there", *text);
+    bench_close(&bench);
+}
+
+static void the_mouse_is_off_until_asked_for(void **state) {
+    (void)state;
+    struct ui_message said[] = {{.id = 7, .role = UI_ROLE_YOU, .text = "words", .len = 5},
+                                {.id = 8, .role = UI_ROLE_BOT, .text = "# Head\n\nand **text**", .len = 21}};
+    struct bench bench = {.messages = said, .n_messages = 2};
+    bench_open(&bench, NULL);
+    type(&bench, (const char *const[]){"a", NULL});
+    assert_int_equal(count(&bench.painted, "\033[?1000h"), 0);
+    type(&bench, (const char *const[]){"\033[19~", "\033[<0;10;2M", "\033[<0;8;6M", "\033[<64;5;5M",
+                                       "\033[19~", NULL});
+    assert_int_equal(count(&bench.painted, "\033[?1000h\033[?1006h"), 1);
+    assert_int_equal(count(&bench.painted, "\033[?1006l\033[?1000l"), 1);
+    assert_string_equal(bench.actions.data, "point 7@3|point 8@9");
+    bench_close(&bench);
+}
+
+static void it_rings_where_nobody_looks(void **state) {
+    (void)state;
+    struct bench bench = {0};
+    bench_open(&bench, NULL);
+    type(&bench, (const char *const[]){"\033[I", NULL});
+    ui_bell(bench.ui);
+    type(&bench, (const char *const[]){"\033[O", NULL});
+    assert_int_equal(count(&bench.painted, "\a"), 0);
+    ui_bell(bench.ui);
+    drain(&bench);
+    assert_int_equal(count(&bench.painted, "\a"), 1);
+    bench_close(&bench);
+}
+
+static void it_copies_through_the_terminal(void **state) {
+    (void)state;
+    struct bench bench = {0};
+    struct err err = {0};
+    unsetenv("TMUX");
+    bench_open(&bench, NULL);
+    assert_int_equal(ui_copy(bench.ui, "hello\xFF", 6, &err), STATUS_OK);
+    drain(&bench);
+    assert_int_equal(count(&bench.painted, "\033]52;c;aGVsbG//\a"), 1);
+    char *big = xcalloc(100000, 1);
+    assert_int_equal(ui_copy(bench.ui, big, 100000, &err), STATUS_USAGE);
+    free(big);
     bench_close(&bench);
 }
 
@@ -354,6 +470,12 @@ const char *__lsan_default_suppressions(void) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_are_edited),
+        cmocka_unit_test(long_pastes_are_chips),
+        cmocka_unit_test(the_box_goes_through_an_editor),
+        cmocka_unit_test(the_conversation_is_searched),
+        cmocka_unit_test(the_mouse_is_off_until_asked_for),
+        cmocka_unit_test(it_rings_where_nobody_looks),
+        cmocka_unit_test(it_copies_through_the_terminal),
         cmocka_unit_test(a_cleared_box_is_seen),
         cmocka_unit_test(keys_become_actions),
         cmocka_unit_test(inspect_mode_has_its_own_keys),

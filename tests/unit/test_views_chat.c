@@ -208,11 +208,74 @@ static void changed_and_vanished_messages(void **state) {
     talk_free(talk);
 }
 
+static void found(struct talk *talk, int step, size_t n, uint64_t message, const char *row) {
+    talk->chat.find.step = step;
+    const char *shown = picture(talk);
+    assert_int_equal(talk->chat.find.n, n);
+    assert_int_equal(talk->chat.find.message, message);
+    if (!strstr(shown, row)) fail_msg("%s is not in view:\n%s", row, shown);
+}
+
+/* Matches one after another, around the ends; the view goes along; what is marked is what matched. */
+static void a_search_walks_over_its_matches(void **state) {
+    (void)state;
+    struct talk *talk = talk_new(200);
+    say(talk, "two **message** words, and Message\nthree");
+    picture(talk);
+    find_set(&talk->chat.find, "message", 7);
+    picture(talk);
+    assert_int_equal(talk->chat.find.count, 201);
+    found(talk, 0, talk->chat.find.n, talk->chat.find.message, "message 19");
+    find_set(&talk->chat.find, "message 42", 10);
+    found(talk, 0, 1, 43, "message 42");
+    find_set(&talk->chat.find, "message 1", 9); /* 1, 10..19, 100..198: from where we are */
+    found(talk, 0, 12, 101, "message 100");
+    found(talk, 1, 13, 102, "message 101");
+    found(talk, -1, 12, 101, "message 100");
+    found(talk, -1, 11, 20, "message 19");
+    for (int i = 0; i < 10; i++)
+        found(talk, -1, 10u - (unsigned)i, 19u - (unsigned)i - (i == 9 ? 8 : 0), "message 1");
+    found(talk, -1, 110, 199, "message 198");
+    found(talk, 1, 1, 2, "message 1");
+    find_set(&talk->chat.find, "Message", 7); /* a capital is meant */
+    found(talk, 0, 1, 200, "Message");
+    size_t marked = 0;
+    for (int i = 0; i < talk->canvas.rows * talk->canvas.columns; i++)
+        marked += talk->canvas.cells[i].style == STYLE_MATCH_HERE;
+    assert_int_equal(marked, 7);
+    find_set(&talk->chat.find, "nowhere", 7);
+    found(talk, 0, 0, 0, "Message"); /* the view stays */
+    find_end(&talk->chat.find);
+    chat_follow(&talk->chat);
+    assert_non_null(strstr(picture(talk), "three"));
+    talk_free(talk);
+}
+
+/* While the view stays, what is said below is counted. */
+static void new_lines_are_counted(void **state) {
+    (void)state;
+    struct talk *talk = talk_new(40);
+    say(talk, "an answer");
+    picture(talk);
+    chat_scroll_page(&talk->chat, -1);
+    assert_non_null(strstr(picture(talk), "lines below, End to follow"));
+    say(talk, "\none\ntwo\nthree");
+    assert_non_null(strstr(picture(talk), " 3 new lines, End to follow"));
+    chat_scroll(&talk->chat, 1);
+    assert_non_null(strstr(picture(talk), "lines below, End to follow"));
+    talk_free(talk);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_frame_costs_what_is_visible), cmocka_unit_test(only_visible_messages_are_broken),
-        cmocka_unit_test(growing_equals_whole),          cmocka_unit_test(follows_until_scrolled),
-        cmocka_unit_test(the_top_row_stays_on_resize),   cmocka_unit_test(changed_and_vanished_messages),
+        cmocka_unit_test(a_frame_costs_what_is_visible),
+        cmocka_unit_test(only_visible_messages_are_broken),
+        cmocka_unit_test(growing_equals_whole),
+        cmocka_unit_test(follows_until_scrolled),
+        cmocka_unit_test(the_top_row_stays_on_resize),
+        cmocka_unit_test(changed_and_vanished_messages),
+        cmocka_unit_test(a_search_walks_over_its_matches),
+        cmocka_unit_test(new_lines_are_counted),
     };
     return cmocka_run_group_tests_name("views_chat", tests, NULL, NULL);
 }
