@@ -416,6 +416,7 @@ static void on_event(struct chat *chat, const struct engine_event *event) {
     case ENGINE_TOKEN:
         if (mine) on_token(chat, &event->token);
         break;
+    case ENGINE_STAGES: break;
     case ENGINE_DONE:
         if (mine) on_done(chat, event);
         break;

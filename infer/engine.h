@@ -32,8 +32,21 @@ struct message {
     size_t n_ids;       /* leaves the text whole, otherwise the text is tokenised anew */
 };
 
+/* What is asked of the prompt. All but the first only look: no token is said, the next answer starts as if
+ * they had not been, and an answer that is asked for while one of them runs takes its place. */
+enum request_kind {
+    REQUEST_ANSWER, /* the model speaks */
+    REQUEST_LIST,   /* an ENGINE_TOKEN for each token of the prompt: its id and where it lies. Nothing is
+                       computed */
+    REQUEST_SCORE,  /* the same for the positions [from, to), with what could have come there instead */
+    REQUEST_STAGES, /* one ENGINE_STAGES: what the sampler chain makes of position `from` */
+};
+
 struct engine_request {
-    uint64_t id;                    /* chosen by the caller, never 0, never used before */
+    uint64_t id; /* chosen by the caller, never 0, never used before */
+    enum request_kind kind;
+    uint32_t from,
+        to; /* SCORE, STAGES: positions in the prompt; its end is what would come next. Cut to that */
     const struct message *messages; /* [n_messages]; copied by submit() */
     size_t n_messages;
     bool continue_last; /* the last message is the model's: go on in the middle of it instead of starting a
@@ -65,6 +78,7 @@ enum engine_event_type {
     ENGINE_FAILED,  /* loading failed, or the engine is lost: error; only close() is left */
     ENGINE_PREFILL, /* progress: prompt tokens that had to be computed */
     ENGINE_TOKEN,
+    ENGINE_STAGES,
     ENGINE_DONE,
 };
 
@@ -76,12 +90,16 @@ enum engine_reason {                      /* why a request ended */
                      ENGINE_ERROR,        /* error tells */
 };
 
-/* One token of an answer. Candidates and numbers are those of `result`. */
+/* One token of an answer, or of a prompt that is looked at. Candidates and numbers are those of `result`:
+ * rank 0 and n_top 0 where nothing is known of it (listed ones, and the first of all). */
 struct token_record {
-    uint32_t index; /* 0.. in this answer */
-    bool end;       /* an end token: not part of the text */
-    float ms;       /* since the token before it, or since the prompt was done */
-    char text[64];  /* the bytes this id stands for, n_text of them (longer ones: token_text()) */
+    uint32_t index;  /* 0.. in this answer; of a prompt: its position */
+    int32_t message; /* of a prompt: which of the request's messages it lies in, -1: the template wrote it. A
+                        raw */
+    uint32_t text_end; /* prompt is message 0. And the offset in that text where it ends */
+    bool end;          /* an end token: not part of the text */
+    float ms;          /* since the token before it, or since the prompt was done */
+    char text[64];     /* the bytes this id stands for, n_text of them (longer ones: token_text()) */
     uint32_t n_text;
     struct step_result result;
 };
@@ -102,6 +120,11 @@ struct engine_event {
             uint64_t done, total;
         } progress;
         struct token_record token;
+        struct {
+            struct token_record
+                token; /* of the position, with final probabilities; id -1 where none stands there yet */
+            struct stage_table table;
+        } stages;
         struct {
             enum engine_reason reason;
             struct engine_stats stats;
@@ -128,7 +151,8 @@ struct engine_info {           /* of the newest ENGINE_READY; it and its strings
 struct engine;
 
 struct engine_ops {
-    /* Take a request. STATUS_BUSY while one is running or the model is loading. Owner thread. */
+    /* Take a request. STATUS_BUSY while an answer is running or the model is loading. A request that only
+     * looks gives way: it is stopped, and this one begins when it has ended. Owner thread. */
     int (*submit)(struct engine *engine, const struct engine_request *request, struct err *err);
 
     /* Take the next event; false if there is none now. The event is the caller's. Owner thread. */
@@ -147,8 +171,14 @@ struct engine_ops {
     const char *(*token_text)(struct engine *engine, int32_t id, size_t *len);
     /* A control token: shown, never spoken. */
     bool (*token_is_control)(struct engine *engine, int32_t id);
+    /* A token that ends an answer. */
+    bool (*token_is_end)(struct engine *engine, int32_t id);
     /* How many tokens a text would take (for the editor's counter). Owner thread. */
     size_t (*count_tokens)(struct engine *engine, const char *text, size_t len);
+    /* The ids of a text, at most `cap` of them; returns how many there are. `control`: names of control
+     * tokens in it are those tokens; never for what a person typed. Owner thread. */
+    size_t (*encode)(struct engine *engine, const char *text, size_t len, bool control, int32_t *ids,
+                     size_t cap);
 
     void (*close)(struct engine *engine); /* stops, joins, frees; NULL is fine */
 };

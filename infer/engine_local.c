@@ -10,7 +10,7 @@
 #include "infer/device.h"
 #include "infer/gguf.h"
 #include "infer/model.h"
-#include "infer/prompt.h"
+#include "infer/request_ids.h"
 #include "infer/session.h"
 #include "infer/worker.h"
 
@@ -239,55 +239,19 @@ struct answer {
     struct engine_event *event; /* of tokens; large */
     struct sampling sampling;
     struct ids ids; /* the prompt, and what was said since: what to go on from on another device */
+    struct token_places places; /* of the prompt, where it is only looked at, */
+    uint32_t next;              /* and the position that the next record is about */
     uint32_t index;
     int64_t last_ns;
     bool ended; /* an end token came */
 };
 
-static struct chat_template_input template_input(const struct engine_request *request) {
-    struct chat_template_input input = {.messages = request->messages,
-                                        .n = request->n_messages,
-                                        .continue_last = request->continue_last,
-                                        .variables = request->template_variables};
-    time_t began = request->began ? (time_t)request->began : time(NULL);
-    if (!localtime_r(&began, &input.now))
-        input.now = (struct tm){.tm_year = 70, .tm_mday = 1}; /* no such year */
-    return input;
-}
-
-/* The prompt of the messages. wants_fold: it is refused, but would not be with the system text folded. */
-static int build_prompt(const struct local *engine, const struct engine_request *request,
-                        struct prompt *prompt, bool *wants_fold, struct err *err) {
-    struct chat_template_input input = template_input(request);
-    struct folded folded = {0};
-    if (request->fold_system) {
-        messages_fold(request->messages, request->n_messages, &folded);
-        input.messages = folded.messages;
-        input.n = folded.n;
-    }
-    int status = chat_template_render(engine->chat_template, &input, prompt, err);
-    *wants_fold = status == STATUS_USAGE && chat_template_wants_fold(engine->chat_template, &input);
-    folded_free(&folded);
-    return status;
-}
-
-static int build_ids(const struct local *engine, const struct engine_request *request, struct ids *ids,
-                     bool *wants_fold, struct err *err) {
-    struct prompt prompt = {0};
-    int status = STATUS_OK;
-    if (request->raw)
-        prompt_add(&prompt, request->raw, request->raw_len, true);
-    else
-        status = build_prompt(engine, request, &prompt, wants_fold, err);
-    if (status == STATUS_OK)
-        status = prompt_to_ids(engine->tokenizer, &prompt, request->messages,
-                               request->raw ? 0 : request->n_messages, ids, err);
-    prompt_free(&prompt);
-    if (status == STATUS_OK && ids->n == 0)
-        return err_set(err, STATUS_USAGE, "the prompt is empty, expected some text");
-    if (status == STATUS_OK && ids->n > UINT32_MAX)
-        return err_set(err, STATUS_CONTEXT_FULL, "the prompt takes %zu tokens", ids->n);
-    return status;
+/* What a token says of itself. */
+static void fill_token(const struct local *engine, struct token_record *token, int32_t id) {
+    struct span text = id < 0 ? (struct span){"", 0} : tokenizer_bytes(engine->tokenizer, id);
+    token->end = id >= 0 && tokenizer_is_end(engine->tokenizer, id);
+    token->n_text = (uint32_t)text.len;
+    memcpy(token->text, text.bytes, text.len < sizeof token->text ? text.len : sizeof token->text);
 }
 
 static int on_token(void *ctx, const struct step_result *result) {
@@ -298,12 +262,9 @@ static int on_token(void *ctx, const struct step_result *result) {
     answer->event->type = ENGINE_TOKEN;
     answer->event->request = answer->request->id;
     struct token_record *token = &answer->event->token;
-    struct span text = tokenizer_bytes(engine->tokenizer, result->id);
+    fill_token(engine, token, result->id);
     token->index = answer->index++;
-    token->end = tokenizer_is_end(engine->tokenizer, result->id);
     token->ms = (float)((double)(now - answer->last_ns) * 1e-6);
-    token->n_text = (uint32_t)text.len;
-    memcpy(token->text, text.bytes, text.len < sizeof token->text ? text.len : sizeof token->text);
     memcpy(&token->result, result, offsetof(struct step_result, top) + result->n_top * sizeof *result->top);
     if (token->index == 0) stats->first_token_seconds = (double)(now - engine->worker.submitted_ns) * 1e-9;
     stats->tokens += !token->end;
@@ -364,20 +325,115 @@ static int read_and_say(struct answer *answer, struct err *err) {
     return status;
 }
 
-static int answer_run(struct answer *answer, struct err *err) {
+/* ---- looking at a prompt ---- */
+
+static struct token_record *look_token(struct answer *answer, struct token_record *token) {
+    const struct token_places *places = &answer->places;
+    uint32_t at = answer->next++;
+    token->index = at;
+    token->message = at < places->n ? places->at[at].message : -1;
+    token->text_end = at < places->n ? places->at[at].end : 0;
+    token->result.id = answer->ids.at[at];
+    fill_token(answer->engine, token, token->result.id);
+    return token;
+}
+
+static void put_look(struct answer *answer, enum engine_event_type type) {
+    answer->event->type = type;
+    answer->event->request = answer->request->id;
+    ring_put(answer->engine->worker.ring, answer->event);
+}
+
+static void list_token(struct answer *answer) {
+    struct step_result *result = &look_token(answer, &answer->event->token)->result;
+    uint32_t at = answer->event->token.index;
+    *result = (struct step_result){.id = result->id, .position = at ? at - 1 : 0};
+    put_look(answer, ENGINE_TOKEN);
+}
+
+static int on_score(void *ctx, const struct step_result *result, const float *logits) {
+    struct answer *answer = ctx;
+    struct token_record *token = look_token(answer, &answer->event->token);
+    (void)logits;
+    memcpy(&token->result, result, offsetof(struct step_result, top) + result->n_top * sizeof *result->top);
+    put_look(answer, ENGINE_TOKEN);
+    return 0;
+}
+
+static int on_stages(void *ctx, const struct step_result *result, const float *logits) {
+    struct answer *answer = ctx;
+    struct engine_event *event = answer->event;
+    struct token_record *token = look_token(answer, &event->stages.token);
+    int status =
+        sampling_stages(logits, model_view(answer->engine->model)->n_vocab, &answer->sampling, answer->ids.at,
+                        result->position + 1, token->result.id, answer->request->top_k, &token->result,
+                        &event->stages.table, &answer->done->error);
+    if (status == STATUS_OK) put_look(answer, ENGINE_STAGES);
+    return status < 0;
+}
+
+/* Positions [answer->next, end) on the device the model is on. */
+static int look_at(struct answer *answer, uint32_t end, struct err *err) {
     struct local *engine = answer->engine;
     const struct engine_request *request = answer->request;
+    bool stages = request->kind == REQUEST_STAGES;
+    for (;;) {
+        struct meter meter = {.engine = engine, .type = ENGINE_PREFILL, .request = request->id};
+        struct session_watch watch = {meter_progress, &meter, &engine->worker.stop_flag};
+        int status = session_score(engine->session, answer->ids.at, answer->next, end, request->top_k, stages,
+                                   &watch, stages ? on_stages : on_score, answer, err);
+        if (status == STATUS_STOPPED && answer->done->error.code < 0) {
+            *err = answer->done->error;
+            return err->code;
+        }
+        if (status != STATUS_STOPPED || worker_stopped(&engine->worker, request->id)) return status;
+    }
+}
+
+/* The positions that are asked about; the last may be what would come next. */
+static int look(struct answer *answer, struct err *err) {
+    const struct engine_request *request = answer->request;
+    uint32_t n = answer->done->done.stats.prompt_tokens, end = request->to < n + 1 ? request->to : n + 1;
+    answer->ended = true;
+    if (request->kind == REQUEST_LIST) {
+        while (answer->next < n) list_token(answer);
+        return STATUS_OK;
+    }
+    if (request->kind == REQUEST_STAGES) {
+        if (request->from == 0 || request->from > n)
+            return err_set(err, STATUS_USAGE, "stages of position %u, expected one from 1 to %u",
+                           request->from, n);
+        end = request->from + 1;
+    }
+    if (answer->next < request->from) answer->next = request->from;
+    if (answer->next == 0 && end > 0) list_token(answer); /* nothing stands before the first one */
+    return look_at(answer, end, err);
+}
+
+/* ---- serving ---- */
+
+/* On the device the model is on; may be called again after it moved to another. */
+static int work(struct answer *answer, struct err *err) {
+    return answer->request->kind == REQUEST_ANSWER ? read_and_say(answer, err) : look(answer, err);
+}
+
+static int serve(struct answer *answer, struct err *err) {
+    struct local *engine = answer->engine;
+    const struct engine_request *request = answer->request;
+    bool looks = request->kind != REQUEST_ANSWER;
     int status = gguf_check(model_gguf(engine->model), err);
     if (status == STATUS_OK)
-        status = build_ids(engine, request, &answer->ids, &answer->done->done.wants_fold, err);
+        status = request_to_ids(engine->chat_template, engine->tokenizer, request, &answer->ids,
+                                looks ? &answer->places : NULL, &answer->done->done.wants_fold, err);
     if (status == STATUS_OK && !engine->session) status = go_on_on_cpu(engine, NULL, request->id, err);
     if (status < 0) return status;
     answer->done->done.stats.prompt_tokens = (uint32_t)answer->ids.n;
-    status = read_and_say(answer, err);
+    if (looks) ids_add(&answer->ids, -1); /* what would come next */
+    status = work(answer, err);
     if (status != STATUS_DEVICE || engine->ops == &backend_cpu) return status;
     struct err why = *err;
     status = go_on_on_cpu(engine, why.text, request->id, err);
-    return status == STATUS_OK ? read_and_say(answer, err) : status;
+    return status == STATUS_OK ? work(answer, err) : status;
 }
 
 static int local_serve(struct worker *worker, const struct engine_request *request,
@@ -389,12 +445,13 @@ static int local_serve(struct worker *worker, const struct engine_request *reque
         memcpy(answer.sampling.dry_breakers, engine->breakers, sizeof engine->breakers);
     answer.event = xcalloc(1, sizeof *answer.event);
     struct err err = {0};
-    int status = answer_run(&answer, &err);
+    int status = serve(&answer, &err);
     done->done.reason = reason_of(&answer, status);
     if (done->done.reason == ENGINE_ERROR || done->done.reason == ENGINE_CONTEXT_FULL) done->error = err;
     done->done.stats.context_used = engine->session ? session_used(engine->session) : 0;
     done->done.stats.context_size = engine->n_ctx;
     ids_free(&answer.ids);
+    token_places_free(&answer.places);
     free(answer.event);
     return status;
 }
@@ -419,14 +476,26 @@ static bool local_token_is_control(struct engine *base, int32_t id) {
            tokenizer_type(engine->tokenizer, id) == TOKEN_CONTROL;
 }
 
-static size_t local_count_tokens(struct engine *base, const char *text, size_t len) {
+static bool local_token_is_end(struct engine *base, int32_t id) {
     const struct local *engine = (struct local *)base;
-    struct ids ids = {0};
-    struct segment segment = {text, len, false};
-    int status = tokenizer_encode(engine->tokenizer, &segment, 1, ADDED_BY_ORIGIN, &ids, NULL);
-    size_t n = status == STATUS_OK ? ids.n : len;
-    ids_free(&ids);
+    return id >= 0 && (uint32_t)id < tokenizer_n_vocab(engine->tokenizer) &&
+           tokenizer_is_end(engine->tokenizer, id);
+}
+
+static size_t local_encode(struct engine *base, const char *text, size_t len, bool control, int32_t *ids,
+                           size_t cap) {
+    const struct local *engine = (struct local *)base;
+    struct ids all = {0};
+    struct segment segment = {text, len, control};
+    tokenizer_encode(engine->tokenizer, &segment, 1, ADDED_BY_ORIGIN, &all, NULL);
+    size_t n = all.n;
+    for (size_t i = 0; i < n && i < cap; i++) ids[i] = all.at[i];
+    ids_free(&all);
     return n;
+}
+
+static size_t local_count_tokens(struct engine *base, const char *text, size_t len) {
+    return local_encode(base, text, len, false, NULL, 0);
 }
 
 static void local_close(struct engine *base) {
@@ -445,8 +514,17 @@ static void local_close(struct engine *base) {
 
 struct engine *engine_local(const struct engine_options *options) {
     static const struct engine_ops ops = {
-        worker_submit,          worker_next,        worker_wake_fd, worker_stop, local_info, local_token_text,
-        local_token_is_control, local_count_tokens, local_close,
+        worker_submit,
+        worker_next,
+        worker_wake_fd,
+        worker_stop,
+        local_info,
+        local_token_text,
+        local_token_is_control,
+        local_token_is_end,
+        local_count_tokens,
+        local_encode,
+        local_close,
     };
     static const struct worker_job job = {local_load, local_serve};
     struct local *engine = xcalloc(1, sizeof *engine);

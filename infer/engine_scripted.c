@@ -21,11 +21,13 @@
 // clang-format on
 #include "infer/engine.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "infer/script.h"
 #include "infer/worker.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -33,6 +35,7 @@
 struct scripted {
     struct worker worker; /* first */
     struct script script;
+    pthread_mutex_t lock; /* of the script's vocabulary, which grows by what is looked at and typed */
     struct err parse_error;         /* of the script; code 0: none */
     struct engine_info info, moved; /* before and after `moved` */
     const struct engine_info *_Atomic told;
@@ -156,6 +159,21 @@ static void fill_result(struct step_result *result, const struct script_step *st
     if (k && result->rank > k) result->n_top = k + 1;
 }
 
+static struct script_word word_of(struct scripted *engine, int32_t id) {
+    const struct script *script = &engine->script;
+    pthread_mutex_lock(&engine->lock);
+    bool known = id >= 0 && (size_t)id < script->n_words;
+    struct script_word word = known ? script->words[id] : (struct script_word){"", 0, false};
+    pthread_mutex_unlock(&engine->lock);
+    return word;
+}
+
+static void fill_token(struct scripted *engine, struct token_record *token, int32_t id) {
+    struct script_word word = word_of(engine, id);
+    token->n_text = (uint32_t)word.len;
+    memcpy(token->text, word.text, word.len < sizeof token->text ? word.len : sizeof token->text);
+}
+
 static int play_token(struct play *play, const struct script_step *step) {
     struct scripted *engine = play->engine;
     struct engine_stats *stats = &play->done->done.stats;
@@ -178,9 +196,7 @@ static int play_token(struct play *play, const struct script_step *step) {
     token->ms = (float)play->delay;
     token->result.position = stats->context_used - 1;
     fill_result(&token->result, step, play->request->top_k);
-    const struct script_word *word = &engine->script.words[token->result.id];
-    token->n_text = (uint32_t)word->len;
-    memcpy(token->text, word->text, word->len < sizeof token->text ? word->len : sizeof token->text);
+    fill_token(engine, token, token->result.id);
     if (token->index == 0) stats->first_token_seconds = stats->prefill_seconds + play->delay / 1000.0;
     stats->context_used += !step->end;
     stats->tokens += !step->end;
@@ -244,23 +260,160 @@ static int play_step(struct play *play, const struct script_step *step) {
     }
 }
 
-static int scripted_serve(struct worker *worker, const struct engine_request *request,
-                          struct engine_event *done) {
-    struct scripted *engine = (struct scripted *)worker;
+/* ---- looking at a prompt ---- */
+
+/* One token of a prompt. A script has no tokenizer and no template: words are tokens, and each message stands
+ * between
+ * <|its role|> and <|end|>. */
+struct scripted_token {
+    int32_t id, message;
+    uint32_t end;
+};
+
+struct look {
+    struct play *play;
+    struct scripted_token *tokens; /* [n] */
+    size_t n, cap;
+};
+
+static void add_token(struct look *look, int32_t id, int32_t message, size_t end) {
+    grow_array(&look->tokens, &look->cap, look->n + 1, sizeof *look->tokens);
+    look->tokens[look->n++] = (struct scripted_token){id, message, (uint32_t)end};
+}
+
+static void add_mark(struct look *look, const char *name) {
+    char mark[32];
+    int len = snprintf(mark, sizeof mark, "<|%s|>", name);
+    add_token(look, script_id(&look->play->engine->script, mark, (size_t)len), -1, 0);
+}
+
+static void add_words(struct look *look, const char *text, size_t len, int32_t message) {
+    for (size_t at = 0, n; at < len; at += n) {
+        n = script_word_len(text + at, len - at);
+        add_token(look, script_id(&look->play->engine->script, text + at, n), message, at + n);
+    }
+}
+
+static void add_message(struct look *look, const struct message *message, int32_t index) {
+    const struct script *script = &look->play->engine->script;
+    size_t end = 0;
+    if (!message->n_ids) add_words(look, message->text, message->len, index);
+    for (size_t i = 0; i < message->n_ids; i++) {
+        bool known = message->ids[i] >= 0 && (size_t)message->ids[i] < script->n_words;
+        end += known ? script->words[message->ids[i]].len : 0;
+        if (known) add_token(look, message->ids[i], index, end < message->len ? end : message->len);
+    }
+}
+
+static void list_prompt(struct look *look, const struct engine_request *request) {
+    if (request->raw) add_words(look, request->raw, request->raw_len, 0);
+    for (size_t i = 0; !request->raw && i < request->n_messages; i++) {
+        bool open = request->continue_last && i + 1 == request->n_messages;
+        add_mark(look, request->messages[i].role);
+        add_message(look, &request->messages[i], (int32_t)i);
+        if (!open) add_mark(look, "end");
+    }
+    if (!request->raw && !request->continue_last) add_mark(look, "assistant");
+}
+
+/* Sharply what the script's chain makes of it, as if every other token had almost no chance. */
+static int fill_stages(struct look *look, size_t at, const struct script_step *step,
+                       struct engine_event *event, struct err *err) {
+    const struct engine_request *request = look->play->request;
+    size_t n_vocab = look->play->engine->script.n_words;
+    float *logits = xmalloc(n_vocab * sizeof *logits);
+    int32_t *history = xmalloc(at * sizeof *history);
+    for (size_t i = 0; i < n_vocab; i++) logits[i] = -30;
+    for (uint32_t i = 0; i < step->n; i++) logits[step->candidates[i].id] = logf(step->candidates[i].p);
+    for (size_t i = 0; i < at; i++) history[i] = look->tokens[i].id;
+    int status = sampling_stages(logits, (uint32_t)n_vocab, &request->sampling, history, (uint32_t)at,
+                                 at < look->n ? look->tokens[at].id : -1, request->top_k,
+                                 &event->stages.token.result, &event->stages.table, err);
+    free(logits);
+    free(history);
+    return status;
+}
+
+/* The record of position `at`; one behind the last token is what would come next. */
+static int look_at(struct look *look, size_t at, bool listed, struct err *err) {
+    struct play *play = look->play;
+    bool stages = play->request->kind == REQUEST_STAGES, there = at < look->n;
+    struct engine_event *event = play->event;
+    memset(event, 0, sizeof *event);
+    event->type = stages ? ENGINE_STAGES : ENGINE_TOKEN;
+    event->request = play->request->id;
+    struct token_record *token = stages ? &event->stages.token : &event->token;
+    token->index = (uint32_t)at;
+    token->message = there ? look->tokens[at].message : -1;
+    token->text_end = there ? look->tokens[at].end : 0;
+    token->result.id = there ? look->tokens[at].id : -1;
+    token->result.position = at ? (uint32_t)at - 1 : 0;
+    int status = STATUS_OK;
+    if (!listed && at > 0) {
+        struct script_step step;
+        pthread_mutex_lock(&play->engine->lock);
+        script_make_up(&play->engine->script, there ? token->result.id : look->tokens[at - 1].id, at, &step);
+        if (stages)
+            status = fill_stages(look, at, &step, event, err);
+        else
+            fill_result(&token->result, &step, play->request->top_k);
+        pthread_mutex_unlock(&play->engine->lock);
+    }
+    token->result.id = there ? look->tokens[at].id : -1;
+    token->end = there && word_of(play->engine, token->result.id).ends;
+    if (there) fill_token(play->engine, token, token->result.id);
+    if (status == STATUS_OK) ring_put(play->engine->worker.ring, event);
+    return status;
+}
+
+static int play_look(struct play *play) {
+    const struct engine_request *request = play->request;
+    struct look look = {.play = play};
+    pthread_mutex_lock(&play->engine->lock);
+    list_prompt(&look, request);
+    pthread_mutex_unlock(&play->engine->lock);
+    bool listed = request->kind == REQUEST_LIST;
+    size_t at = listed ? 0 : request->from, end = listed ? look.n : request->to;
+    if (request->kind == REQUEST_STAGES) end = at + 1;
+    if (!listed && end > look.n + 1) end = look.n + 1;
+    int status = STATUS_OK;
+    for (; at < end && status == STATUS_OK; at++) {
+        status = look_at(&look, at, listed, &play->done->error);
+        if (worker_stopped(&play->engine->worker, request->id)) {
+            finish(play, ENGINE_STOPPED);
+            break;
+        }
+    }
+    if (status < 0) finish(play, ENGINE_ERROR);
+    play->done->done.stats.prompt_tokens = (uint32_t)look.n;
+    free(look.tokens);
+    return status;
+}
+
+/* ---- serving ---- */
+
+static int play_answer(struct play *play) {
+    struct scripted *engine = play->engine;
     struct script *script = &engine->script;
-    struct play play = {
-        .engine = engine, .request = request, .done = done, .event = xmalloc(sizeof *play.event)};
     struct script_answer none = {0}, *answer = &none;
     if (script->n_answers) answer = &script->answers[engine->next_answer];
     if (engine->next_answer + 1 < script->n_answers) engine->next_answer++;
     bool prompted = false;
     for (size_t i = 0; i < answer->n; i++) prompted = prompted || answer->steps[i].op == SCRIPT_PROMPT;
-    done->done.stats.context_size = script->context;
+    int status = prompted ? STATUS_OK : play_guessed_prompt(play);
+    for (size_t i = 0; status == STATUS_OK && i < answer->n; i++) status = play_step(play, &answer->steps[i]);
+    engine->context_used = play->done->done.stats.context_used;
+    return status;
+}
+
+static int scripted_serve(struct worker *worker, const struct engine_request *request,
+                          struct engine_event *done) {
+    struct scripted *engine = (struct scripted *)worker;
+    struct play play = {
+        .engine = engine, .request = request, .done = done, .event = xmalloc(sizeof *play.event)};
+    done->done.stats.context_size = engine->script.context;
     finish(&play, ENGINE_END);
-    int status = prompted ? STATUS_OK : play_guessed_prompt(&play);
-    for (size_t i = 0; status == STATUS_OK && i < answer->n; i++)
-        status = play_step(&play, &answer->steps[i]);
-    engine->context_used = done->done.stats.context_used;
+    int status = request->kind == REQUEST_ANSWER ? play_answer(&play) : play_look(&play);
     free(play.event);
     return status;
 }
@@ -272,16 +425,34 @@ static const struct engine_info *scripted_info(struct engine *base) {
 }
 
 static const char *scripted_token_text(struct engine *base, int32_t id, size_t *len) {
-    const struct script *script = &((struct scripted *)base)->script;
-    bool known = id >= 0 && (size_t)id < script->n_words;
-    *len = known ? script->words[id].len : 0;
-    return known ? script->words[id].text : "";
+    struct script_word word = word_of((struct scripted *)base, id);
+    *len = word.len;
+    return word.text;
 }
 
 static bool scripted_token_is_control(struct engine *base, int32_t id) {
     size_t len;
     const char *text = scripted_token_text(base, id, &len);
     return len > 4 && memcmp(text, "<|", 2) == 0 && memcmp(text + len - 2, "|>", 2) == 0;
+}
+
+static bool scripted_token_is_end(struct engine *base, int32_t id) {
+    return word_of((struct scripted *)base, id).ends;
+}
+
+static size_t scripted_encode(struct engine *base, const char *text, size_t len, bool control, int32_t *ids,
+                              size_t cap) {
+    struct scripted *engine = (struct scripted *)base;
+    size_t n = 0;
+    (void)control;
+    pthread_mutex_lock(&engine->lock);
+    for (size_t at = 0, word; at < len; at += word) {
+        word = script_word_len(text + at, len - at);
+        int32_t id = script_id(&engine->script, text + at, word);
+        if (n++ < cap) ids[n - 1] = id;
+    }
+    pthread_mutex_unlock(&engine->lock);
+    return n;
 }
 
 static size_t scripted_count_tokens(struct engine *base, const char *text, size_t len) {
@@ -296,6 +467,7 @@ static void scripted_close(struct engine *base) {
     worker_stop_and_join(&engine->worker);
     worker_free(&engine->worker);
     script_free(&engine->script);
+    pthread_mutex_destroy(&engine->lock);
     free(engine);
 }
 
@@ -308,12 +480,15 @@ struct engine *engine_scripted(const char *text) {
         scripted_info,
         scripted_token_text,
         scripted_token_is_control,
+        scripted_token_is_end,
         scripted_count_tokens,
+        scripted_encode,
         scripted_close,
     };
     static const struct worker_job job = {scripted_load, scripted_serve};
     struct scripted *engine = xcalloc(1, sizeof *engine);
     struct script *script = &engine->script;
+    pthread_mutex_init(&engine->lock, NULL);
     script_parse(script, text, &engine->parse_error);
     engine->info = (struct engine_info){
         .model_name = script->model,

@@ -73,6 +73,9 @@ static size_t body_size(const struct engine_event *event) {
     case ENGINE_TOKEN:
         return offsetof(struct token_record, result) + offsetof(struct step_result, top) +
                event->token.result.n_top * sizeof(struct candidate);
+    case ENGINE_STAGES:
+        return offsetof(struct engine_event, stages.table.probs) - offsetof(struct engine_event, progress) +
+               event->stages.table.n_stages * event->stages.table.n_candidates * sizeof(float);
     case ENGINE_DONE: return sizeof event->done;
     default: return sizeof event->progress;
     }
@@ -127,11 +130,12 @@ static bool take_record(struct ring *ring, struct engine_event *out) {
 bool ring_take(struct ring *ring, struct engine_event *out) {
     if (take_record(ring, out)) return true;
     if (!atomic_load(&ring->woken)) return false;
-    /* Take the wake away, allow the next one, and look again: what came in between made no wake of its own. */
+    /* Take the wake away, allow the next one, and look again: what came in between made no wake of its own.
+     */
     uint64_t count;
     ssize_t got = ring->fd >= 0 ? read(ring->fd, &count, sizeof count) : 0;
-    (void)
-        got; /* nothing there: the producer is about to write, and this or the next look finds what it wrote */
+    (void)got; /* nothing there: the producer is about to write, and this or the next look finds what it wrote
+                */
     atomic_store(&ring->woken, false);
     return take_record(ring, out);
 }

@@ -106,7 +106,7 @@ static int take_text(struct parser *parser, struct script_word *out) {
     }
     parser->at++;
     bytes[n] = '\0';
-    *out = (struct script_word){bytes, n};
+    *out = (struct script_word){bytes, n, false};
     return STATUS_OK;
 }
 
@@ -120,6 +120,12 @@ static int32_t id_of(struct script *script, struct script_word word) {
     grow_array(&script->words, &script->cap_words, script->n_words + 1, sizeof *script->words);
     script->words[script->n_words++] = word;
     return (int32_t)id;
+}
+
+int32_t script_id(struct script *script, const char *text, size_t len) {
+    uint32_t id;
+    if (strmap_get(&script->ids, text, len, &id)) return (int32_t)id;
+    return id_of(script, (struct script_word){arena_dup(&script->arena, text, len), len, false});
 }
 
 static struct script_step *add_step(struct parser *parser, enum script_op op) {
@@ -144,35 +150,45 @@ static const char *const made_up[] = {
     ",",     ".",     "\n",   " from", " or",    " have",  " an",    " they", " which", " you",
     " were", " her",  " all", " she",  " there", " would", " their", " we",   " him",   " been"};
 
-static void say_word(struct parser *parser, struct script_word word) {
-    struct script *script = parser->script;
-    uint64_t hash = hash_bytes(word.text, word.len, parser->answer ? parser->answer->n : 0);
-    struct script_step *step = add_step(parser, SCRIPT_TOKEN);
+void script_make_up(struct script *script, int32_t id, uint64_t salt, struct script_step *step) {
+    struct script_word word = script->words[id];
+    uint64_t hash = hash_bytes(word.text, word.len, salt);
+    *step = (struct script_step){.op = SCRIPT_TOKEN};
     step->candidates = arena_alloc(&script->arena, CANDIDATES_SAID * sizeof *step->candidates);
     double p = 0.35 + 0.6 * (double)(hash % 1000) / 1000, left = 1 - p, sum = p;
-    step->candidates[step->n++] = (struct script_candidate){id_of(script, word), (float)p, STAGE_NONE};
+    step->candidates[step->n++] = (struct script_candidate){id, (float)p, STAGE_NONE};
     const size_t n_made_up = sizeof made_up / sizeof *made_up;
     for (size_t i = 0; step->n < CANDIDATES_SAID && i < n_made_up; i++) {
-        struct script_word other = {made_up[(hash / 1000 + i * 7) % n_made_up], 0};
+        struct script_word other = {made_up[(hash / 1000 + i * 7) % n_made_up], 0, false};
         other.len = strlen(other.text);
-        int32_t id = id_of(script, other);
-        if (id == step->candidates[0].id) continue;
+        int32_t other_id = id_of(script, other);
+        if (other_id == id) continue;
         double share = left * (step->n == 1 && left > 0.4 ? 0.6 : 0.45);
         step->candidates[step->n++] =
-            (struct script_candidate){id, (float)share, sum < 0.95 ? STAGE_NONE : STAGE_TOP_P};
+            (struct script_candidate){other_id, (float)share, sum < 0.95 ? STAGE_NONE : STAGE_TOP_P};
         left -= share;
         sum += share;
     }
 }
 
-/* Words keep the space before them. */
+static void say_word(struct parser *parser, struct script_word word) {
+    int32_t id = id_of(parser->script, word);
+    struct script_step *step = add_step(parser, SCRIPT_TOKEN);
+    script_make_up(parser->script, id, parser->answer->n - 1, step);
+}
+
+size_t script_word_len(const char *text, size_t len) {
+    size_t i = 1;
+    while (i < len && text[i] != ' ' && text[i] != '\n' && text[i - 1] != '\n') i++;
+    return i < len ? i : len;
+}
+
 static int parse_say(struct parser *parser) {
     struct script_word text;
     int status = take_text(parser, &text);
-    for (size_t begin = 0, i = 1; status == STATUS_OK && i <= text.len; i++) {
-        if (i < text.len && text.text[i] != ' ' && text.text[i] != '\n' && text.text[i - 1] != '\n') continue;
-        say_word(parser, (struct script_word){text.text + begin, i - begin});
-        begin = i;
+    for (size_t at = 0, len; status == STATUS_OK && at < text.len; at += len) {
+        len = script_word_len(text.text + at, text.len - at);
+        say_word(parser, (struct script_word){text.text + at, len, false});
     }
     return status;
 }
@@ -213,6 +229,7 @@ static int parse_token(struct parser *parser, bool end) {
     } while (parser->at < parser->end && *parser->at++ == '|');
     struct script_step *step = add_step(parser, SCRIPT_TOKEN);
     step->end = end;
+    if (end) parser->script->words[list[0].id].ends = true;
     step->n = n;
     step->candidates = arena_alloc(&parser->script->arena, n * sizeof *list);
     memcpy(step->candidates, list, n * sizeof *list);
@@ -248,7 +265,7 @@ static int parse_done(struct parser *parser) {
     take_word(parser, word, sizeof word);
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
         if (strcmp(word, reasons[i].word) != 0) continue;
-        struct script_word text = {"the script says so", 0};
+        struct script_word text = {"the script says so", 0, false};
         if (!at_end(parser) && take_text(parser, &text) < 0) return STATUS_USAGE;
         struct script_step *step = add_step(parser, SCRIPT_DONE);
         step->reason = reasons[i].reason;

@@ -1,5 +1,5 @@
-/* A script for the scripted engine, parsed: see infer/engine_scripted.c for the language. Immutable once
- * parsed. */
+/* A script for the scripted engine, parsed: see infer/engine_scripted.c for the language. Once parsed only
+ * its vocabulary grows, by the words of what is looked at. */
 #ifndef LOGITOP_INFER_SCRIPT_H
 #define LOGITOP_INFER_SCRIPT_H
 
@@ -43,6 +43,7 @@ struct script_answer {
 struct script_word {
     const char *text;
     size_t len;
+    bool ends; /* an end token of the script */
 };
 
 struct script {
@@ -62,5 +63,12 @@ struct script {
 /* STATUS_USAGE with the line where the script is wrong. Free it in any case. */
 int script_parse(struct script *script, const char *text, struct err *err);
 void script_free(struct script *script);
+
+/* The id of a text, which is copied: as in the script, or a new one. */
+int32_t script_id(struct script *script, const char *text, size_t len);
+/* How long the first word of a text is: words keep the space before them. */
+size_t script_word_len(const char *text, size_t len);
+/* A step with this word and candidates made up from `salt`. Its memory is the script's. */
+void script_make_up(struct script *script, int32_t id, uint64_t salt, struct script_step *step);
 
 #endif

@@ -42,4 +42,13 @@ typedef int (*session_token_fn)(void *ctx, const struct step_result *result);
 int session_decode(struct session *session, const struct sampling *sampling, uint32_t top_k, uint32_t limit,
                    const atomic_bool *stop, session_token_fn on_token, void *ctx, struct err *err);
 
+/* What could have come at the positions [from, to) of these n ids, to <= n: position 0 has no result. Each
+ * result's id is the one that stands there. It works on a timeline of its own, which takes from the session's
+ * what both have, so that nothing of that is cut or changed; it lives until the next prompt(). `on_result`
+ * gets the whole logits [n_vocab] too if they are wanted. STATUS_CONTEXT_FULL if `to` does not fit,
+ * STATUS_STOPPED, STATUS_MEMORY. */
+int session_score(struct session *session, const int32_t *ids, uint32_t from, uint32_t to, uint32_t top_k,
+                  bool logits, const struct session_watch *watch, result_fn on_result, void *ctx,
+                  struct err *err);
+
 #endif

@@ -9,7 +9,8 @@
 #include <string.h>
 
 struct request_copy {
-    struct arena arena; /* holds what the request points at */
+    struct request_copy *next; /* that was given after it */
+    struct arena arena;        /* holds what the request points at */
     struct engine_request request;
     int64_t submitted_ns;
 };
@@ -62,11 +63,30 @@ bool worker_stopped(struct worker *worker, uint64_t request) {
 /* Wait for a request; NULL: it is time to go. */
 static struct request_copy *next_request(struct worker *worker) {
     pthread_mutex_lock(&worker->lock);
-    while (!worker->slot && !worker->quit) pthread_cond_wait(&worker->changed, &worker->lock);
-    struct request_copy *copy = worker->quit ? NULL : worker->slot;
-    if (copy) worker->slot = NULL;
+    while (!worker->waiting && !worker->quit) pthread_cond_wait(&worker->changed, &worker->lock);
+    struct request_copy *copy = worker->quit ? NULL : worker->waiting;
+    if (copy) worker->waiting = copy->next;
+    worker->running = copy != NULL;
     pthread_mutex_unlock(&worker->lock);
+    /* No longer wanted before it began: the flag may have been taken for the one before it. */
+    if (copy && atomic_load(&worker->armed) != copy->request.id) atomic_store(&worker->stop_flag, true);
     return copy;
+}
+
+/* It was served: its reader may submit at once. */
+static void request_served(struct worker *worker, const struct engine_request *request) {
+    uint64_t id = request->id;
+    pthread_mutex_lock(&worker->lock);
+    worker->running = false;
+    if (request->kind == REQUEST_ANSWER) worker->answers = false;
+    atomic_compare_exchange_strong(&worker->armed, &id, 0);
+    pthread_mutex_unlock(&worker->lock);
+}
+
+static void set_ready(struct worker *worker, bool ready) {
+    pthread_mutex_lock(&worker->lock);
+    worker->ready = ready;
+    pthread_mutex_unlock(&worker->lock);
 }
 
 static void put_failed(struct worker *worker, const struct err *err) {
@@ -77,6 +97,17 @@ static void put_failed(struct worker *worker, const struct err *err) {
     free(event);
 }
 
+/* The device is lost: what waits behind the request that found so ends like it. */
+static void end_waiting(struct worker *worker, struct engine_event *done) {
+    while (worker->waiting) { /* nobody adds to it any more */
+        struct request_copy *copy = worker->waiting;
+        worker->waiting = copy->next;
+        done->request = copy->request.id;
+        ring_put(worker->ring, done);
+        copy_free(copy);
+    }
+}
+
 static void *worker_main(void *arg) {
     struct worker *worker = arg;
     struct err err = {0};
@@ -84,7 +115,7 @@ static void *worker_main(void *arg) {
         put_failed(worker, &err);
         return NULL;
     }
-    atomic_store(&worker->busy, false);
+    set_ready(worker, true);
     worker_progress(worker, ENGINE_READY, 0, 0, 0);
     struct engine_event *done = xmalloc(sizeof *done);
     for (struct request_copy *copy; (copy = next_request(worker));) {
@@ -93,12 +124,12 @@ static void *worker_main(void *arg) {
         done->request = copy->request.id;
         worker->submitted_ns = copy->submitted_ns;
         int status = worker->job->serve(worker, &copy->request, done);
+        if (status == STATUS_DEVICE) set_ready(worker, false);
+        request_served(worker, &copy->request); /* before the event that tells so */
         copy_free(copy);
-        atomic_store(&worker->armed, 0);
-        if (status != STATUS_DEVICE)
-            atomic_store(&worker->busy, false); /* before the event: its reader may submit at once */
         ring_put(worker->ring, done);
         if (status == STATUS_DEVICE) {
+            end_waiting(worker, done);
             put_failed(worker, &done->error);
             break;
         }
@@ -115,7 +146,6 @@ void worker_start(struct worker *worker, const struct engine_ops *ops, const str
     worker->ring = ring_new();
     pthread_mutex_init(&worker->lock, NULL);
     pthread_cond_init(&worker->changed, NULL);
-    atomic_init(&worker->busy, true);
     /* Signals belong to the owner's thread. */
     sigset_t all, before;
     sigfillset(&all);
@@ -136,16 +166,22 @@ int worker_submit(struct engine *engine, const struct engine_request *request, s
     if (request->top_k > CANDIDATES_MAX)
         return err_set(err, STATUS_USAGE, "%u candidates a token, expected at most %d", request->top_k,
                        CANDIDATES_MAX);
-    if (atomic_load(&worker->busy)) return err_set(err, STATUS_BUSY, "the engine is busy");
-    atomic_store(&worker->busy, true);
-    atomic_store(&worker->stop_flag, false);
-    atomic_store(&worker->armed, request->id);
-    struct request_copy *copy = copy_new(request);
+    struct request_copy *copy = copy_new(request), **last = &worker->waiting;
     pthread_mutex_lock(&worker->lock);
-    worker->slot = copy;
-    pthread_cond_signal(&worker->changed);
+    bool taken = worker->ready && !worker->answers;
+    if (taken) {
+        while (*last) last = &(*last)->next;
+        *last = copy;
+        worker->answers = request->kind == REQUEST_ANSWER;
+        atomic_store(&worker->armed,
+                     request->id); /* what only looks is so no longer: it sees the flag and ends */
+        atomic_store(&worker->stop_flag, worker->running);
+        pthread_cond_signal(&worker->changed);
+    }
     pthread_mutex_unlock(&worker->lock);
-    return STATUS_OK;
+    if (taken) return STATUS_OK;
+    copy_free(copy);
+    return err_set(err, STATUS_BUSY, "the engine is busy");
 }
 
 bool worker_next(struct engine *engine, struct engine_event *out) {
@@ -177,7 +213,10 @@ void worker_stop_and_join(struct worker *worker) {
 }
 
 void worker_free(struct worker *worker) {
-    copy_free(worker->slot);
+    for (struct request_copy *copy = worker->waiting, *next; copy; copy = next) {
+        next = copy->next;
+        copy_free(copy);
+    }
     ring_free(worker->ring);
     pthread_mutex_destroy(&worker->lock);
     pthread_cond_destroy(&worker->changed);

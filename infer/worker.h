@@ -7,7 +7,7 @@
  * Stopping: `armed` holds the id of the request that runs and was not asked to stop. stop(id) exchanges
  * exactly that id for 0, so it can never hit another request, and then raises the flag that long work polls.
  * A late flag of an earlier request may still come: whoever sees the flag asks worker_stopped(), and goes on
- * if it was not meant. */
+ * if it was not meant. A request that only looks ends when another one is armed in its place. */
 #ifndef LOGITOP_INFER_WORKER_H
 #define LOGITOP_INFER_WORKER_H
 
@@ -33,11 +33,14 @@ struct worker {
     struct ring *ring;
     pthread_t thread;
     bool has_thread;
-    pthread_mutex_t lock; /* of the three below */
+    pthread_mutex_t lock; /* of the six below */
     pthread_cond_t changed;
-    struct request_copy *slot;
+    struct request_copy
+        *waiting; /* given and not begun, oldest first: at most one answer, behind what only looks */
+    bool ready;   /* the model is there, and the device not lost */
+    bool running; /* a request is served */
+    bool answers; /* one that is no look waits or is served: no other is taken */
     bool quit;
-    atomic_bool busy;
     _Atomic uint64_t armed;
     atomic_bool stop_flag;    /* what backends poll */
     atomic_bool load_stopped; /* stop(0) or close() */

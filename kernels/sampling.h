@@ -10,6 +10,8 @@
 #ifndef LOGITOP_KERNELS_SAMPLING_H
 #define LOGITOP_KERNELS_SAMPLING_H
 
+#include "base/err.h"
+
 #include <stdint.h>
 
 /* name, word users see (`"cut":"top-p"`) */
@@ -74,5 +76,21 @@ struct step_result {
     uint32_t n_top;
     struct candidate top[CANDIDATES_MAX + 1]; /* best raw logit first; the chosen one last if not among them */
 };
+
+/* What each stage of a chain made of the candidates of one position. */
+struct stage_table {
+    uint32_t n_stages, n_candidates;
+    uint8_t stages[STAGE_COUNT]; /* [n_stages] STAGE_NONE first: raw; then those that are on, in their order */
+    /* [n_stages][n_candidates] what each of step_result.top would be picked with if the chain ended there; 0: cut */
+    float probs[STAGE_COUNT * (CANDIDATES_MAX + 1)];
+};
+
+/* The stages of this chain over the logits [n_vocab] of a position whose history [n_history] ends in the token that was
+ * fed. `result` tells of the k best and of `target` (-1: none), with final probabilities. On the host and slowly, for
+ * looking at one position: the code of the CPU's chain, and so the bits of every backend. STATUS_FAILED: a logit is not
+ * finite. Any thread. */
+int sampling_stages(const float *logits, uint32_t n_vocab, const struct sampling *sampling, const int32_t *history,
+                    uint32_t n_history, int32_t target, uint32_t top_k, struct step_result *result,
+                    struct stage_table *table, struct err *err);
 
 #endif

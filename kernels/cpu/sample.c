@@ -93,7 +93,7 @@ static void chain_keep(struct chain *chain, uint32_t n, enum stage stage) {
 static void stage_top_k(struct chain *chain) {
     struct sample_scratch *s = chain->s;
     uint32_t k = chain->request->sampling->top_k;
-    if (k == 0 || k >= (chain->listed ? chain->n : s->n_vocab)) return;
+    if (k >= (chain->listed ? chain->n : s->n_vocab)) return;
     if (!chain->listed)
         chain_list(chain, select_best(s, chain->full, chain->best, k, s->entries), STAGE_TOP_K);
     else
@@ -103,7 +103,6 @@ static void stage_top_k(struct chain *chain) {
 static void stage_top_p(struct chain *chain) {
     struct sample_scratch *s = chain->s;
     float p = chain->request->sampling->top_p, max = chain_max(chain);
-    if (!(p < 1)) return;
     uint64_t need = sampling_share(chain_sums(chain, max).weights, p > 0 ? p : 0), sum = 0;
     if (!chain->listed) chain_list(chain, select_near(s, chain->full, max, 0, need, s->entries), STAGE_TOP_P);
     uint32_t n = 0;
@@ -117,7 +116,6 @@ static void stage_top_p(struct chain *chain) {
 static void stage_typical(struct chain *chain) {
     struct sample_scratch *s = chain->s;
     float p = chain->request->sampling->typical_p, max = chain_max(chain);
-    if (!(p < 1)) return;
     struct scan_sums sums = chain_sums(chain, max);
     float mean = sampling_mean(sums.distances, sums.weights);
     uint64_t need = sampling_share(sums.weights, p > 0 ? p : 0), sum = 0;
@@ -145,7 +143,6 @@ static void stage_typical(struct chain *chain) {
 static void stage_min_p(struct chain *chain) {
     struct sample_scratch *s = chain->s;
     float p = chain->request->sampling->min_p, max = chain_max(chain);
-    if (!(p > 0)) return;
     uint64_t need = sampling_fixed(p < 1 ? p : 1);
     if (need == 0) return;
     if (!chain->listed) {
@@ -167,7 +164,7 @@ static void stage_min_p(struct chain *chain) {
 static void stage_xtc(struct chain *chain) {
     struct sample_scratch *s = chain->s;
     const struct sampling *p = chain->request->sampling;
-    if (!(p->xtc_probability > 0) || p->xtc_threshold > 0.5f) return;
+    if (p->xtc_threshold > 0.5f) return;
     uint32_t coin = sampling_draw(p->seed, chain->request->position, p->attempt, STAGE_XTC).word[0];
     if (!(coin / 4294967296.0 < (double)p->xtc_probability)) return;
     if (!chain->listed)
@@ -185,7 +182,6 @@ static void stage_xtc(struct chain *chain) {
 static void stage_temperature(struct chain *chain) {
     struct sample_scratch *s = chain->s;
     float temperature = chain->request->sampling->temperature, max = chain_max(chain);
-    if (temperature == 1) return;
     if (chain->listed) {
         for (uint32_t i = 0; i < chain->n; i++)
             s->entries[i].logit = sampling_heat(s->entries[i].logit, max, temperature);
@@ -202,12 +198,6 @@ static void stage_temperature(struct chain *chain) {
 }
 
 /* ---- the choice ---- */
-
-struct choice {
-    int32_t id;
-    float max;
-    uint64_t total; /* weights of what is left; 0: greedy, all of it is on id */
-};
 
 static struct choice pick_full(const struct chain *chain, float max, uint64_t total, uint64_t target) {
     struct sample_scratch *s = chain->s;
@@ -250,32 +240,48 @@ static int32_t first_largest(const struct chain *chain) {
     return (int32_t)id;
 }
 
-static struct choice chain_run(struct chain *chain) {
-    const struct sampling *p = chain->request->sampling;
-    bool greedy = !(p->temperature > 0);
-    memset(chain->s->state, STAGE_NONE, chain->s->n_vocab);
-    for (int i = 0; i < STAGE_COUNT && p->order[i] != STAGE_NONE; i++) {
-        enum stage stage = p->order[i];
-        if (stage == STAGE_PENALTIES)
-            chain_penalties(chain);
-        else if (stage == STAGE_DRY)
-            chain_dry(chain);
-        else if (greedy)
-            continue; /* nothing else changes which logit is the largest */
-        else if (stage == STAGE_TOP_K)
-            stage_top_k(chain);
-        else if (stage == STAGE_TYPICAL)
-            stage_typical(chain);
-        else if (stage == STAGE_TOP_P)
-            stage_top_p(chain);
-        else if (stage == STAGE_MIN_P)
-            stage_min_p(chain);
-        else if (stage == STAGE_XTC)
-            stage_xtc(chain);
-        else if (stage == STAGE_TEMPERATURE)
-            stage_temperature(chain);
+static bool stage_is_on(const struct sampling *p, enum stage stage) {
+    switch (stage) {
+    case STAGE_PENALTIES:
+        return (p->repeat_penalty != 1 || p->frequency_penalty != 0 || p->presence_penalty != 0) &&
+               p->penalty_last_n > 0;
+    case STAGE_DRY: return p->dry_multiplier != 0 && p->dry_base >= 1;
+    default: break;
     }
-    if (!greedy) return chain_pick(chain);
+    if (!(p->temperature > 0)) return false; /* greedy: nothing else changes which logit is the largest */
+    switch (stage) {
+    case STAGE_TOP_K: return p->top_k > 0;
+    case STAGE_TYPICAL: return p->typical_p < 1;
+    case STAGE_TOP_P: return p->top_p < 1;
+    case STAGE_MIN_P: return p->min_p > 0;
+    case STAGE_XTC: return p->xtc_probability > 0;
+    case STAGE_TEMPERATURE: return p->temperature != 1;
+    default: return false;
+    }
+}
+
+static void run_stage(struct chain *chain, enum stage stage) {
+    switch (stage) {
+    case STAGE_PENALTIES: chain_penalties(chain); break;
+    case STAGE_DRY: chain_dry(chain); break;
+    case STAGE_TOP_K: stage_top_k(chain); break;
+    case STAGE_TYPICAL: stage_typical(chain); break;
+    case STAGE_TOP_P: stage_top_p(chain); break;
+    case STAGE_MIN_P: stage_min_p(chain); break;
+    case STAGE_XTC: stage_xtc(chain); break;
+    case STAGE_TEMPERATURE: stage_temperature(chain); break;
+    default: break;
+    }
+    if (chain->after) chain->after(chain, stage, chain->ctx);
+}
+
+struct choice chain_run(struct chain *chain) {
+    const struct sampling *p = chain->request->sampling;
+    memset(chain->s->state, STAGE_NONE, chain->s->n_vocab);
+    if (chain->after) chain->after(chain, STAGE_NONE, chain->ctx);
+    for (int i = 0; i < STAGE_COUNT && p->order[i] != STAGE_NONE; i++)
+        if (stage_is_on(p, p->order[i])) run_stage(chain, p->order[i]);
+    if (p->temperature > 0) return chain_pick(chain);
     struct choice choice = {first_largest(chain), 0, 0};
     memset(chain->s->state, STAGE_TEMPERATURE, chain->s->n_vocab);
     chain->s->state[choice.id] = STAGE_NONE;
@@ -284,7 +290,18 @@ static struct choice chain_run(struct chain *chain) {
 
 /* ---- what is told ---- */
 
-static float chain_prob(const struct chain *chain, const struct choice *choice, int32_t id) {
+struct choice chain_left(const struct chain *chain) {
+    float max = chain_max(chain);
+    return (struct choice){-1, max, chain_sums(chain, max).weights};
+}
+
+void chain_places(const struct chain *chain) {
+    struct sample_scratch *s = chain->s;
+    if (!chain->listed) return;
+    for (uint32_t i = 0; i < chain->n; i++) s->slots[s->entries[i].id] = i;
+}
+
+float chain_prob(const struct chain *chain, const struct choice *choice, int32_t id) {
     const struct sample_scratch *s = chain->s;
     if (s->state[id] != STAGE_NONE) return 0;
     if (choice->total == 0) return 1;
@@ -323,8 +340,7 @@ static void tell_candidates(const struct chain *chain, const struct choice *choi
     bool chosen_listed = out->id < 0;
     for (uint32_t i = 0; i < n; i++) chosen_listed = chosen_listed || s->top_entries[i].id == out->id;
     if (!chosen_listed) s->top_entries[n++] = (struct entry){request->logits[out->id], out->id};
-    if (choice && chain->listed)
-        for (uint32_t i = 0; i < chain->n; i++) s->slots[s->entries[i].id] = i;
+    if (choice) chain_places(chain);
     for (uint32_t i = 0; i < n; i++) {
         struct entry entry = s->top_entries[i];
         out->top[i] = (struct candidate){

@@ -40,7 +40,25 @@ struct chain {
     const float *best;
     bool listed; /* LIST */
     uint32_t n;  /* entries of the list */
+    void (*after)(const struct chain *chain, enum stage stage, void *ctx); /* NULL, or told first of STAGE_NONE, then of every stage that is on */
+    void *ctx;
 };
+
+/* ---- sample.c ---- */
+
+struct choice {
+    int32_t id;
+    float max;
+    uint64_t total; /* weights of what is left; 0: greedy, all of it is on id */
+};
+
+/* Run the stages and pick. The largest of every block of the raw logits must be in s->best. */
+struct choice chain_run(struct chain *chain);
+/* What is left at this point; its id means nothing. */
+struct choice chain_left(const struct chain *chain);
+/* Probability of an id as things stand; 0 where it was cut. Takes chain_places() first. */
+float chain_prob(const struct chain *chain, const struct choice *choice, int32_t id);
+void chain_places(const struct chain *chain);
 
 /* ---- sample_select.c ---- */
 

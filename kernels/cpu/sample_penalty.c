@@ -47,8 +47,6 @@ void chain_penalties(struct chain *chain) {
     const struct sample_request *request = chain->request;
     const struct sampling *p = request->sampling;
     struct sample_scratch *s = chain->s;
-    bool off = p->repeat_penalty == 1 && p->frequency_penalty == 0 && p->presence_penalty == 0;
-    if (off || p->penalty_last_n == 0) return;
     uint32_t n = request->n_history < p->penalty_last_n ? request->n_history : p->penalty_last_n,
              n_touched = 0;
     for (uint32_t i = request->n_history - n; i < request->n_history; i++) {
@@ -91,7 +89,7 @@ void chain_dry(struct chain *chain) {
     struct sample_scratch *s = chain->s;
     uint32_t n = request->n_history;
     if (p->dry_last_n && p->dry_last_n < n) n = p->dry_last_n;
-    if (p->dry_multiplier == 0 || p->dry_base < 1 || n <= p->dry_allowed_length) return;
+    if (n <= p->dry_allowed_length) return;
     const int32_t *newest = request->history + request->n_history - 1;
     uint32_t limit = n; /* a repetition does not reach over a breaker */
     for (uint32_t i = 0; i < n && limit == n; i++)

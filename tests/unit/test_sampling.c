@@ -1,4 +1,5 @@
-/* The sampler chain against a slow, straightforward reference in double precision; the arithmetic against known answers. */
+/* The sampler chain against a slow, straightforward reference in double precision; the arithmetic against
+ * known answers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -285,7 +286,8 @@ static void shuffle_order(struct sampling *s) {
     }
 }
 
-/* Some stages on, some off, often near what people use. Temperature stays behind what looks at signs or probabilities. */
+/* Some stages on, some off, often near what people use. Temperature stays behind what looks at signs or
+ * probabilities. */
 static struct sampling random_sampling(uint32_t n, bool any_order) {
     struct sampling s;
     sampling_defaults(&s);
@@ -525,6 +527,57 @@ static void a_target_is_told_of(void **state) {
     sample_scratch_free(scratch);
 }
 
+/* The last column is what the chain picks with, and a candidate is in every column before the stage that cut
+ * it. */
+static void stages_add_up_to_the_chain(void **state) {
+    (void)state;
+    enum { N = 700, ROUNDS = 300 };
+    struct sample_scratch *scratch = sample_scratch_new(N);
+    struct step_result *whole = malloc(sizeof *whole), *result = malloc(sizeof *result);
+    struct stage_table *table = malloc(sizeof *table);
+    uint32_t n_columns = 0;
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        float *logits = random_logits(N, 0.5 + uniform() * 4);
+        int32_t history[60], target = (int32_t)(random_u32() % N);
+        for (uint32_t i = 0; i < 60; i++) history[i] = (int32_t)(random_u32() % 6);
+        struct sampling s = random_sampling(N, true);
+        struct sample_request request = {logits, &s, -1, history, 60, 59, 30};
+        assert_int_equal(sample_position(scratch, &request, whole, NULL), STATUS_OK);
+        assert_int_equal(sampling_stages(logits, N, &s, history, 60, target, 30, result, table, NULL),
+                         STATUS_OK);
+        assert_int_equal(result->id, target);
+        assert_true(table->n_candidates == 30 || (table->n_candidates == 31 && result->top[30].id == target));
+        assert_true(table->n_stages >= 1 && table->n_stages <= STAGE_COUNT);
+        n_columns += table->n_stages;
+        const float *last = table->probs + (table->n_stages - 1) * table->n_candidates;
+        for (uint32_t i = 0; i < 30; i++) {
+            assert_int_equal(result->top[i].id, whole->top[i].id);
+            assert_int_equal(result->top[i].cut, whole->top[i].cut);
+            assert_true(result->top[i].prob == whole->top[i].prob && last[i] == whole->top[i].prob);
+        }
+        for (uint32_t i = 0; i < table->n_candidates; i++) {
+            bool gone = false;
+            double raw = exp((double)result->top[i].logit - (double)result->log_sum_exp);
+            assert_float_equal(table->probs[i], raw, 1e-6);
+            for (uint32_t stage = 1; stage < table->n_stages; stage++) {
+                gone = gone || table->stages[stage] == result->top[i].cut;
+                if (gone) assert_true(table->probs[stage * table->n_candidates + i] == 0);
+            }
+        }
+        for (uint32_t stage = 0; stage < table->n_stages; stage++) {
+            double sum = 0;
+            for (uint32_t i = 0; i < 30; i++) sum += (double)table->probs[stage * table->n_candidates + i];
+            assert_true(sum < 1 + 1e-5 && (stage > 0 || sum > 0));
+        }
+        free(logits);
+    }
+    assert_true(n_columns > 3 * ROUNDS);
+    free(whole);
+    free(result);
+    free(table);
+    sample_scratch_free(scratch);
+}
+
 static void seed_and_attempt_decide(void **state) {
     (void)state;
     enum { N = 500 };
@@ -584,6 +637,7 @@ int main(void) {
         cmocka_unit_test(what_is_not_finite_is_refused),
         cmocka_unit_test(huge_logits_are_no_trouble),
         cmocka_unit_test(a_target_is_told_of),
+        cmocka_unit_test(stages_add_up_to_the_chain),
         cmocka_unit_test(seed_and_attempt_decide),
         cmocka_unit_test(orders_are_read_from_names),
     };

@@ -196,6 +196,77 @@ static void replay_rewind_and_reroll(void **state) {
     rig_close(&rig);
 }
 
+/* ---- looking at old positions ---- */
+
+static int note_score(void *ctx, const struct step_result *result, const float *logits) {
+    assert_null(logits);
+    note(ctx, result);
+    return 0;
+}
+
+static void score(struct session *session, const int32_t *ids, uint32_t from, uint32_t to, struct log *log) {
+    struct session_watch watch = {0};
+    struct err err;
+    log->n = 0;
+    if (session_score(session, ids, from, to, 8, false, &watch, note_score, log, &err) < 0) fail_msg("%s", err.text);
+}
+
+/* Old positions tell bit for bit what decoding told of them, in any order, and the session goes on as if nobody had
+ * looked. */
+static void looking_back_changes_nothing(void **state) {
+    (void)state;
+    for (size_t m = 0; m < sizeof paths / sizeof *paths; m++) {
+        struct rig rig;
+        rig_open(&rig, paths[m], 64);
+        struct sampling sampling;
+        sampling_defaults(&sampling);
+        struct log said = log_new(), scored = log_new(), on = log_new(), fresh = log_new();
+        int32_t ids[64];
+        fill(ids, 12, 7);
+        prompt(rig.session, ids, 12);
+        assert_int_equal(run(rig.session, &said, &sampling, 20), STATUS_OK);
+        for (uint32_t i = 0; i < 20; i++) ids[12 + i] = said.results[i].id;
+        static const uint32_t windows[][2] = {{12, 32}, {30, 32}, {20, 21}, {0, 32}, {13, 19}, {31, 32}, {5, 5}};
+        for (size_t w = 0; w < sizeof windows / sizeof *windows; w++) {
+            uint32_t from = windows[w][0], to = windows[w][1], first = from ? from : 1;
+            score(rig.session, ids, from, to, &scored);
+            assert_int_equal(scored.n, to > first ? to - first : 0);
+            for (uint32_t at = first; at < to; at++) {
+                const struct step_result *got = &scored.results[at - first];
+                assert_int_equal(got->position, at - 1);
+                assert_int_equal(got->id, ids[at]);
+                if (at < 12) continue;
+                const struct step_result *was = &said.results[at - 12];
+                assert_true(got->logit == was->logit && got->log_sum_exp == was->log_sum_exp);
+                assert_true(got->entropy == was->entropy && got->rank == was->rank && got->n_top == was->n_top);
+                for (uint32_t i = 0; i < got->n_top; i++)
+                    assert_true(got->top[i].id == was->top[i].id && got->top[i].logit == was->top[i].logit);
+            }
+        }
+        int32_t other[20]; /* ids that were never said */
+        fill(other, 20, 40);
+        memcpy(other, ids, 8 * sizeof *other);
+        score(rig.session, other, 1, 20, &scored);
+        assert_int_equal(scored.n, 19);
+        assert_int_equal(session_used(rig.session), 31);
+        assert_int_equal(run(rig.session, &on, &sampling, 10), STATUS_OK);
+        struct session *another = session_make(&rig, 64);
+        prompt(another, ids, 32);
+        assert_int_equal(run(another, &fresh, &sampling, 10), STATUS_OK);
+        same_results(&on, &fresh, 10);
+        struct session_watch watch = {0};
+        struct err err;
+        assert_int_equal(session_score(another, ids, 1, 66, 8, false, &watch, note_score, &scored, &err),
+                         STATUS_CONTEXT_FULL);
+        session_free(another);
+        free(said.results);
+        free(scored.results);
+        free(on.results);
+        free(fresh.results);
+        rig_close(&rig);
+    }
+}
+
 static void a_full_context_is_told(void **state) {
     (void)state;
     struct rig rig;
@@ -251,7 +322,7 @@ static void ids_of_the_model_are_used_again(void **state) {
         prompt_add(&pieces, messages[i].text, messages[i].len, false);
     }
     struct ids ids = {0};
-    assert_int_equal(prompt_to_ids(tokenizer, &pieces, messages, 3, &ids, &err), STATUS_OK);
+    assert_int_equal(prompt_to_ids(tokenizer, &pieces, messages, 3, &ids, NULL, &err), STATUS_OK);
     uint32_t starts = 0, ends = 0, spelled = 0;
     for (size_t i = 0; i < ids.n; i++) {
         starts += ids.at[i] == start;
@@ -263,11 +334,11 @@ static void ids_of_the_model_are_used_again(void **state) {
     assert_int_equal(spelled, 1); /* the model's own, not the user's */
     said[1] = letters[0];         /* ids that do not say the text are not believed */
     ids.n = 0;
-    assert_int_equal(prompt_to_ids(tokenizer, &pieces, messages, 3, &ids, &err), STATUS_OK);
+    assert_int_equal(prompt_to_ids(tokenizer, &pieces, messages, 3, &ids, NULL, &err), STATUS_OK);
     for (size_t i = 0; i + 3 <= ids.n; i++) assert_memory_not_equal(&ids.at[i], said, 3 * sizeof *said);
     said[1] = INT32_MAX; /* nor are ids that are none */
     ids.n = 0;
-    assert_int_equal(prompt_to_ids(tokenizer, &pieces, messages, 3, &ids, &err), STATUS_OK);
+    assert_int_equal(prompt_to_ids(tokenizer, &pieces, messages, 3, &ids, NULL, &err), STATUS_OK);
     ids_free(&ids);
     prompt_free(&pieces);
     model_close(model);
@@ -278,6 +349,7 @@ int main(void) {
         cmocka_unit_test(a_second_turn_computes_only_what_is_new),
         cmocka_unit_test(a_stopped_answer_goes_on_exactly),
         cmocka_unit_test(replay_rewind_and_reroll),
+        cmocka_unit_test(looking_back_changes_nothing),
         cmocka_unit_test(a_full_context_is_told),
         cmocka_unit_test(ids_of_the_model_are_used_again),
     };
