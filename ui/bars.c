@@ -5,7 +5,6 @@
 #include "ui/keymap.h"
 #include "ui/tokens.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -85,32 +84,18 @@ static int draw_progress(const struct ui_status *status, const char *what, bool 
     return canvas_printf(canvas, y, x, limit, STYLE_DIM, "  %s", amount);
 }
 
-/* A phrase and two blanks, only if it fits whole. */
-__attribute__((format(printf, 6, 7))) static int draw_phrase(struct canvas *canvas, int y, int x, int limit,
-                                                             enum style style, const char *fmt, ...) {
-    char text[128];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    int width = (int)strlen(text);
-    if (x + width > limit) return x;
-    canvas_text(canvas, y, x, limit, style, text, strlen(text));
-    return x + width + 2;
-}
-
 static int draw_speeds(const struct ui_status *status, struct canvas *canvas, int y, int x, int limit) {
     char number[FORMAT_MAX], other[FORMAT_MAX];
     double now = status->state == UI_STATE_GENERATING ? status->tps_now : 0;
-    if (now > 0) x = draw_phrase(canvas, y, x, limit, STYLE_STRONG, "%.1f tok/s", now);
+    if (now > 0) x = phrase_draw(canvas, y, x, limit, STYLE_STRONG, "%.1f tok/s", now);
     if (status->tps_mean > 0)
-        x = draw_phrase(canvas, y, x, limit, STYLE_TEXT, now > 0 ? "mean %.1f" : "%.1f tok/s",
+        x = phrase_draw(canvas, y, x, limit, STYLE_TEXT, now > 0 ? "mean %.1f" : "%.1f tok/s",
                         status->tps_mean);
     if (status->prefill_tps > 0)
-        x = draw_phrase(canvas, y, x, limit, STYLE_DIM, "prefill %s tok/s",
+        x = phrase_draw(canvas, y, x, limit, STYLE_DIM, "prefill %s tok/s",
                         format_count(status->prefill_tps, number));
     if (status->prompt_tokens > 0)
-        x = draw_phrase(canvas, y, x, limit, STYLE_DIM, "prompt %s, %s cached",
+        x = phrase_draw(canvas, y, x, limit, STYLE_DIM, "prompt %s, %s cached",
                         format_count(status->prompt_tokens, number),
                         format_count(status->cached_tokens, other));
     return x;
@@ -161,8 +146,10 @@ void status_draw(const struct screen *screen, const struct ui_model *model, stru
     }
     const char *next = model->inspect && status->state == UI_STATE_IDLE ? model->inspect->next : NULL;
     int kept = next ? (int)text_width(next, strlen(next)) + 8 : 0; /* the legend gets shorter for it */
-    if (screen->colour != COLOUR_MODE_OFF)
-        limit = legend_draw(screen->colour, screen->digits, canvas, y, x + kept, limit) - 2;
+    enum colour_mode colour =
+        screen->scoring && screen->colour == COLOUR_MODE_OFF ? COLOUR_MODE_PROB : screen->colour;
+    if (colour != COLOUR_MODE_OFF)
+        limit = legend_draw(colour, screen->digits, canvas, y, x + kept, limit) - 2;
     if (next)
         draw_next(next, canvas, y, x, limit);
     else if (status->state == UI_STATE_LOADING)
@@ -171,7 +158,7 @@ void status_draw(const struct screen *screen, const struct ui_model *model, stru
         x = draw_progress(status, "reading", false, canvas, y, x, limit);
         char number[FORMAT_MAX];
         if (status->prefill_tps > 0)
-            draw_phrase(canvas, y, x + 2, limit, STYLE_DIM, "%s tok/s",
+            phrase_draw(canvas, y, x + 2, limit, STYLE_DIM, "%s tok/s",
                         format_count(status->prefill_tps, number));
     } else
         draw_speeds(status, canvas, y, x, limit);
@@ -260,6 +247,7 @@ static const char *bar_word(const struct binding *binding, enum key_context cont
     bool holds = context == KEY_BOX ? binding->context <= KEY_BOX : binding->context == context;
     if (!holds || (binding->action < UI_ACTION_COUNT_APP && model->off & UI_OFF(binding->action)))
         return NULL;
+    if (binding->action == UI_ACTION_COMPARE && context == KEY_VIEW && !model->compare) return NULL;
     if (context != KEY_PICKER) return binding->bar;
     if (binding->action == UI_ACTION_PICK_DELETE && !model->picker->deletes) return NULL;
     return binding->action == UI_ACTION_PICK && model->picker->verb ? model->picker->verb : binding->bar;

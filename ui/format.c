@@ -1,6 +1,7 @@
 #include "ui/format.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -49,4 +50,17 @@ void gauge_draw(struct canvas *canvas, int row, int column, int columns, double 
     canvas_fill(canvas, (struct rect){row, column, 1, columns}, rest, rest_character);
     canvas_fill(canvas, (struct rect){row, column, 1, whole}, full, 0x2588);
     if (halves & 1) canvas_fill(canvas, (struct rect){row, column + whole, 1, 1}, full, 0x258C);
+}
+
+int phrase_draw(struct canvas *canvas, int row, int column, int limit, enum style style, const char *fmt,
+                ...) {
+    char text[128];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    int width = (int)strlen(text);
+    if (column + width > limit) return column;
+    canvas_text(canvas, row, column, limit, style, text, strlen(text));
+    return column + width + 2;
 }

@@ -16,4 +16,8 @@ const char *format_memory(uint64_t used, uint64_t total, char *out); /* "7.9/139
 void gauge_draw(struct canvas *canvas, int row, int column, int columns, double share, enum style full,
                 enum style rest, uint32_t rest_character);
 
+/* A phrase, only if it fits whole. Returns the column two blanks after it, or x. */
+__attribute__((format(printf, 6, 7))) int phrase_draw(struct canvas *canvas, int row, int column, int limit,
+                                                      enum style style, const char *fmt, ...);
+
 #endif

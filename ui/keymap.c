@@ -99,6 +99,18 @@ struct binding keymap[] = {
     {KEY_INSPECT, UI_ACTION_SIBLING_BACK, LETTER('['), NO_KEY, NULL, "the message's sibling before"},
     {KEY_INSPECT, UI_ACTION_SIBLING_ON, LETTER(']'), NO_KEY, NULL, "its sibling after"},
 
+    {KEY_VIEW, UI_ACTION_ESCAPE, NAMED(ESCAPE), LETTER('q'), "Back", "back to the conversation"},
+    {KEY_VIEW, UI_ACTION_LINE_UP, NAMED(UP), NO_KEY, "", "a line back"},
+    {KEY_VIEW, UI_ACTION_LINE_DOWN, NAMED(DOWN), NO_KEY, "Line", "a line on"},
+    {KEY_VIEW, UI_ACTION_PAGE_UP, NAMED(PAGE_UP), LETTER('b'), NULL, "a page back"},
+    {KEY_VIEW, UI_ACTION_PAGE_DOWN, NAMED(PAGE_DOWN), LETTER(' '), "Page", "a page on"},
+    {KEY_VIEW, UI_ACTION_TOP, NAMED(HOME), NO_KEY, NULL, "its beginning"},
+    {KEY_VIEW, UI_ACTION_BOTTOM, NAMED(END), NO_KEY, NULL, "its end"},
+    {KEY_VIEW, UI_ACTION_COMPARE, LETTER('c'), NO_KEY, "Compare", "with the next branch"},
+    {KEY_VIEW, UI_ACTION_COLOUR, LETTER('e'), NO_KEY, "Colour",
+     "colour by probability, rank, entropy, or not"},
+    {KEY_VIEW, UI_ACTION_DIGITS, LETTER('d'), NO_KEY, "Digits", "the same as digits"},
+
     {KEY_PICKER, UI_ACTION_ESCAPE, NAMED(ESCAPE), NO_KEY, "Back", "close the list"},
     {KEY_PICKER, UI_ACTION_PICK, NAMED(ENTER), NO_KEY, "Choose", "take this row"},
     {KEY_PICKER, UI_ACTION_PICK_UP, NAMED(UP), CTRL('p'), "", "the row above"},
@@ -134,11 +146,10 @@ int keymap_find(const struct key *key, enum key_context context) {
 }
 
 void keymap_help(struct buf *out) {
-    static const char *const heads[KEY_CONTEXT_COUNT] = {[KEY_ANYWHERE] = "Everywhere",
-                                                         [KEY_BOX] = "In the box",
-                                                         [KEY_INSPECT] = "In inspect mode",
-                                                         [KEY_PICKER] = "In a list",
-                                                         [KEY_FIND] = "In a search"};
+    static const char *const heads[KEY_CONTEXT_COUNT] = {
+        [KEY_ANYWHERE] = "Everywhere",     [KEY_BOX] = "In the box",
+        [KEY_INSPECT] = "In inspect mode", [KEY_VIEW] = "In a comparison or a score",
+        [KEY_PICKER] = "In a list",        [KEY_FIND] = "In a search"};
     for (int context = 0; context < KEY_CONTEXT_COUNT; context++) {
         buf_printf(out, "%s%s\n", context ? "\n" : "", heads[context]);
         for (size_t i = 0; i < n_keymap; i++) {
@@ -199,6 +210,7 @@ static const char *const action_names[UI_ACTION_COUNT] = {
     [UI_ACTION_HELP] = "help",
     [UI_ACTION_PANEL] = "panel",
     [UI_ACTION_COLOUR] = "colour",
+    [UI_ACTION_DIGITS] = "digits",
     [UI_ACTION_LOG] = "log",
     [UI_ACTION_REDRAW] = "redraw",
     [UI_ACTION_PAGE_UP] = "page-up",
@@ -223,6 +235,7 @@ static const char *const action_names[UI_ACTION_COUNT] = {
  */
 static const char *section_of(const struct binding *binding) {
     return binding->context == KEY_INSPECT  ? "keys.inspect"
+           : binding->context == KEY_VIEW   ? "keys.view"
            : binding->context == KEY_PICKER ? "keys.picker"
            : binding->context == KEY_FIND   ? "keys.find"
                                             : "keys";

@@ -6,7 +6,8 @@
 #include "ui/ui.h"
 
 /* Who has the keys: a binding of this context goes before one that holds anywhere. */
-enum key_context { KEY_ANYWHERE, KEY_BOX, KEY_INSPECT, KEY_PICKER, KEY_FIND, KEY_CONTEXT_COUNT };
+/* KEY_VIEW: a comparison or a score. */
+enum key_context { KEY_ANYWHERE, KEY_BOX, KEY_INSPECT, KEY_VIEW, KEY_PICKER, KEY_FIND, KEY_CONTEXT_COUNT };
 
 struct binding {
     enum key_context context;

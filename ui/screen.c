@@ -3,6 +3,7 @@
 #include "ui/bars.h"
 #include "ui/panel.h"
 
+#include <limits.h>
 #include <string.h>
 
 enum { BOX_ROWS_MAX = 8, PANEL_BELOW_ROWS = 6 };
@@ -52,6 +53,7 @@ static void draw_panel(const struct layout *layout, const struct ui_model *model
 
 enum key_context screen_keys(const struct screen *screen) {
     if (screen->picker.id) return KEY_PICKER;
+    if (screen->comparing || screen->scoring) return KEY_VIEW;
     if (screen->chat.find.state == FIND_ON) return KEY_FIND;
     return screen->inspecting && !screen->typing ? KEY_INSPECT : KEY_BOX;
 }
@@ -59,6 +61,44 @@ enum key_context screen_keys(const struct screen *screen) {
 void screen_follow(struct screen *screen, const struct ui_model *model) {
     picker_sync(&screen->picker, model->picker);
     screen->inspecting = model->inspect != NULL;
+    screen->comparing = model->compare != NULL;
+    screen->scoring = model->score != NULL;
+    if (!screen->comparing) compare_free(&screen->compare);
+    if (!screen->scoring) score_free(&screen->score);
+}
+
+bool screen_scroll_view(struct screen *screen, int action) {
+    if (!screen->comparing && !screen->scoring) return false;
+    long *top = screen->comparing ? &screen->compare.top : &screen->score.top;
+    int page = screen->comparing ? screen->compare.page : screen->score.page;
+    page = page > 2 ? page - 1 : 1;
+    switch (action) {
+    case UI_ACTION_LINE_UP: --*top; return true;
+    case UI_ACTION_LINE_DOWN: ++*top; return true;
+    case UI_ACTION_PAGE_UP: *top -= page; return true;
+    case UI_ACTION_PAGE_DOWN: *top += page; return true;
+    case UI_ACTION_TOP: *top = 0; return true;
+    case UI_ACTION_BOTTOM: *top = LONG_MAX / 2; return true;
+    default: return false;
+    }
+}
+
+static void draw_body(struct screen *screen, const struct ui_model *model, const struct layout *layout,
+                      struct canvas *canvas) {
+    struct rect page = {1, 0, layout->status.row - 1, canvas->columns};
+    if (screen->pager.on)
+        pager_draw(&screen->pager, canvas, page);
+    else if (model->picker)
+        picker_draw(&screen->picker, model->picker, canvas, page); /* it has the cursor */
+    else if (model->compare)
+        compare_draw(&screen->compare, model->compare, screen->colour, canvas, page);
+    else if (model->score)
+        score_draw(&screen->score, model->score, screen->colour, screen->digits, canvas, page);
+    else {
+        screen->chat.digits = screen->digits && screen->colour != COLOUR_MODE_OFF;
+        chat_draw(&screen->chat, model, screen->colour, canvas, layout->chat);
+        draw_panel(layout, model, canvas);
+    }
 }
 
 void screen_draw(struct screen *screen, const struct ui_model *model, struct canvas *canvas) {
@@ -76,23 +116,18 @@ void screen_draw(struct screen *screen, const struct ui_model *model, struct can
     }
     layout_compute(&layout, screen, canvas->rows, canvas->columns,
                    box_rows(&screen->box, canvas->columns, most > 1 ? most : 1));
-    struct rect page = {1, 0, layout.status.row - 1, canvas->columns};
     header_draw(&model->status, canvas, layout.header);
-    if (!screen->pager.on && !model->picker) {
-        screen->chat.digits = screen->digits && screen->colour != COLOUR_MODE_OFF;
-        chat_draw(&screen->chat, model, screen->colour, canvas, layout.chat);
-        draw_panel(&layout, model, canvas);
-    }
+    draw_body(screen, model, &layout, canvas);
     box_draw(screen, model, canvas, layout.box);
     status_draw(screen, model, canvas,
                 layout.status); /* behind the box: a search that is typed has the cursor */
     keys_draw(screen_keys(screen), model, canvas, layout.keys);
-    if (model->picker) picker_draw(&screen->picker, model->picker, canvas, page); /* it has the cursor */
-    if (screen->pager.on) pager_draw(&screen->pager, canvas, page);
 }
 
 void screen_free(struct screen *screen) {
     chat_free(&screen->chat);
     pager_free(&screen->pager);
     picker_free(&screen->picker);
+    compare_free(&screen->compare);
+    score_free(&screen->score);
 }

@@ -4,9 +4,11 @@
 
 #include "ui/canvas.h"
 #include "ui/chat.h"
+#include "ui/compare.h"
 #include "ui/keymap.h"
 #include "ui/pager.h"
 #include "ui/picker.h"
+#include "ui/score.h"
 #include "ui/ui.h"
 
 enum {
@@ -29,9 +31,12 @@ struct screen {
     struct chat chat;
     struct pager pager;
     struct picker picker;
+    struct compare compare;
+    struct score score;
     struct box box;
     bool panel_off;
-    bool inspecting, typing; /* typing: a token, in the box */
+    bool inspecting, comparing, scoring; /* what the app shows */
+    bool typing;                         /* a token, in the box */
     enum colour_mode colour;
     bool digits; /* levels below the tokens as digits too: no colours here, or none that can be told apart */
     char notice[512];
@@ -50,6 +55,8 @@ void layout_compute(struct layout *layout, const struct screen *screen, int rows
 enum key_context screen_keys(const struct screen *screen);
 /* What the app shows decides who has the keys: before the next key, drawn or not. */
 void screen_follow(struct screen *screen, const struct ui_model *model);
+/* Scroll the comparison or the score; false if there is none, or the action does not scroll. */
+bool screen_scroll_view(struct screen *screen, int action);
 void screen_draw(struct screen *screen, const struct ui_model *model, struct canvas *canvas);
 void screen_free(struct screen *screen);
 

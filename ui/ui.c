@@ -175,6 +175,7 @@ static void mouse_switch(struct ui *ui, bool on) {
 
 static void own_action(struct ui *ui, int action) {
     struct screen *screen = &ui->screen;
+    if (screen_scroll_view(screen, action)) return;
     switch (action) {
     case UI_ACTION_HELP: show_help(ui); break;
     case UI_ACTION_LOG: show_log(ui); break;
@@ -382,6 +383,7 @@ static void take_key(struct ui *ui, const struct key *key) {
     if (action != UI_ACTION_INTERRUPT) ui->interrupt_ns = 0;
     if (ui->screen.pager.on && pager_key(ui, key, action)) return;
     if (context == KEY_PICKER && picker_key(ui, key, action)) return;
+    if (context == KEY_VIEW && action == UI_ACTION_INTERRUPT) action = UI_ACTION_ESCAPE;
     if (key->code == KEY_CODE_PASTE && context == KEY_BOX) {
         editor_paste(ui->editor, ui->keys.paste.data ? ui->keys.paste.data : "", ui->keys.paste.len);
         return;

@@ -377,7 +377,7 @@ void ui_follow(struct ui *ui); /* show the end of the conversation and stay ther
 void ui_keys_text(struct buf *out);
 
 /* Other keys for an action, before ui_open(): ui_bind("keys", "find", "F7, Alt+/", &err); "none" takes them
- * away. `context`: "keys", "keys.inspect", "keys.picker" or "keys.find". STATUS_USAGE with what was found and
+ * away. `context`: "keys", "keys.inspect", "keys.view", "keys.picker" or "keys.find". STATUS_USAGE with what was found and
  * what was expected. */
 int ui_bind(const char *context, const char *action, const char *keys, struct err *err);
 /* After all are bound: STATUS_USAGE where one key has two meanings. */

@@ -145,6 +145,7 @@ static struct scene *scene_new(void) {
                                      .messages = scene->messages,
                                      .n_messages = 3,
                                      .shown = &scene->position,
+                                     .off = UI_OFF(UI_ACTION_FOLD),
                                      .hint = "ask something"};
     fill_position(scene);
     return scene;
@@ -189,10 +190,86 @@ static void colour_screens(void **state) {
     scene_free(scene);
 }
 
+/* The other branch says the same up to its eighth token. */
+static void compare_screens(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    struct said other = {0};
+    say_words(&other,
+              "Because air scatters short waves more. And then there is much more to say of it, "
+              "which this branch does at some length, so that its lines go further than the other's.\n");
+    struct ui_message messages[2] = {{.id = 7,
+                                      .role = UI_ROLE_BOT,
+                                      .text = other.text.data,
+                                      .len = other.text.len,
+                                      .tokens = other.tokens,
+                                      .n_tokens = other.n},
+                                     {.id = 8, .role = UI_ROLE_YOU, .text = "and " WIDE WIDE "?", .len = 17}};
+    struct ui_compare compare = {
+        {{"2 of 3  42 tokens", &scene->messages[2], 1, 26}, {"3 of 3  31 tokens", messages, 2, 26}}};
+    scene->model.compare = &compare;
+    check_sizes(&scene->screen, &scene->model, "compare");
+    scene->screen.colour = COLOUR_MODE_PROB;
+    check_screen(&scene->screen, &scene->model, "compare-colour", 24, 80);
+    assert_true(screen_scroll_view(&scene->screen, UI_ACTION_BOTTOM));
+    check_screen(&scene->screen, &scene->model, "compare-end", 10, 40);
+    assert_true(screen_scroll_view(&scene->screen, UI_ACTION_PAGE_UP));
+    assert_false(screen_scroll_view(&scene->screen, UI_ACTION_COLOUR));
+    scene->model.compare = NULL;
+    struct canvas canvas = {0};
+    canvas_resize(&canvas, 24, 80);
+    screen_draw(&scene->screen, &scene->model, &canvas);
+    assert_false(screen_scroll_view(&scene->screen, UI_ACTION_LINE_UP));
+    canvas_free(&canvas);
+    buf_free(&other.text);
+    scene_free(scene);
+}
+
+static void score_screens(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    struct ui_score score = {.message = scene->messages[2], .nats = 87.3, .perplexity = 12.34};
+    score.message.note = NULL;
+    scene->answer.tokens[0].prob = -1; /* the first has none */
+    scene->answer.tokens[5].prob = 0;
+    scene->model.score = &score;
+    check_sizes(&scene->screen, &scene->model, "score");
+    scene->screen.colour = COLOUR_MODE_RANK;
+    scene->screen.digits = true;
+    score.computing = true;
+    check_screen(&scene->screen, &scene->model, "score-digits", 24, 80);
+    scene_free(scene);
+}
+
+static void every_size_is_survived(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    struct canvas canvas = {0};
+    struct ui_compare compare = {{{"a", scene->messages, 3, 5}, {"b", scene->messages + 1, 2, 1000}}};
+    struct ui_score score = {.message = scene->messages[2]};
+    for (int round = 0; round < 4; round++)
+        for (int rows = 1; rows <= 44; rows += 1 + round)
+            for (int columns = 1; columns <= 130; columns += rows % 3 + 3) {
+                canvas_resize(&canvas, rows, columns);
+                point(scene, (size_t)(rows * columns) % scene->answer.n);
+                scene->inspect.selected = (size_t)rows % CANDIDATES;
+                scene->model.compare = round == 1 ? &compare : NULL;
+                scene->model.score = round == 2 ? &score : NULL;
+                scene->screen.digits = columns % 2;
+                scene->screen.colour = (enum colour_mode)(rows % COLOUR_MODE_COUNT);
+                canvas.glyphs = (enum glyphs)(columns % 3);
+                screen_draw(&scene->screen, &scene->model, &canvas);
+                assert_true(canvas.cursor_row < rows && canvas.cursor_column < columns);
+            }
+    canvas_free(&canvas);
+    scene_free(scene);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(inspect_screens),
-        cmocka_unit_test(colour_screens),
+        cmocka_unit_test(inspect_screens),        cmocka_unit_test(colour_screens),
+        cmocka_unit_test(compare_screens),        cmocka_unit_test(score_screens),
+        cmocka_unit_test(every_size_is_survived),
     };
     return cmocka_run_group_tests_name("views_inspect", tests, NULL, NULL);
 }
