@@ -5,6 +5,7 @@
 #include "app/model_choice.h"
 #include "app/options.h"
 #include "app/out.h"
+#include "app/pull_command.h"
 #include "app/record_json.h"
 #include "base/mem.h"
 #include "infer/tools.h"
@@ -266,4 +267,6 @@ const struct command command_table[COMMAND_COUNT] = {
                          "what is in a model file, and what is wrong with it", run_inspect},
     [COMMAND_LIST] = {"list", "[--models-dir FOLDER] [--json]",
                       "the models on this machine: where, how large, whether they fit", list_command},
+    [COMMAND_PULL] = {"pull", "[--hf-file FILE] [--offline] USER/REPO[:QUANT] | NAME[:TAG]",
+                      "fetch a model of huggingface.co or ollama.com", pull_command},
 };

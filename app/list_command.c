@@ -18,6 +18,18 @@ static json_t *text_or_null(const char *text) {
     return text && *text ? json_lossy(text, strlen(text)) : json_null();
 }
 
+/* The first one, and those that other stores have for the same bytes. */
+static json_t *names_json(const struct model_entry *entry) {
+    json_t *names = json_array();
+    json_array_append_new(names, json_lossy(entry->name, strlen(entry->name)));
+    for (const char *name = entry->other; name; name += strcspn(name, "\n") + 1) {
+        size_t n = strcspn(name, "\n");
+        json_array_append_new(names, json_lossy(name, n));
+        if (!name[n]) break;
+    }
+    return names;
+}
+
 static json_t *entry_json(const struct model_entry *entry) {
     const struct model_facts *facts = &entry->facts;
     json_t *row = json_object(), *sources = json_array();
@@ -25,6 +37,7 @@ static json_t *entry_json(const struct model_entry *entry) {
         if ((int)entry->source == i || entry->also >> i & 1)
             json_array_append_new(sources, json_string(model_source_name((enum model_source)i)));
     json_object_set_new(row, "name", json_lossy(entry->name, strlen(entry->name)));
+    json_object_set_new(row, "names", names_json(entry));
     json_object_set_new(row, "path", json_lossy(entry->path, strlen(entry->path)));
     json_object_set_new(row, "sources", sources);
     json_object_set_new(row, "bytes", json_integer((json_int_t)entry->size));

@@ -1,6 +1,7 @@
 #include "app/model_choice.h"
 
 #include "app/paths.h"
+#include "app/pull_command.h"
 #include "app/suggest.h"
 #include "base/mem.h"
 
@@ -185,7 +186,8 @@ int options_model(struct options *options, const char **path, struct err *err) {
     int status = STATUS_OK;
     if (!options->chosen_model && options->model && is_path(options->model))
         options->chosen_model = xstrdup(options->model);
-    if (!options->chosen_model) {
+    if (!options->chosen_model && options->hf) status = pull_if_missing(options, &options->chosen_model, err);
+    if (!options->chosen_model && status == STATUS_OK) {
         struct own_places own;
         places_fill(&own, options->models_dir);
         if (!options->model && own.used) options->chosen_model = models_last_used(own.used);

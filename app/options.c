@@ -25,8 +25,12 @@ struct option_row {
 /* clang-format off */
 static const struct option_row rows[] = {
     {"model", 'm', "MODEL", "a GGUF file, or a name (or part of one) that `logitop list` shows",
-     EVERY & ~BIT(LIST), {FIELD_TEXT, AT(model), 0, 0}},
-    {"models-dir", 0, "FOLDER", "a folder with models to look into, too", EVERY, {FIELD_TEXT, AT(models_dir), 0, 0}},
+     EVERY & ~(BIT(LIST) | BIT(PULL)), {FIELD_TEXT, AT(model), 0, 0}},
+    {"hf", 0, "USER/REPO[:QUANT]", "a model of huggingface.co (-hf too), fetched where it is not here yet",
+     BIT(CHAT) | BIT(PULL), {FIELD_TEXT, AT(hf), 0, 0}},
+    {"hf-file", 0, "FILE", "this file of the repository", BIT(CHAT) | BIT(PULL), {FIELD_TEXT, AT(hf_file), 0, 0}},
+    {"offline", 0, NULL, "fetch nothing", BIT(CHAT) | BIT(PULL), {FIELD_FLAG, AT(offline), 0, 0}},
+    {"models-dir", 0, "FOLDER", "a folder with models to look into, too", EVERY & ~BIT(PULL), {FIELD_TEXT, AT(models_dir), 0, 0}},
     {"prompt", 'p', "TEXT", "what to say first", BIT(CHAT), {FIELD_TEXT, AT(prompt), 0, 0}},
     {"system", 0, "TEXT", "the system message", BIT(CHAT), {FIELD_TEXT, AT(system), 0, 0}},
     {"fold-system", 0, NULL, "put the system message into the first one (templates without a system role)",
@@ -91,7 +95,8 @@ enum { N_ROWS = sizeof rows / sizeof *rows };
 static const struct {
     const char *name, *means;
 } aliases[] = {{"n-predict", "predict"}, {"system-prompt", "system"}, {"context", "ctx-size"},
-               {"no-template", "raw"},   {"colour", "color"},         {"temperature", "temp"}};
+               {"no-template", "raw"},   {"colour", "color"},         {"temperature", "temp"},
+               {"hf-repo", "hf"},        {"hff", "hf-file"}};
 
 /* ---- finding ---- */
 
@@ -219,10 +224,15 @@ static int read_long(struct reader *reader, const char *argument, struct err *er
 
 static int read_short(struct reader *reader, const char *argument, struct err *err) {
     char label[3] = {'-', argument[1], '\0'};
-    struct found found;
+    struct found found = {0};
     if (argument[1] == 'h' && !argument[2]) {
         reader->options->help = HELP_SHORT;
         return STATUS_OK;
+    }
+    if (strcmp(argument, "-hf") == 0 || strcmp(argument, "-hff") == 0) { /* as llama-cli writes them */
+        option_find(reader->options->command, argument + 1, 0, &found);
+        return found.name ? take_value(reader, &found, argument, NULL, err)
+                          : option_unknown(reader->options->command, argument + 1, 0, argument, err);
     }
     /* -top-k for --top-k is a common slip: the whole word is looked at first */
     if (argument[2] && option_find(reader->options->command, argument + 1, 0, &found))
@@ -273,6 +283,10 @@ static int check_together(const struct options *options, struct err *err) {
     if (options->raw && options->system)
         return err_set(err, STATUS_USAGE,
                        "found both --raw and --system: without a template there is no system message");
+    if (options->hf && options->model)
+        return err_set(err, STATUS_USAGE, "found both -hf and -m, expected one of them");
+    if (options->hf_file && !options->hf && !options->input)
+        return err_set(err, STATUS_USAGE, "found --hf-file alone, expected -hf user/repo too");
     if (options->script && options->model)
         return err_set(err, STATUS_USAGE, "found both --script and -m, expected one of them");
     if ((options->command == COMMAND_LOGITS || options->command == COMMAND_TRACE) &&

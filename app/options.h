@@ -33,6 +33,7 @@ enum command_id { /* the order of command_table */
                   COMMAND_BENCH,
                   COMMAND_INSPECT,
                   COMMAND_LIST,
+                  COMMAND_PULL,
                   COMMAND_COUNT
 };
 extern const struct command command_table[COMMAND_COUNT];
@@ -43,12 +44,13 @@ struct options {
     enum command_id command;
     enum help_wanted help;
     const char *model, *device, *system, *script, *prompt; /* NULL if not given; device: "auto" */
-    const char *models_dir;
+    const char *models_dir, *hf, *hf_file;
     const char *input;                                     /* the commands' one operand */
     struct buf text; /* the chat's operands with blanks between them; data NULL: none */
     uint32_t n_ctx, n_threads;
     const char *chat_template;
     struct buf template_variables; /* a JSON object; data NULL: none */
+    bool offline;
     bool exact, raw, json, jsonl, no_history, fold_system;
     bool plain, json_strings;                  /* tokenize */
     const char *template_file, *context, *now; /* render */

@@ -258,6 +258,13 @@ void models_scan(const struct model_places *places, struct model_list *list) {
     if (list->n) qsort(list->entries, list->n, sizeof *list->entries, by_use);
 }
 
+void models_scan_hub(const char *root, struct model_list *list) {
+    *list = (struct model_list){0};
+    store_hub(list, root);
+    join_shards(list);
+    part_names(list);
+}
+
 void models_free(struct model_list *list) {
     for (size_t i = 0; i < list->n; i++) entry_free(&list->entries[i]);
     free(list->entries);

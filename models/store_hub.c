@@ -62,7 +62,7 @@ static char *entry_name(const struct repository *r, const char *file) {
     char quant[QUANT_MAX];
     struct buf name = {0};
     if (r->is_ollama)
-        buf_printf(&name, "%s:%s", r->name + sizeof OLLAMA_OWNER, r->revision);
+        buf_printf(&name, "%s:%s", r->name + sizeof OLLAMA_HOST, r->revision);
     else if (model_name_quant(file, quant))
         buf_printf(&name, "%s:%s", r->name, quant);
     else
@@ -120,7 +120,7 @@ static void visit_repository(void *ctx, const char *root, const char *folder) {
     struct repository r = {.list = ctx, .name = repository_name(folder), .revision = "main"};
     if (!r.name) return;
     r.folder = path_join(root, folder);
-    r.is_ollama = strncmp(r.name, OLLAMA_OWNER "/", sizeof OLLAMA_OWNER) == 0;
+    r.is_ollama = strncmp(r.name, OLLAMA_HOST "/", sizeof OLLAMA_HOST) == 0;
     char *refs = path_join(r.folder, "refs"), *snapshots = path_join(r.folder, "snapshots");
     char *main_path = path_join(refs, "main"), *commit = r.is_ollama ? NULL : read_small(main_path);
     if (commit)

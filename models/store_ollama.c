@@ -99,3 +99,11 @@ void store_ollama(struct model_list *list) {
     free(manifests);
     free(root);
 }
+
+char *ollama_blob(const char *digest) {
+    char *root = ollama_root();
+    struct buf path = {0};
+    buf_printf(&path, "%s/blobs/sha256-%s", root, digest);
+    free(root);
+    return buf_take(&path);
+}

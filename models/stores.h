@@ -12,10 +12,14 @@ void list_add(struct model_list *list, enum model_source source, char *name, cha
 __attribute__((format(printf, 2, 3))) void list_note(struct model_list *list, const char *fmt, ...);
 
 void store_ollama(struct model_list *list);
+char *ollama_blob(const char *digest); /* where it keeps these bytes, if it does; the caller's */
 void store_hub(struct model_list *list, const char *root); /* models--USER--REPO folders */
 void store_lm_studio(struct model_list *list);
 /* All *.gguf up to `depth` folders down. prefix: what the name begins with ("publisher/"), or NULL. */
 void store_folder(struct model_list *list, enum model_source source, const char *folder, int depth);
+
+/* The Hugging Face cache alone, without looking into the files: entries have no facts. */
+void models_scan_hub(const char *root, struct model_list *list);
 
 /* ---- files ---- */
 
@@ -37,6 +41,6 @@ char *hub_root(void);
 
 /* The owner under which models of the Ollama registry lie in the Hugging Face cache's layout: no name there
  * has dots. */
-#define OLLAMA_OWNER "registry.ollama.ai"
+#define OLLAMA_HOST "registry.ollama.ai"
 
 #endif

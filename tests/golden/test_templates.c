@@ -2,7 +2,7 @@
  * person ever becomes a control token. */
 #include "infer/jinja/jinja.h"
 #include "infer/model.h"
-#include "tests/golden/sha256.h"
+#include "base/sha256.h"
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 #include <glob.h>

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/sha256.h"
 #include "base/strmap.h"
 #include "base/utf8.h"
 
@@ -109,11 +110,46 @@ static void utf8_refuses_bad_bytes(void **state) {
     }
 }
 
+/* Hashes by Python's hashlib; each length in one piece and in pieces of every size up to 130. */
+static void sha256_in_any_pieces(void **state) {
+    (void)state;
+    static const struct {
+        size_t len;
+        const char *hex;
+    } cases[] = {
+        {0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+        {1, "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"},
+        {55, "576a1bf8d4478657e6dc4af9398544765c2a92cde28478b019235cfed315fc09"},
+        {56, "9b20501dfd1d99161c257950f3444f3e49230c351c5c8e0943ef369f85f5205d"},
+        {63, "30b345906b493f06f69444b6521113511c242f30e29840462950035043682f1e"},
+        {64, "d8bc63b4fc1156e5e7d95a418b9bf54cd3174bedbc2db40f74895349b229b3c0"},
+        {65, "1ee23b0fbcaecc1aff4a9e8f1645f35ab2c8e13609cd73b68df8b5e3f63ce073"},
+        {119, "7a6589821178918ca8d9edaba5abfc1e9b2669564f4469b66885379c1530b2c8"},
+        {128, "54c9eb041badfd7064645067b107661fed6113197ce2dd066ba69618abd3732f"},
+        {1000, "c85a431e0fe575b2609289d3a4042414715f400612575a125d2ce5573d608732"}};
+    unsigned char bytes[1000];
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)(i * 7 + i / 256);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char hex[SHA256_HEX];
+        sha256_hex(bytes, cases[i].len, hex);
+        assert_string_equal(hex, cases[i].hex);
+        for (size_t piece = 1; piece <= 130; piece++) {
+            struct sha256 sha;
+            sha256_begin(&sha);
+            for (size_t at = 0; at < cases[i].len; at += piece)
+                sha256_add(&sha, bytes + at, cases[i].len - at < piece ? cases[i].len - at : piece);
+            sha256_end(&sha, hex);
+            assert_string_equal(hex, cases[i].hex);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(err_keeps_code_and_prefix), cmocka_unit_test(buf_grows_and_ends_in_nul),
         cmocka_unit_test(arena_keeps_its_limit),     cmocka_unit_test(strmap_finds_what_was_added),
         cmocka_unit_test(utf8_every_code_point),     cmocka_unit_test(utf8_refuses_bad_bytes),
+        cmocka_unit_test(sha256_in_any_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

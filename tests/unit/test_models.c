@@ -10,7 +10,9 @@
 #include "app/model_choice.h"
 #include "base/mem.h"
 #include "models/list.h"
+#include "models/source.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void test_quantisation_of_a_name(void **state) {
@@ -63,6 +65,57 @@ static void test_shards_and_hidden(void **state) {
     assert_true(model_name_hidden("mtp-x.gguf"));
     assert_false(model_name_hidden("smtp-x.gguf"));
     assert_false(model_name_hidden("model.gguf"));
+}
+
+/* ---- names to fetch ---- */
+
+static void test_origins(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *owner, *name, *tag, *file;
+        bool is_ollama;
+    } cases[] = {
+        {"user/repo", "user", "repo", "", NULL, false},
+        {"user/Repo-1.5_x:q4_k_m", "user", "Repo-1.5_x", "q4_k_m", NULL, false},
+        {"hf.co/user/repo:Q8_0", "user", "repo", "Q8_0", NULL, false},
+        {"https://huggingface.co/user/repo", "user", "repo", "", NULL, false},
+        {"HTTPS://www.HuggingFace.co/user/repo/tree/main", "user", "repo", "", NULL, false},
+        {"https://huggingface.co/user/repo/resolve/main/a/b.gguf?download=true", "user", "repo", "", "a/b.gguf", false},
+        {"llama3.2", "library", "llama3.2", "", NULL, true},
+        {"llama3.2:1b", "library", "llama3.2", "1b", NULL, true},
+        {"ollama.com/library/llama3.2:1b", "library", "llama3.2", "1b", NULL, true},
+        {"registry.ollama.ai/some/model", "some", "model", "", NULL, true},
+    };
+    static const char *const refused[] = {"", "/", "user/", "/repo", "a/b/c", "../b", "a/..", ".a/b", "a--b/c", "a/b--c", "a/b:", "a:b:c",
+                                          "a b", "a/b\n", "\033[0m", "hf.co/repo", "a/b/blob/main/../x", "a/b/blob/main/",
+                                          "a/b/blob/other/x.gguf", "a\\b", "\xC3\xA9/b", "ollama.com/a/b/blob/main/x"};
+    struct err err;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct model_origin origin;
+        if (origin_parse(cases[i].text, &origin, &err) < 0) fail_msg("%s: %s", cases[i].text, err.text);
+        assert_string_equal(origin.owner, cases[i].owner);
+        assert_string_equal(origin.name, cases[i].name);
+        assert_string_equal(origin.tag, cases[i].tag);
+        assert_int_equal(origin.is_ollama, cases[i].is_ollama);
+        assert_int_equal(!origin.file, !cases[i].file);
+        if (origin.file) assert_string_equal(origin.file, cases[i].file);
+        free(origin.file);
+    }
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        struct model_origin origin;
+        if (origin_parse(refused[i], &origin, &err) != STATUS_USAGE) fail_msg("\"%s\" was taken", refused[i]);
+        assert_null(origin.file);
+    }
+}
+
+static void test_plain_paths(void **state) {
+    (void)state;
+    static const char *const plain[] = {"a.gguf", "a/b/c.gguf", "..a/b..", "a b", "\xC3\xA9.gguf"};
+    static const char *const others[] = {"", ".", "..", "/a", "a/", "a//b", "a/../b", "../a", "a/..", "./a", "a/./b", "a\nb", "a\x7F", "a\\b",
+                                         "\xC2\x9B", "\xFF", "a/b/c/d/e/f/g/h/i"};
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) assert_true(path_is_plain(plain[i]));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (path_is_plain(others[i])) fail_msg("\"%s\" was taken", others[i]);
 }
 
 /* ---- names in a list ---- */
@@ -149,7 +202,8 @@ int main(void) {
         cmocka_unit_test(test_shards_and_hidden),
         cmocka_unit_test(test_names_mean_models),
         cmocka_unit_test(test_the_best_fits),
-        cmocka_unit_test(test_amounts),
+        cmocka_unit_test(test_amounts),                cmocka_unit_test(test_origins),
+        cmocka_unit_test(test_plain_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
