@@ -205,7 +205,9 @@ void said_append_kept(struct said *said, const struct kept_token *token, const c
         (struct ui_token){.end = (uint32_t)said->text.len,
                           .prob = known ? expf(token->logit - token->log_sum_exp) : -1,
                           .entropy = token->entropy,
-                          .rank = token->rank};
+                          .ms = token->ms,
+                          .rank = token->rank,
+                          .picked = token->picked};
 }
 
 void said_append(struct said *said, struct engine *engine, const struct token_record *record) {

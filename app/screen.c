@@ -1,5 +1,6 @@
 #include "app/screen.h"
 
+#include "app/branch_list.h"
 #include "app/chat.h"
 #include "app/model_choice.h"
 #include "app/out.h"
@@ -23,6 +24,7 @@ enum { NOTICE_MS = 4000 };
 struct screen {
     struct ui *ui;
     struct chat chat;
+    struct branch_list branches;
     struct view view;
     const char *file; /* what is loaded, for the status line */
     bool quit;
@@ -108,6 +110,27 @@ static int fold(struct screen *screen, const struct ui_action *action, struct er
     return STATUS_OK;
 }
 
+/* ---- the list of branches ---- */
+
+static int list_branches(struct screen *screen, struct err *err) {
+    if (!screen->branches.open) return branch_list_open(&screen->branches, &screen->chat.conversation, err);
+    branch_list_close(&screen->branches);
+    return STATUS_OK;
+}
+
+static int go_to_branch(struct screen *screen, uint64_t id, struct err *err) {
+    struct chat *chat = &screen->chat;
+    struct said *said = conversation_find(&chat->conversation, id);
+    branch_list_close(&screen->branches);
+    if (!said) return STATUS_OK;
+    int status = chat_switch(chat, said, err);
+    if (status < 0) return status;
+    size_t n = chat_uncached(chat);
+    if (n) ui_notice(screen->ui, NOTICE_MS, "about %zu tokens are computed anew with the next answer", n);
+    ui_follow(screen->ui);
+    return STATUS_OK;
+}
+
 static void act(struct screen *screen, const struct ui_action *action) {
     struct chat *chat = &screen->chat;
     struct err err = {0};
@@ -116,8 +139,13 @@ static void act(struct screen *screen, const struct ui_action *action) {
     case UI_ACTION_SUBMIT: submit(screen, action->text, action->len); break;
     case UI_ACTION_INTERRUPT: interrupt(screen); break;
     case UI_ACTION_ESCAPE:
-        if (!stop(screen)) stop_editing(screen);
+        if (screen->branches.open)
+            branch_list_close(&screen->branches);
+        else if (!stop(screen))
+            stop_editing(screen);
         break;
+    case UI_ACTION_BRANCHES: status = list_branches(screen, &err); break;
+    case UI_ACTION_PICK: status = go_to_branch(screen, action->id, &err); break;
     case UI_ACTION_EOF:
         if (!chat_busy(chat)) leave(screen, 0);
         break;
@@ -184,6 +212,7 @@ static bool step(void *context) {
     take_events(screen);
     if (screen->quit) return false;
     view_fill(&screen->view, &screen->chat, screen->file);
+    screen->view.model.picker = screen->branches.open ? &screen->branches.picker : NULL;
     ui_draw(screen->ui, &screen->view.model);
     return true;
 }
@@ -260,6 +289,7 @@ int screen_chat(struct options *options, struct err *err) {
     xmalloc_last_words = NULL;
     ui_close(screen.ui);
     print_transcript(&screen.chat);
+    branch_list_free(&screen.branches);
     view_free(&screen.view);
     chat_close(&screen.chat);
     if (screen.gone.code) *err = screen.gone;

@@ -45,6 +45,7 @@ static void fill_messages(struct view *view, const struct chat *chat) {
     grow_array(&view->messages, &view->cap_messages, conversation->n + 1, sizeof *view->messages);
     for (size_t i = 0; i < conversation->n; i++) {
         const struct said *said = conversation->messages[i];
+        size_t n_siblings, sibling = said_index(said, &n_siblings);
         view->messages[i] = (struct ui_message){.id = said->id,
                                                 .version = said->version,
                                                 .role = roles[said->by],
@@ -53,6 +54,8 @@ static void fill_messages(struct view *view, const struct chat *chat) {
                                                 .len = said->text.len,
                                                 .tokens = said->shown,
                                                 .n_tokens = said->n_tokens,
+                                                .sibling = (uint32_t)sibling + 1,
+                                                .n_siblings = (uint32_t)n_siblings,
                                                 .note = said->note.len ? said->note.data : NULL};
     }
     view->model.messages = view->messages;
@@ -101,7 +104,8 @@ static void fill_position(struct view *view, const struct chat *chat) {
 static uint64_t actions_off(const struct chat *chat) {
     const struct said *last = conversation_last(&chat->conversation);
     bool nothing = chat_busy(chat) || !last || last->by == SAID_BY_SYSTEM || chat->state != CHAT_IDLE;
-    uint64_t off = UI_OFF(UI_ACTION_MODELS) | UI_OFF(UI_ACTION_INSPECT) | UI_OFF(UI_ACTION_BRANCHES);
+    uint64_t off = UI_OFF(UI_ACTION_MODELS) | UI_OFF(UI_ACTION_INSPECT);
+    if (!chat->conversation.root || !chat->conversation.root->n_children) off |= UI_OFF(UI_ACTION_BRANCHES);
     if (nothing) off |= UI_OFF(UI_ACTION_CONTINUE) | UI_OFF(UI_ACTION_REGENERATE);
     if (chat_busy(chat) || !last) off |= UI_OFF(UI_ACTION_NEW);
     if (!chat->wants_fold) off |= UI_OFF(UI_ACTION_FOLD);

@@ -1,0 +1,169 @@
+#include "app/branch_list.h"
+
+#include "base/mem.h"
+#include "base/utf8.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { COLUMNS = 5, TEXT_MAX = 240, SHARED_MIN = 24 };
+
+/* ---- what a row says ---- */
+
+static char *keep(struct branch_list *list, const char *text) {
+    return arena_dup(&list->arena, text, strlen(text));
+}
+
+/* Bytes at the beginning that the first of its siblings says too. */
+static size_t shared_with_first(const struct said *said) {
+    const struct said *first = said->parent ? said->parent->children[0] : said;
+    size_t n = 0, most = said->text.len < first->text.len ? said->text.len : first->text.len;
+    while (first != said && n < most && said->text.data[n] == first->text.data[n]) n++;
+    return n;
+}
+
+/* "bot: Because air": its first words, or where it goes another way than the first sibling. */
+static char *first_words(struct branch_list *list, const struct said *said) {
+    static const char *const names[] = {[SAID_BY_SYSTEM] = "sys",
+                                        [SAID_BY_USER] = "you",
+                                        [SAID_BY_MODEL] = "bot",
+                                        [SAID_BY_PROGRAM] = "note"};
+    struct buf words = {0};
+    const char *text = said->text.data ? said->text.data : "";
+    size_t from = shared_with_first(said), len;
+    if (from < SHARED_MIN) from = 0;
+    while (from > 0 && text[from] != ' ') from--;
+    len = said->text.len - from < TEXT_MAX ? said->text.len - from : TEXT_MAX;
+    len -= utf8_incomplete_tail(text + from, len);
+    buf_printf(&words, "%s: %s", names[said->by], from ? "\xE2\x80\xA6" : "");
+    buf_append(&words, text + from, len);
+    if (said->text.len == 0) buf_puts(&words, "(nothing)");
+    buf_append(&words, "", 0);
+    char *copy = arena_dup(&list->arena, words.data, words.len);
+    buf_free(&words);
+    return copy;
+}
+
+/* "14:05" today, else with the day. */
+static char *moment(struct branch_list *list, int64_t seconds) {
+    char text[32] = "";
+    time_t then = (time_t)seconds, now = time(NULL);
+    struct tm a, b;
+    localtime_r(&then, &a);
+    localtime_r(&now, &b);
+    bool today = a.tm_year == b.tm_year && a.tm_yday == b.tm_yday;
+    strftime(text, sizeof text, today ? "%H:%M" : "%Y-%m-%d %H:%M", &a);
+    return keep(list, text);
+}
+
+/* Of the model's words from here until the next parting: how many tokens, and their mean probability
+ * (geometric). */
+struct measure {
+    size_t tokens, known;
+    double nats;
+};
+
+static void measure_add(struct measure *measure, const struct said *said) {
+    if (said->by != SAID_BY_MODEL) return;
+    measure->tokens += said->n_tokens;
+    for (size_t i = 0; i < said->n_tokens; i++) {
+        float prob = said->shown[i].prob;
+        if (!(prob > 0)) continue;
+        measure->nats -= log((double)prob);
+        measure->known++;
+    }
+}
+
+static void add_row(struct branch_list *list, const struct said *said, unsigned depth, bool current) {
+    struct measure measure = {0};
+    const struct said *at = said;
+    for (;;) {
+        measure_add(&measure, at);
+        if (at->n_children != 1) break;
+        at = at->children[0];
+    }
+    char text[64];
+    size_t n, index = said_index(said, &n);
+    grow_array(&list->rows, &list->cap_rows, list->picker.n_rows + 1, sizeof *list->rows);
+    struct ui_picker_row *row = &list->rows[list->picker.n_rows++];
+    *row = (struct ui_picker_row){.id = said->id, .depth = depth, .current = current};
+    row->columns[0] = first_words(list, said);
+    snprintf(text, sizeof text, n > 1 ? "%zu/%zu" : "", index + 1, n);
+    row->columns[1] = keep(list, text);
+    snprintf(text, sizeof text, measure.tokens ? "%zu" : "", measure.tokens);
+    row->columns[2] = keep(list, text);
+    snprintf(text, sizeof text, measure.known ? "%.2f" : "",
+             exp(-measure.nats / (double)(measure.known ? measure.known : 1)));
+    row->columns[3] = keep(list, text);
+    row->columns[4] = moment(list, said->born);
+}
+
+/* ---- which rows ---- */
+
+static bool on_path(const struct conversation *conversation, const struct said *said) {
+    for (size_t i = 0; i < conversation->n; i++)
+        if (conversation->messages[i] == said) return true;
+    return false;
+}
+
+struct visit {
+    const struct said *said;
+    unsigned depth;
+};
+
+static bool begins_branch(const struct said *said) {
+    return said->parent && (!said->parent->parent || said->parent->n_children > 1);
+}
+
+/* Every message where a branch begins, each before those below it. The last one on the path is where we are.
+ */
+static void add_rows(struct branch_list *list, const struct conversation *conversation) {
+    struct visit *stack = NULL;
+    size_t n = 0, cap = 0, current = SIZE_MAX;
+    grow_array(&stack, &cap, 1, sizeof *stack);
+    stack[n++] = (struct visit){conversation->root, 0};
+    while (n) {
+        struct visit visit = stack[--n];
+        unsigned below = visit.depth;
+        if (begins_branch(visit.said)) {
+            if (on_path(conversation, visit.said)) current = list->picker.n_rows;
+            add_row(list, visit.said, visit.depth, false);
+            below++;
+        }
+        grow_array(&stack, &cap, n + visit.said->n_children, sizeof *stack);
+        for (size_t i = visit.said->n_children; i-- > 0;)
+            stack[n++] = (struct visit){visit.said->children[i], below};
+    }
+    if (current != SIZE_MAX) list->rows[current].current = true;
+    free(stack);
+}
+
+int branch_list_open(struct branch_list *list, const struct conversation *conversation, struct err *err) {
+    static uint64_t last_id = 0x6272616E6368; /* no list of another kind has it */
+    if (!conversation->root || conversation->root->n_children == 0)
+        return err_set(err, STATUS_USAGE, "there are no branches yet: nothing was said");
+    arena_free(&list->arena);
+    list->picker = (struct ui_picker){.id = list->open ? list->picker.id : ++last_id,
+                                      .title = "Branches",
+                                      .heads = {"begins with", "of", "tokens", "mean p", "born"},
+                                      .n_columns = COLUMNS,
+                                      .right = 1u << 1 | 1u << 2 | 1u << 3,
+                                      .verb = "Go there"};
+    add_rows(list, conversation);
+    list->picker.rows = list->rows;
+    list->open = true;
+    return STATUS_OK;
+}
+
+void branch_list_close(struct branch_list *list) {
+    list->open = false;
+}
+
+void branch_list_free(struct branch_list *list) {
+    arena_free(&list->arena);
+    free(list->rows);
+    *list = (struct branch_list){0};
+}
