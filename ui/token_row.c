@@ -11,12 +11,13 @@ static bool under_cursor(const struct token_pen *pen, size_t start, size_t end) 
     return pen->has_cursor && start < pen->here.end && end > pen->here.start;
 }
 
-/* The cursor on what has no cell of its own in this row: a line's end, blanks over the edge, an end token. */
-static void draw_cursor_end(const struct token_pen *pen, const struct chat_row *row, struct canvas *canvas,
-                            int y, int x, int limit) {
+/* The cursor on what has no cell of its own in this row, of which bytes up to `drawn` have: a line's end,
+ * blanks over the edge, an end token. */
+static void draw_cursor_end(const struct token_pen *pen, const struct chat_row *row, size_t drawn,
+                            struct canvas *canvas, int y, int x, int limit) {
     enum { RETURN = 0x21B5 };
     bool empty = pen->here.start == pen->here.end;
-    bool begins = pen->here.start < row->next || pen->last, reaches = pen->here.end > row->end;
+    bool begins = pen->here.start < row->next || pen->last, reaches = pen->here.end > drawn;
     if (!pen->has_cursor || !begins || !(empty ? pen->here.start >= row->start : reaches)) return;
     if (x >= limit) x = limit - 1;
     canvas_fill(canvas, (struct rect){y, x, 1, 1}, STYLE_CURSOR, !empty && row->newline ? RETURN : ' ');
@@ -32,7 +33,8 @@ void token_row_draw(const struct ui_message *message, const struct chat_row *row
     size_t token = n_tokens ? token_find(message, row->start) : 0, told = SIZE_MAX;
     enum style plain = message->role == UI_ROLE_NOTE ? STYLE_DIM : STYLE_TEXT;
     int start = x, digits_y = pen->text ? y + 1 : y;
-    for (size_t at = row->start; at < row->end && x < limit;) {
+    size_t at = row->start;
+    while (at < row->end && x < limit) {
         struct text_piece piece;
         size_t from = at;
         at += text_next(message->text + at, row->end - at, false, (unsigned)(x - start), &piece);
@@ -61,5 +63,5 @@ void token_row_draw(const struct ui_message *message, const struct chat_row *row
         else
             x += piece.width;
     }
-    if (pen->text) draw_cursor_end(pen, row, canvas, y, x, limit);
+    if (pen->text) draw_cursor_end(pen, row, at, canvas, y, x, limit);
 }

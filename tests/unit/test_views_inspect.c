@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -241,6 +242,167 @@ static void score_screens(void **state) {
     scene_free(scene);
 }
 
+static bool is_wide_whole(const struct canvas *canvas) {
+    for (int i = 0; i < canvas->rows * canvas->columns; i++) {
+        const struct cell *cell = &canvas->cells[i];
+        bool right = cell->c == 0, edge = i % canvas->columns == 0;
+        if (right && (edge || cell[-1].width != 2)) return false;
+        if (cell->width == 2 && ((i + 1) % canvas->columns == 0 || cell[1].c != 0)) return false;
+    }
+    return true;
+}
+
+/* Whatever the tokens are made of and wherever rows break, each of them is seen when the cursor is on it, and
+ * the terminal's cursor stands on its first cell. CJK, families, flags, combining marks, right to left,
+ * halves of characters, line ends, blanks at the edge, control characters. */
+static void every_token_has_its_cursor(void **state) {
+    (void)state;
+    static const char *const tokens[] = {WIDE WIDE,
+                                         " ",
+                                         "\n",
+                                         FAMILY,
+                                         "\xF0\x9F\x91",
+                                         "\xA9",
+                                         "\xE2\x80\x8D",
+                                         "e",
+                                         "\xCC\x81",
+                                         "\xCC\x82",
+                                         ARABIC,
+                                         " \xD7\xA9\xD7\x9C\xD7\x95\xD7\x9D",
+                                         "\xF0\x9F\x87\xA9",
+                                         "\xF0\x9F\x87\xAA",
+                                         "     ",
+                                         "\t",
+                                         "\r",
+                                         "\n\n",
+                                         "\033[2J",
+                                         "\xE2\x80\xAE",
+                                         "longer_than_any_row_of_the_smallest_screens_there_are",
+                                         "\xE0\xA4\x95\xE0\xA5\x8D\xE0\xA4\xB7",
+                                         "\xEA\xB0\x80",
+                                         "\xEF\xBC\xA1",
+                                         "x",
+                                         "\n"};
+    struct scene *scene = scene_new();
+    struct said odd = {0};
+    for (int round = 0; round < 3; round++)
+        for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
+            say(&odd, tokens[(i * (size_t)(2 * round + 1)) % (sizeof tokens / sizeof *tokens)]);
+    say(&odd, ""); /* an end token */
+    struct ui_message *message = &scene->messages[2];
+    message->text = odd.text.data;
+    message->len = odd.text.len;
+    message->tokens = odd.tokens;
+    message->n_tokens = odd.n;
+    struct canvas canvas = {0};
+    for (int columns = 30; columns <= 80; columns += 5)
+        for (size_t token = 0; token < odd.n; token++) {
+            scene->inspect = (struct ui_inspect){
+                .message = 3, .token = token, .text = "", .index = token, .n_tokens = odd.n};
+            scene->model.inspect = &scene->inspect;
+            scene->model.shown = NULL;
+            scene->screen.colour = token % 2 ? COLOUR_MODE_PROB : COLOUR_MODE_OFF;
+            scene->screen.digits = token % 3 == 0;
+            canvas_resize(&canvas, 12, columns);
+            screen_draw(&scene->screen, &scene->model, &canvas);
+            bool seen = false;
+            for (int i = 0; i < (canvas.rows - 4) * columns; i++)
+                seen |= canvas.cells[i].style == STYLE_CURSOR;
+            if (!seen) fail_msg("token %zu is not seen at %d columns", token, columns);
+            if (!is_wide_whole(&canvas))
+                fail_msg("half a character, token %zu at %d columns", token, columns);
+            assert_true(canvas.cursor_row >= 1 && canvas.cursor_row < canvas.rows - 4);
+            assert_int_equal(canvas.cells[canvas.cursor_row * columns + canvas.cursor_column].style,
+                             STYLE_CURSOR);
+        }
+    canvas_free(&canvas);
+    buf_free(&odd.text);
+    scene_free(scene);
+}
+
+/* Left and right over a long answer: the view follows only when it has to, and scrolling away stays possible.
+ */
+static void the_view_follows_the_cursor(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    struct said talk = {0};
+    for (int i = 0; i < 300; i++) say(&talk, i % 6 == 5 ? " word.\n" : " word");
+    struct ui_message *message = &scene->messages[2];
+    *message = (struct ui_message){.id = 3,
+                                   .role = UI_ROLE_BOT,
+                                   .text = talk.text.data,
+                                   .len = talk.text.len,
+                                   .tokens = talk.tokens,
+                                   .n_tokens = talk.n};
+    struct canvas canvas = {0};
+    canvas_resize(&canvas, 24, 80);
+    size_t top = 0, moves = 0;
+    for (size_t token = talk.n; token-- > 0;) {
+        scene->inspect = (struct ui_inspect){.message = 3, .token = token, .text = ""};
+        scene->model.inspect = &scene->inspect;
+        screen_draw(&scene->screen, &scene->model, &canvas);
+        assert_true(canvas.cursor_row > 0);
+        if (scene->screen.chat.top_row != top) moves++;
+        top = scene->screen.chat.top_row;
+    }
+    assert_true(moves >= 4 && moves < 20); /* not with every token */
+    for (int i = 0; i < 4; i++) {          /* scrolled away, it stays away */
+        chat_scroll_page(&scene->screen.chat, 1);
+        screen_draw(&scene->screen, &scene->model, &canvas);
+    }
+    assert_int_equal(canvas.cursor_row, -1);
+    screen_draw(&scene->screen, &scene->model, &canvas);
+    assert_int_equal(canvas.cursor_row, -1);
+    scene->inspect.token++; /* the next step brings it back */
+    screen_draw(&scene->screen, &scene->model, &canvas);
+    assert_true(canvas.cursor_row > 0);
+    canvas_free(&canvas);
+    buf_free(&talk.text);
+    scene_free(scene);
+}
+
+static void levels_tell_how_sure_it_was(void **state) {
+    (void)state;
+    static const struct {
+        struct ui_token token;
+        int prob, rank, bits;
+    } cases[] = {{{.prob = 1, .rank = 1, .entropy = 0}, 9, 9, 9},
+                 {{.prob = 0.7f, .rank = 2, .entropy = 0.5f}, 7, 8, 7},
+                 {{.prob = 0.0999f, .rank = 1000, .entropy = 3}, 0, 1, 1},
+                 {{.prob = 0, .rank = 1001, .entropy = 9}, 0, 0, 0},
+                 {{.prob = -1, .rank = 3, .entropy = 1}, -1, -1, -1},
+                 {{.prob = NAN, .rank = 0, .entropy = 0}, -1, -1, -1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(token_level(&cases[i].token, COLOUR_MODE_PROB), cases[i].prob);
+        assert_int_equal(token_level(&cases[i].token, COLOUR_MODE_RANK), cases[i].rank);
+        assert_int_equal(token_level(&cases[i].token, COLOUR_MODE_ENTROPY), cases[i].bits);
+        assert_int_equal(token_level(&cases[i].token, COLOUR_MODE_OFF), -1);
+    }
+}
+
+/* What a terminal lacks is drawn with what it has: nothing beyond ASCII of our own is left. */
+static void plain_terminals_get_plain_characters(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    struct canvas canvas = {.glyphs = GLYPHS_ASCII};
+    say(&scene->question, "\n");
+    scene->messages[2] = scene->messages[1];
+    scene->messages[2].id = 3;
+    for (size_t i = 0; i < CANDIDATES; i++) scene->candidates[i].text = "a", scene->candidates[i].len = 1;
+    point(scene, 2);
+    scene->screen.colour = COLOUR_MODE_PROB;
+    static const int sizes[][2] = {{24, 80}, {40, 120}, {10, 40}};
+    for (size_t k = 0; k < 3; k++) {
+        canvas_resize(&canvas, sizes[k][0], sizes[k][1]);
+        screen_draw(&scene->screen, &scene->model, &canvas);
+        for (int i = 0; i < canvas.rows * canvas.columns; i++)
+            if (canvas.cells[i].c >= 0x7F)
+                fail_msg("U+%04X at %dx%d", canvas.cells[i].c, sizes[k][1], sizes[k][0]);
+    }
+    canvas_free(&canvas);
+    scene_free(scene);
+}
+
 static void every_size_is_survived(void **state) {
     (void)state;
     struct scene *scene = scene_new();
@@ -267,8 +429,14 @@ static void every_size_is_survived(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(inspect_screens),        cmocka_unit_test(colour_screens),
-        cmocka_unit_test(compare_screens),        cmocka_unit_test(score_screens),
+        cmocka_unit_test(inspect_screens),
+        cmocka_unit_test(colour_screens),
+        cmocka_unit_test(compare_screens),
+        cmocka_unit_test(score_screens),
+        cmocka_unit_test(every_token_has_its_cursor),
+        cmocka_unit_test(the_view_follows_the_cursor),
+        cmocka_unit_test(levels_tell_how_sure_it_was),
+        cmocka_unit_test(plain_terminals_get_plain_characters),
         cmocka_unit_test(every_size_is_survived),
     };
     return cmocka_run_group_tests_name("views_inspect", tests, NULL, NULL);
