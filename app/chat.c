@@ -165,6 +165,7 @@ int chat_regenerate(struct chat *chat, struct err *err) {
     if (last->by == SAID_BY_MODEL) {
         conversation_go(&chat->conversation, last->parent);
         chat->settings.sampling.attempt++;
+        KEEP(chat, settings_changed, chat);
     }
     return chat_ask(chat, err);
 }

@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -184,6 +185,16 @@ int field_set(const struct field *field, void *base, const char *label, const ch
     return STATUS_USAGE;
 }
 
+/* As few digits as give the same number back. */
+static void print_float(float value, struct buf *out) {
+    char text[32];
+    for (int digits = 6; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)value);
+        if (strtof(text, NULL) == value) break;
+    }
+    buf_puts(out, text);
+}
+
 void field_print(const struct field *field, const void *base, struct buf *out) {
     const void *from = (const char *)base + field->offset;
     switch (field->kind) {
@@ -193,7 +204,7 @@ void field_print(const struct field *field, const void *base, struct buf *out) {
         break;
     case FIELD_DEVICE:
     case FIELD_TEXT: buf_puts(out, *(const char *const *)from ? *(const char *const *)from : ""); break;
-    case FIELD_FLOAT: buf_printf(out, "%g", (double)*(const float *)from); break;
+    case FIELD_FLOAT: print_float(*(const float *)from, out); break;
     case FIELD_COUNT:
     case FIELD_LIMIT: buf_printf(out, "%u", *(const uint32_t *)from); break;
     case FIELD_SEED: buf_printf(out, "%llu", (unsigned long long)*(const uint64_t *)from); break;

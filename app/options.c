@@ -82,8 +82,12 @@ static const struct option_row rows[] = {
     {"device", 0, "DEVICE", "auto, cpu, cuda or cuda:N", ENGINE, {FIELD_DEVICE, AT(device), 0, 0}},
     {"exact", 0, NULL, "F32 activations and KV cache: slower, the yardstick",
      ENGINE, {FIELD_FLAG, AT(exact), 0, 0}},
-    {"no-history", 0, NULL, "keep what you type out of the history file",
-     BIT(CHAT), {FIELD_FLAG, AT(no_history), 0, 0}},
+    {"resume", 0, "[ID]", "go on with a kept chat: its number, or last; alone: choose from a list",
+     BIT(CHAT), {FIELD_TEXT, AT(resume), 0, 0}},
+    {"continue", 0, NULL, "go on with the newest kept chat", BIT(CHAT), {FIELD_FLAG, AT(resume_newest), 0, 0}},
+    {"incognito", 0, NULL, "keep nothing: neither this chat nor the history of what you type",
+     BIT(CHAT), {FIELD_FLAG, AT(incognito), 0, 0}},
+    {"save", 0, NULL, "keep a single answer (-p, a pipe) as a chat too", BIT(CHAT), {FIELD_FLAG, AT(save), 0, 0}},
     {"color", 0, "WHEN", "auto, always or never", BIT(CHAT), {FIELD_WHEN, AT(colour), 0, 0}},
     {"script", 0, "FILE", "play a script instead of a model (tests, demos)",
      BIT(CHAT), {FIELD_TEXT, AT(script), 0, 0}},
@@ -95,8 +99,8 @@ enum { N_ROWS = sizeof rows / sizeof *rows };
 static const struct {
     const char *name, *means;
 } aliases[] = {{"n-predict", "predict"}, {"system-prompt", "system"}, {"context", "ctx-size"},
-               {"no-template", "raw"},   {"colour", "color"},         {"temperature", "temp"},
-               {"hf-repo", "hf"},        {"hff", "hf-file"}};
+               {"no-template", "raw"},   {"no-history", "incognito"}, {"colour", "color"},
+               {"temperature", "temp"},  {"hf-repo", "hf"},           {"hff", "hf-file"}};
 
 /* ---- finding ---- */
 
@@ -183,17 +187,26 @@ struct reader {
     char **next; /* the arguments that are left, ended by NULL */
 };
 
+/* A value that may be missing is told from the text that may follow. */
+static bool names_kept_chat(const char *argument) {
+    if (!argument || !*argument) return false;
+    return strcmp(argument, "last") == 0 || argument[strspn(argument, "0123456789")] == '\0';
+}
+
 static int take_value(struct reader *reader, const struct found *found, const char *label,
                       const char *attached, struct err *err) {
     if (!found->argument && attached)
         return err_set(err, STATUS_USAGE, "%s: found the value \"%s\", expected none", label, attached);
     const char *value = attached;
+    bool optional = found->argument && *found->argument == '[';
+    if (optional && !value) value = names_kept_chat(*reader->next) ? *reader->next++ : "";
     if (found->argument && !value) {
         if (!*reader->next)
             return err_set(err, STATUS_USAGE, "%s: found nothing after it, expected %s", label,
                            found->argument);
         value = *reader->next++;
     }
+    if (found->setting) reader->options->settings_given |= 1u << (setting_find(found->name) - setting_table);
     void *base = found->setting ? (void *)&reader->options->settings : (void *)reader->options;
     return field_set(&found->field, base, label, value, err);
 }

@@ -45,14 +45,15 @@ struct options {
     enum help_wanted help;
     const char *model, *device, *system, *script, *prompt; /* NULL if not given; device: "auto" */
     const char *models_dir, *hf, *hf_file;
-    const char *input;                                     /* the commands' one operand */
-    struct buf text; /* the chat's operands with blanks between them; data NULL: none */
+    const char *input; /* the commands' one operand */
+    struct buf text;   /* the chat's operands with blanks between them; data NULL: none */
     uint32_t n_ctx, n_threads;
     const char *chat_template;
     struct buf template_variables; /* a JSON object; data NULL: none */
     bool offline;
-    bool exact, raw, json, jsonl, no_history, fold_system;
-    bool plain, json_strings;                  /* tokenize */
+    bool exact, raw, json, jsonl, incognito, save, resume_newest, fold_system;
+    const char *resume;       /* --resume: a number, "last", "" to choose; NULL: a new chat */
+    bool plain, json_strings; /* tokenize */
     const char *template_file, *context, *now; /* render */
     bool segments;
     bool tensors, ranges;                 /* inspect */
@@ -63,7 +64,8 @@ struct options {
     bool tokenizer;
     enum when colour;
     struct settings settings;
-    char *chosen_model; /* what options_model() found */
+    uint32_t settings_given; /* a bit for each row of setting_table that the command line names */
+    char *chosen_model;      /* what options_model() found */
 };
 
 /* Read the command line. STATUS_USAGE with one line that says what was found and what was expected. The

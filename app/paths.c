@@ -55,6 +55,10 @@ char *path_state(const char *name, struct err *err) {
     return path_in("XDG_STATE_HOME", ".local/state", name, err);
 }
 
+char *path_data(const char *name, struct err *err) {
+    return path_in("XDG_DATA_HOME", ".local/share", name, err);
+}
+
 char *path_cache(const char *name, struct err *err) {
     return path_in("XDG_CACHE_HOME", ".cache", name, err);
 }

@@ -10,6 +10,7 @@ char *path_models(void);
 /* $XDG_STATE_HOME/logitop/NAME; the folders are made with mode 0700. Owned by the caller; NULL and err if
  * they cannot be. */
 char *path_state(const char *name, struct err *err);
+char *path_data(const char *name, struct err *err);  /* the same of $XDG_DATA_HOME: what must not be lost */
 char *path_cache(const char *name, struct err *err); /* the same of $XDG_CACHE_HOME: what can be made again */
 
 const char *path_name(const char *path); /* what follows the last slash */

@@ -1,7 +1,9 @@
 #include "app/screen.h"
 
+#include "app/archive.h"
 #include "app/branch_list.h"
 #include "app/chat.h"
+#include "app/chat_list.h"
 #include "app/model_choice.h"
 #include "app/out.h"
 #include "app/paths.h"
@@ -9,6 +11,7 @@
 #include "app/signals.h"
 #include "app/slash.h"
 #include "app/view.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "ui/ui.h"
 
@@ -19,14 +22,18 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NOTICE_MS = 4000 };
+enum { NOTICE_MS = 4000, DRAFT_MS = 500 };
 
 struct screen {
     struct ui *ui;
     struct chat chat;
     struct branch_list branches;
+    struct archive archive;
+    struct chat_list chats;
     struct view view;
     const char *file; /* what is loaded, for the status line */
+    bool typed;       /* since the box was last looked at for the draft */
+    int64_t draft_due;
     bool quit;
     int exit_code;
     struct err gone; /* why the screen had to be left; code 0: nothing went wrong */
@@ -43,6 +50,25 @@ static void tell(struct screen *screen, const struct err *err) {
     ui_notice(screen->ui, NOTICE_MS, "%s", err->text);
 }
 
+static void list_chats(struct screen *screen, const struct buf *words) {
+    struct err err = {0};
+    branch_list_close(&screen->branches);
+    if (chat_list_open(&screen->chats, &screen->archive, words, &err) < 0) tell(screen, &err);
+}
+
+static void open_chat(struct screen *screen, int64_t id, const struct options *given) {
+    struct buf line = {0}, draft = {0};
+    struct err err = {0};
+    if (archive_resume(&screen->archive, id, given, &line, &draft, &err) < 0)
+        tell(screen, &err);
+    else
+        ui_notice(screen->ui, NOTICE_MS, "%s", line.data);
+    if (draft.len && ui_input_empty(screen->ui)) ui_input_set(screen->ui, draft.data, draft.len);
+    ui_follow(screen->ui);
+    buf_free(&line);
+    buf_free(&draft);
+}
+
 static void run_slash(struct screen *screen, const char *text, size_t len) {
     struct slash_result result = {0};
     struct err err = {0};
@@ -51,7 +77,10 @@ static void run_slash(struct screen *screen, const char *text, size_t len) {
         ui_input_set(screen->ui, text, len);
     }
     if (*result.line) ui_notice(screen->ui, NOTICE_MS, "%s", result.line);
-    if (result.page.len) ui_show_text(screen->ui, result.title, result.page.data, result.page.len);
+    if (result.list == SLASH_LIST_CHATS)
+        list_chats(screen, &result.query);
+    else if (result.page.len)
+        ui_show_text(screen->ui, result.title, result.page.data, result.page.len);
     if (result.box.len) ui_input_set(screen->ui, result.box.data, result.box.len);
     if (result.quit) leave(screen, 0);
     slash_result_free(&result);
@@ -131,6 +160,35 @@ static int go_to_branch(struct screen *screen, uint64_t id, struct err *err) {
     return STATUS_OK;
 }
 
+/* ---- lists: at most one is open ---- */
+
+static const struct ui_picker *shown_list(const struct screen *screen) {
+    if (screen->branches.open) return &screen->branches.picker;
+    return screen->chats.open ? &screen->chats.picker : NULL;
+}
+
+static bool close_list(struct screen *screen) {
+    bool any = shown_list(screen) != NULL;
+    branch_list_close(&screen->branches);
+    chat_list_close(&screen->chats);
+    return any;
+}
+
+static int pick(struct screen *screen, uint64_t id, struct err *err) {
+    if (screen->branches.open) return go_to_branch(screen, id, err);
+    close_list(screen);
+    open_chat(screen, (int64_t)id, NULL);
+    return STATUS_OK;
+}
+
+static int delete_chat(struct screen *screen, int64_t id, struct err *err) {
+    struct buf line = {0};
+    int status = chat_list_delete(&screen->chats, &screen->archive, id, &line, err);
+    if (line.len) ui_notice(screen->ui, NOTICE_MS, "%s", line.data);
+    buf_free(&line);
+    return status;
+}
+
 static void act(struct screen *screen, const struct ui_action *action) {
     struct chat *chat = &screen->chat;
     struct err err = {0};
@@ -139,13 +197,14 @@ static void act(struct screen *screen, const struct ui_action *action) {
     case UI_ACTION_SUBMIT: submit(screen, action->text, action->len); break;
     case UI_ACTION_INTERRUPT: interrupt(screen); break;
     case UI_ACTION_ESCAPE:
-        if (screen->branches.open)
-            branch_list_close(&screen->branches);
-        else if (!stop(screen))
-            stop_editing(screen);
+        if (!close_list(screen) && !stop(screen)) stop_editing(screen);
         break;
     case UI_ACTION_BRANCHES: status = list_branches(screen, &err); break;
-    case UI_ACTION_PICK: status = go_to_branch(screen, action->id, &err); break;
+    case UI_ACTION_PICK: status = pick(screen, action->id, &err); break;
+    case UI_ACTION_PICK_DELETE: status = delete_chat(screen, (int64_t)action->id, &err); break;
+    case UI_ACTION_FILTER:
+        status = chat_list_filter(&screen->chats, &screen->archive, action->text, action->len, &err);
+        break;
     case UI_ACTION_EOF:
         if (!chat_busy(chat)) leave(screen, 0);
         break;
@@ -179,6 +238,9 @@ static void take_signals(struct screen *screen) {
 
 static void take_events(struct screen *screen) {
     struct chat *chat = &screen->chat;
+    archive_pump(&screen->archive);
+    if (screen->archive.notice.code) tell(screen, &screen->archive.notice);
+    screen->archive.notice.code = STATUS_OK;
     if (!chat_pump(chat)) return;
     if (chat->returned.len && ui_input_empty(screen->ui)) {
         ui_input_set(screen->ui, chat->returned.data, chat->returned.len);
@@ -193,26 +255,51 @@ static void take_events(struct screen *screen) {
     }
 }
 
+/* The box, twice a second while somebody types, and at the end. */
+static void keep_draft(struct screen *screen) {
+    int64_t now = clock_ns();
+    if (!screen->quit && (!screen->typed || now < screen->draft_due)) return;
+    struct buf text = {0};
+    ui_input_text(screen->ui, &text);
+    if (!text.len || text.data[0] != '/') archive_draft(&screen->archive, text.data, text.len);
+    buf_free(&text);
+    screen->typed = false;
+    screen->draft_due = now + (int64_t)DRAFT_MS * 1000000;
+}
+
+static int timeout_ms(const struct screen *screen) {
+    int ui = ui_timeout_ms(screen->ui);
+    if (!screen->typed) return ui;
+    int64_t left = (screen->draft_due - clock_ns()) / 1000000 + 1;
+    int draft = left > 0 ? (int)left : 0;
+    return ui < 0 || draft < ui ? draft : ui;
+}
+
 static bool step(void *context) {
     struct screen *screen = context;
     struct engine *engine = screen->chat.engine;
-    struct pollfd fds[UI_FDS + 2];
+    enum { ENGINE = UI_FDS, SIGNALS, ARCHIVE, N_FDS };
+    struct pollfd fds[N_FDS];
     struct err err = {0};
     struct ui_action action;
     ui_poll_fds(screen->ui, fds);
-    fds[UI_FDS] = (struct pollfd){.fd = engine->ops->wake_fd(engine), .events = POLLIN};
-    fds[UI_FDS + 1] = (struct pollfd){.fd = signals_fd(), .events = POLLIN};
-    if (poll(fds, UI_FDS + 2, ui_timeout_ms(screen->ui)) < 0) {
-        for (int i = 0; i < UI_FDS + 2; i++) fds[i].revents = 0;
+    fds[ENGINE] = (struct pollfd){.fd = engine->ops->wake_fd(engine), .events = POLLIN};
+    fds[SIGNALS] = (struct pollfd){.fd = signals_fd(), .events = POLLIN};
+    fds[ARCHIVE] = (struct pollfd){.fd = archive_wake_fd(&screen->archive), .events = POLLIN};
+    if (poll(fds, N_FDS, timeout_ms(screen)) < 0) {
+        for (int i = 0; i < N_FDS; i++) fds[i].revents = 0;
         if (errno != EINTR) leave(screen, 1);
     }
     take_signals(screen);
+    if (fds[0].revents) screen->typed = true;
     if (!screen->quit && ui_input(screen->ui, fds, &err) < 0) leave(screen, signals_exit_code(SIGHUP));
     while (!screen->quit && ui_next_action(screen->ui, &action)) act(screen, &action);
     take_events(screen);
+    keep_draft(screen);
     if (screen->quit) return false;
     view_fill(&screen->view, &screen->chat, screen->file);
-    screen->view.model.picker = screen->branches.open ? &screen->branches.picker : NULL;
+    screen->view.model.status.mark = archive_mark(&screen->archive);
+    screen->view.model.picker = shown_list(screen);
     ui_draw(screen->ui, &screen->view.model);
     return true;
 }
@@ -244,7 +331,7 @@ static int open_screen(struct screen *screen, const struct options *options, str
     static const enum ui_colour colours[] = {
         [WHEN_AUTO] = UI_COLOUR_AUTO, [WHEN_ALWAYS] = UI_COLOUR_ALWAYS, [WHEN_NEVER] = UI_COLOUR_NEVER};
     struct err no_history = {0};
-    char *history = options->no_history ? NULL : path_state("history", &no_history);
+    char *history = options->incognito ? NULL : path_state("history", &no_history);
     struct ui_options ui = {.in_fd = STDIN_FILENO,
                             .out_fd = STDOUT_FILENO,
                             .colour = colours[options->colour],
@@ -267,6 +354,26 @@ static int check_model(struct options *options, const char **file, struct err *e
     return status;
 }
 
+/* What the options ask for, or what was left in the box. */
+static void begin(struct screen *screen, const struct options *options) {
+    struct store *store = screen->archive.store;
+    if (options->resume || options->resume_newest) {
+        struct err err = {0};
+        if (!archive_store(&screen->chat, &err))
+            tell(screen, &err);
+        else if (options->resume && !*options->resume)
+            list_chats(screen, &(struct buf){0});
+        else if (options->resume_newest || strcmp(options->resume, "last") == 0)
+            open_chat(screen, store_newest(store), options);
+        else
+            open_chat(screen, strtoll(options->resume, NULL, 10), options);
+        return;
+    }
+    char *draft = store ? store_take_draft(store) : NULL;
+    if (draft) ui_input_set(screen->ui, draft, strlen(draft));
+    free(draft);
+}
+
 int screen_chat(struct options *options, struct err *err) {
     struct screen screen = {0};
     const char *file;
@@ -283,6 +390,8 @@ int screen_chat(struct options *options, struct err *err) {
         return err->code;
     }
     chat_open(&screen.chat, engine, options);
+    archive_open(&screen.archive, &screen.chat, options);
+    begin(&screen, options);
     const char *first = options->prompt ? options->prompt : options->text.data;
     if (first && *first) chat_send(&screen.chat, first, strlen(first), NULL);
     ui_run(screen.ui, step, &screen);
@@ -290,6 +399,9 @@ int screen_chat(struct options *options, struct err *err) {
     ui_close(screen.ui);
     print_transcript(&screen.chat);
     branch_list_free(&screen.branches);
+    struct err unsaved = {0};
+    if (archive_close(&screen.archive, &unsaved) < 0) out_error("%s", unsaved.text);
+    chat_list_free(&screen.chats);
     view_free(&screen.view);
     chat_close(&screen.chat);
     if (screen.gone.code) *err = screen.gone;

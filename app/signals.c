@@ -34,6 +34,7 @@ int signals_open(struct err *err) {
     catch (SIGTERM);
     catch (SIGHUP);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* and EFBIG */
     return STATUS_OK;
 }
 

@@ -7,9 +7,9 @@
 
 #include <stdbool.h>
 
-/* Catch INT, TERM and HUP; a signal the parent process ignores stays ignored (nohup). SIGPIPE is ignored:
- * writes say EPIPE. Not restarted: a read or write that waits is interrupted. Once in a process, before
- * anything that takes time. */
+/* Catch INT, TERM and HUP; a signal the parent process ignores stays ignored (nohup). SIGPIPE and SIGXFSZ are
+ * ignored: writes say EPIPE and EFBIG. Not restarted: a read or write that waits is interrupted. Once in a
+ * process, before anything that takes time. */
 int signals_open(struct err *err);
 void signals_add_screen(void); /* and WINCH, TSTP, CONT, which only a screen can obey */
 int signals_fd(void);          /* readable when one came */

@@ -147,6 +147,11 @@ static const struct slash table[] = {
     {"set", "[NAME [VALUE]]", "show or change settings: /set temp 0.5", run_set},
     {"fold", "", "put the system text into the first message", run_fold},
     {"stats", "", "model, context, speed of the last answer", run_stats},
+    {"open", "[ID|WORDS]", "go on with a kept chat: choose from a list, or find words in all", slash_open},
+    {"save", "[TITLE]", "name this chat; it is kept by itself", slash_save},
+    {"export", "FORMAT [FILE]", "write it to a file: md, json (all branches), jsonl (with candidates)",
+     slash_export},
+    {"delete", "[yes]", "delete this chat for good", slash_delete},
     {"quit", "", "leave", run_quit},
 };
 enum { N_COMMANDS = sizeof table / sizeof *table };
@@ -191,6 +196,7 @@ static int run_one(struct chat *chat, const char *line, struct slash_result *res
 void slash_result_free(struct slash_result *result) {
     buf_free(&result->page);
     buf_free(&result->box);
+    buf_free(&result->query);
 }
 
 int slash_run(struct chat *chat, const char *text, size_t len, struct slash_result *result, struct err *err) {

@@ -10,12 +10,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+enum slash_list { SLASH_LIST_NONE, SLASH_LIST_CHATS };
+
 /* What a command leaves for the front end. */
 struct slash_result {
-    const char *title; /* of page */
-    struct buf page;   /* a text to read, or empty */
-    struct buf box;    /* a text to be edited and sent, or empty */
-    char line[256];    /* a short word, or empty */
+    const char *title;    /* of page */
+    struct buf page;      /* a text to read, or empty */
+    struct buf box;       /* a text to be edited and sent, or empty */
+    char line[256];       /* a short word, or empty */
+    enum slash_list list; /* where the front end can show one to choose from; else `page` has it as text */
+    struct buf query;     /* words that the list begins with */
     bool quit;
 };
 

@@ -9,4 +9,7 @@ typedef int slash_fn(struct chat *chat, const char *arguments, struct slash_resu
 /* ---- slash_tree.c: the conversation as a tree ---- */
 slash_fn slash_continue, slash_regenerate, slash_edit, slash_undo, slash_redo, slash_branch;
 
+/* ---- slash_archive.c: kept chats ---- */
+slash_fn slash_open, slash_save, slash_delete, slash_export;
+
 #endif

@@ -1,5 +1,6 @@
 #include "app/view.h"
 
+#include "app/archive.h"
 #include "app/record_json.h"
 
 #include <math.h>
@@ -34,6 +35,8 @@ static void fill_status(struct view *view, const struct chat *chat, const char *
         status->cached_tokens = chat->stats.cached_tokens;
     }
     if (chat->error.code) status->error = chat->error.text;
+    const struct archive *archive = archive_of(chat);
+    status->chat = archive ? archive_title(archive) : NULL;
 }
 
 static void fill_messages(struct view *view, const struct chat *chat) {

@@ -147,7 +147,7 @@ static void exchange(struct chat *chat, struct paper *paper, const char *questio
     assert_int_equal(chat->state, CHAT_IDLE);
 }
 
-static void run_ok(struct chat *chat, const char *command) {
+static inline void run_ok(struct chat *chat, const char *command) {
     struct slash_result result;
     struct err err = {0};
     if (slash_run(chat, command, strlen(command), &result, &err) < 0) fail_msg("%s: %s", command, err.text);

@@ -1,4 +1,5 @@
-/* The command line: what is read, where it goes, and what is said about bad input. And /set, which reads the same way. */
+/* The command line: what is read, where it goes, and what is said about bad input. And /set, which reads the
+ * same way. */
 #include "app/options.h"
 #include "app/slash.h"
 #include "app/suggest.h"
@@ -18,7 +19,8 @@ static int parse(struct options *options, const char *line, struct err *err, cha
     char *argv[ARGS_MAX + 2] = {"logitop"};
     int argc = 1;
     strcpy(copy, line);
-    for (char *rest = copy, *word; *line && argc <= ARGS_MAX && (word = strsep(&rest, "|"));) argv[argc++] = word;
+    for (char *rest = copy, *word; *line && argc <= ARGS_MAX && (word = strsep(&rest, "|"));)
+        argv[argc++] = word;
     return options_parse(options, argc, argv, err);
 }
 
@@ -74,7 +76,8 @@ static void test_refused(void **state) {
         char copy[256];
         int status = parse(&options, cases[i].line, &err, copy);
         if (status != STATUS_USAGE || !strstr(err.text, cases[i].says))
-            fail_msg("%s: status %d, \"%s\", expected \"%s\"", cases[i].line, status, err.text, cases[i].says);
+            fail_msg("%s: status %d, \"%s\", expected \"%s\"", cases[i].line, status, err.text,
+                     cases[i].says);
         assert_null(strchr(err.text, '\n'));
         options_free(&options);
     }
@@ -102,17 +105,37 @@ static void test_taken(void **state) {
     assert_string_equal(o.text.data, "why is it -x");
     options_free(&o);
 
-    assert_int_equal(parse(&o, "-n|-1|--n-predict|3|--presence-penalty|-0.5|--top|0|-c|512|-t|2|--exact|--no-history", &err, copy),
-                     STATUS_OK);
+    assert_int_equal(
+        parse(&o, "-n|-1|--n-predict|3|--presence-penalty|-0.5|--top|0|-c|512|-t|2|--exact|--no-history",
+              &err, copy),
+        STATUS_OK);
     assert_int_equal(o.settings.n_predict, 3);
     assert_true(o.settings.sampling.presence_penalty == -0.5f);
     assert_int_equal(o.settings.top, 0);
     struct engine_options engine = options_engine(&o, "m");
     assert_int_equal(engine.n_ctx, 512);
     assert_int_equal(engine.n_threads, 2);
-    assert_true(engine.exact && o.no_history);
+    assert_true(engine.exact && o.incognito);
     assert_string_equal(engine.device, "auto");
     options_free(&o);
+
+    static const struct {
+        const char *line, *resume, *text;
+    } resumes[] = {{"--resume", "", NULL},
+                   {"--resume|12|--temp|0", "12", NULL},
+                   {"--resume|last", "last", NULL},
+                   {"--resume=7|what now", "7", "what now"},
+                   {"--resume|tell me more", "", "tell me more"}};
+    for (size_t i = 0; i < sizeof resumes / sizeof *resumes; i++) {
+        assert_int_equal(parse(&o, resumes[i].line, &err, copy), STATUS_OK);
+        assert_string_equal(o.resume, resumes[i].resume);
+        if (resumes[i].text)
+            assert_string_equal(o.text.data, resumes[i].text);
+        else
+            assert_null(o.text.data);
+        assert_int_equal(o.settings_given != 0, strstr(resumes[i].line, "temp") != NULL);
+        options_free(&o);
+    }
 
     assert_int_equal(parse(&o, "bench|-p|512,0,64|-n|0|-d|100|-r|3", &err, copy), STATUS_OK);
     assert_int_equal(o.prompts[0], 512);
@@ -128,7 +151,8 @@ static void test_taken(void **state) {
     assert_true(o.json_strings && !o.plain);
     options_free(&o);
 
-    assert_int_equal(parse(&o, "trace|--ids|1,2|-o|x.gguf|--positions|last|--chunk|7", &err, copy), STATUS_OK);
+    assert_int_equal(parse(&o, "trace|--ids|1,2|-o|x.gguf|--positions|last|--chunk|7", &err, copy),
+                     STATUS_OK);
     assert_int_equal(o.command, COMMAND_TRACE);
     assert_string_equal(o.positions, "last");
     assert_int_equal(o.chunk, 7);
@@ -153,7 +177,8 @@ struct seen {
 static void see(void *ctx, const char *name, char letter, const char *argument, const char *help) {
     struct seen *seen = ctx;
     char shown[64];
-    snprintf(shown, sizeof shown, "%s--%s%s%s", letter ? "" : "    ", name, argument ? " " : "", argument ? argument : "");
+    snprintf(shown, sizeof shown, "%s--%s%s%s", letter ? "" : "    ", name, argument ? " " : "",
+             argument ? argument : "");
     if (!strstr(seen->text, shown) || !strstr(seen->text, help)) fail_msg("the help lacks %s", shown);
     seen->n++;
 }
@@ -241,7 +266,7 @@ static void test_slash_is(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_taken),    cmocka_unit_test(test_help),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_taken),   cmocka_unit_test(test_help),
         cmocka_unit_test(test_settings), cmocka_unit_test(test_suggest), cmocka_unit_test(test_slash_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

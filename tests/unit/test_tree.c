@@ -173,7 +173,7 @@ static void test_wordless_changes_nothing(void **state) {
     chat_pump(&chat);
     path_is(&chat, "hi>hello");
     assert_int_equal(chat.returned.len, 0);
-    heard(&diary, "added:|leaf:|removed:|leaf:hello");
+    heard(&diary, "settings:|added:|leaf:|removed:|leaf:hello");
     struct said *hi = chat.conversation.messages[0];
     run_ok(&chat, "/edit 1");
     assert_ptr_equal(chat.editing, hi);

@@ -1,0 +1,131 @@
+#include "app/chat_list.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { SHOWN_MAX = 500, COLUMNS = 4, MODEL_WIDTH = 18 };
+
+/* "14:05" today, "Mar 05 14:05" this year, else "2026-03-05". */
+static char *moment(int64_t seconds, struct arena *arena) {
+    char text[32];
+    time_t then = seconds, now = time(NULL);
+    struct tm a, b;
+    localtime_r(&then, &a);
+    localtime_r(&now, &b);
+    const char *format = a.tm_year != b.tm_year   ? "%Y-%m-%d"
+                         : a.tm_yday != b.tm_yday ? "%b %d %H:%M"
+                                                  : "%H:%M";
+    size_t len = strftime(text, sizeof text, format, &a);
+    return arena_dup(arena, text, len);
+}
+
+static char *first_column(const struct store_row *row, struct arena *arena) {
+    struct buf text = {0};
+    buf_puts(&text, *row->title ? row->title : "(no words yet)");
+    if (row->found) buf_printf(&text, "  -  %s", row->found);
+    char *copy = arena_dup(arena, text.data, text.len);
+    buf_free(&text);
+    return copy;
+}
+
+static struct ui_picker_row picker_row(const struct store_row *row, int64_t current, struct arena *arena) {
+    struct buf count = {0};
+    buf_printf(&count, "%u", row->n_messages);
+    size_t model = strlen(row->model) < MODEL_WIDTH ? strlen(row->model) : MODEL_WIDTH;
+    struct ui_picker_row shown = {.id = (uint64_t)row->id, .current = row->id == current};
+    shown.columns[0] = first_column(row, arena);
+    shown.columns[1] = arena_dup(arena, count.data, count.len);
+    shown.columns[2] = arena_dup(arena, row->model, model);
+    shown.columns[3] = moment(row->changed, arena);
+    buf_free(&count);
+    return shown;
+}
+
+static int fill(struct chat_list *list, struct archive *archive, struct err *err) {
+    struct store_row *rows;
+    struct buf query = {0};
+    size_t n;
+    buf_printf(&query, "%s %s", list->words.data ? list->words.data : "",
+               list->filter.data ? list->filter.data : "");
+    arena_free(&list->arena);
+    int status = store_list(archive->store, query.data, SHOWN_MAX, &list->arena, &rows, &n, err);
+    buf_free(&query);
+    if (status < 0) n = 0;
+    grow_array(&list->rows, &list->cap_rows, n + 1, sizeof *list->rows);
+    int64_t current = archive_id(archive);
+    for (size_t i = 0; i < n; i++) list->rows[i] = picker_row(&rows[i], current, &list->arena);
+    list->picker.rows = list->rows;
+    list->picker.n_rows = n;
+    list->deleting = 0;
+    return status;
+}
+
+int chat_list_open(struct chat_list *list, struct archive *archive, const struct buf *words,
+                   struct err *err) {
+    static uint64_t last_id = 0x63686174; /* no list of another kind has it */
+    if (!archive_store(archive->chat, err)) return STATUS_UNSUPPORTED;
+    buf_clear(&list->filter);
+    buf_clear(&list->words);
+    buf_append(&list->words, words->data, words->len);
+    buf_clear(&list->title);
+    buf_puts(&list->title, "kept chats");
+    if (words->len) buf_printf(&list->title, " with \"%s\"", words->data);
+    list->picker =
+        (struct ui_picker){.id = ++last_id,
+                           .title = list->title.data,
+                           .heads = {"chat", "messages", "model", "last"},
+                           .n_columns = COLUMNS,
+                           .empty = words->len ? "no chat has these words" : "nothing was kept yet",
+                           .verb = "open",
+                           .deletes = true,
+                           .searches = true};
+    int status = fill(list, archive, err);
+    list->open = status == STATUS_OK;
+    return status;
+}
+
+int chat_list_filter(struct chat_list *list, struct archive *archive, const char *text, size_t len,
+                     struct err *err) {
+    buf_clear(&list->filter);
+    buf_append(&list->filter, text, len);
+    return fill(list, archive, err);
+}
+
+static const char *title_of(const struct chat_list *list, int64_t id) {
+    for (size_t i = 0; i < list->picker.n_rows; i++)
+        if (list->rows[i].id == (uint64_t)id) return list->rows[i].columns[0];
+    return "";
+}
+
+int chat_list_delete(struct chat_list *list, struct archive *archive, int64_t id, struct buf *line,
+                     struct err *err) {
+    if (id == archive_id(archive))
+        return err_set(err, STATUS_USAGE, "this is the chat that is open; /delete yes deletes it");
+    if (list->deleting != id) {
+        list->deleting = id;
+        buf_printf(line, "the same key again deletes it for good: %s", title_of(list, id));
+        return STATUS_OK;
+    }
+    buf_printf(line, "deleted: %s", title_of(list, id));
+    store_delete(archive->store, id);
+    size_t kept = 0;
+    for (size_t i = 0; i < list->picker.n_rows; i++) /* the database hears of it a moment later */
+        if (list->rows[i].id != (uint64_t)id) list->rows[kept++] = list->rows[i];
+    list->picker.n_rows = kept;
+    list->deleting = 0;
+    return STATUS_OK;
+}
+
+void chat_list_close(struct chat_list *list) {
+    list->open = false;
+}
+
+void chat_list_free(struct chat_list *list) {
+    buf_free(&list->title);
+    buf_free(&list->words);
+    buf_free(&list->filter);
+    free(list->rows);
+    arena_free(&list->arena);
+    *list = (struct chat_list){0};
+}

@@ -1,0 +1,99 @@
+/* Kept chats: opening, naming, exporting, deleting. */
+#include "app/archive.h"
+#include "app/export.h"
+#include "app/slash_internal.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* For front ends without a list to choose from. */
+static int list_chats(struct chat *chat, const char *words, struct slash_result *result, struct err *err) {
+    enum { SHOWN = 50 };
+    struct store *store = archive_store(chat, err);
+    struct arena arena = {0};
+    struct store_row *rows;
+    size_t n;
+    if (!store) return STATUS_UNSUPPORTED;
+    int status = store_list(store, words, SHOWN, &arena, &rows, &n, err);
+    if (status == STATUS_OK && !n)
+        snprintf(result->line, sizeof result->line, "no kept chat has these words");
+    for (size_t i = 0; i < n; i++) {
+        char when[32];
+        struct tm local;
+        strftime(when, sizeof when, "%Y-%m-%d %H:%M", localtime_r(&(time_t){rows[i].changed}, &local));
+        buf_printf(&result->page, "%5lld  %s  %s\n", (long long)rows[i].id, when, rows[i].title);
+    }
+    if (n) buf_puts(&result->page, "/open NUMBER opens one, /open WORDS looks for words\n");
+    result->title = "kept chats";
+    arena_free(&arena);
+    return status;
+}
+
+int slash_open(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    char *end;
+    if (!archive_store(chat, err)) return STATUS_UNSUPPORTED;
+    errno = 0;
+    long long id =
+        strcmp(arguments, "last") ? strtoll(arguments, &end, 10) : store_newest(archive_store(chat, err));
+    bool numbered = strcmp(arguments, "last") == 0 || (end != arguments && !*end && !errno);
+    if (!numbered) {
+        result->list = SLASH_LIST_CHATS;
+        buf_puts(&result->query, arguments);
+        return list_chats(chat, arguments, result, err);
+    }
+    struct buf line = {0};
+    int status = archive_resume(archive_of(chat), id, NULL, &line, &result->box, err);
+    if (status == STATUS_OK) snprintf(result->line, sizeof result->line, "%s", line.data);
+    buf_free(&line);
+    return status;
+}
+
+int slash_save(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    if (!archive_store(chat, err)) return STATUS_UNSUPPORTED;
+    struct archive *archive = archive_of(chat);
+    int status = *arguments ? archive_name(archive, arguments, err) : STATUS_OK;
+    if (status < 0) return status;
+    if (!archive_title(archive))
+        return err_set(err, STATUS_USAGE, "nothing was said yet; what will be is kept by itself");
+    snprintf(result->line, sizeof result->line, "this chat is kept as %lld: %.180s",
+             (long long)archive_id(archive), archive_title(archive));
+    return STATUS_OK;
+}
+
+int slash_delete(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    if (!archive_store(chat, err)) return STATUS_UNSUPPORTED;
+    struct archive *archive = archive_of(chat);
+    int64_t id = archive_id(archive);
+    if (!id) return err_set(err, STATUS_USAGE, "there is nothing to delete: this chat has not begun");
+    if (strcmp(arguments, "yes")) {
+        snprintf(result->line, sizeof result->line, "/delete yes deletes this chat for good: %.150s",
+                 archive_title(archive) ? archive_title(archive) : "");
+        return STATUS_OK;
+    }
+    int status = chat_new(chat, err);
+    if (status < 0) return status;
+    buf_clear(&chat->earlier); /* nor is it left on the terminal */
+    store_delete(archive->store, id);
+    snprintf(result->line, sizeof result->line, "chat %lld is deleted", (long long)id);
+    return STATUS_OK;
+}
+
+/* /export FORMAT [FILE] */
+int slash_export(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    size_t n = strcspn(arguments, " \t");
+    const char *path = arguments + n + strspn(arguments + n, " \t");
+    enum export_format format;
+    int status = export_format_find(arguments, n, &format, err);
+    if (status < 0) return status;
+    struct archive *archive = archive_of(chat);
+    char *name = *path ? NULL : export_file_name(archive ? archive_title(archive) : NULL, format);
+    status = export_chat(chat, archive ? archive_title(archive) : NULL, format, name ? name : path, err);
+    if (status == STATUS_OK)
+        snprintf(result->line, sizeof result->line, "written to %.200s", name ? name : path);
+    free(name);
+    return status;
+}
