@@ -75,13 +75,17 @@ static int draw_facts(const struct ui_model *model, struct canvas *canvas, int y
     return x;
 }
 
+/* The tokens around: rows y to y + 2. */
+static void draw_strips(const struct ui_model *model, struct canvas *canvas, int y, int x, int limit) {
+    static const enum strip strips[] = {STRIP_PROB, STRIP_ENTROPY, STRIP_MS};
+    for (size_t i = 0; i < sizeof strips / sizeof *strips; i++)
+        strip_draw(model->shown, strips[i], model->inspect != NULL, canvas, y + (int)i, x, limit);
+}
+
 /* Entropy, rank, time, and the tokens around: rows y to y + 3. */
 static void draw_numbers(const struct ui_model *model, struct canvas *canvas, int y, int x, int limit) {
-    bool cursor = model->inspect != NULL;
     draw_facts(model, canvas, y, x, limit);
-    strip_draw(model->shown, STRIP_PROB, cursor, canvas, y + 1, x, limit);
-    strip_draw(model->shown, STRIP_ENTROPY, cursor, canvas, y + 2, x, limit);
-    strip_draw(model->shown, STRIP_MS, cursor, canvas, y + 3, x, limit);
+    draw_strips(model, canvas, y + 1, x, limit);
 }
 
 /* What "final" means. */
@@ -91,9 +95,16 @@ static int draw_chain(const struct ui_position *position, struct canvas *canvas,
     return canvas_text_end(canvas, y, x, limit, STYLE_DIM, position->chain, strlen(position->chain));
 }
 
+/* Is there nothing to list? In inspect mode the tokens around are shown all the same. */
+static bool is_empty(const struct ui_model *model) {
+    return !model->shown || (model->inspect && model->shown->n == 0);
+}
+
 static const char *why_empty(const struct ui_model *model) {
     if (!model->inspect) return "candidates appear with the first token";
-    return model->inspect->computing ? "computing ..." : "nothing is known of this token";
+    if (model->inspect->computing) return "computing ...";
+    return model->inspect->index == 0 ? "the first token: nothing stands before it"
+                                      : "nothing is known of this token";
 }
 
 /* ---- beside ---- */
@@ -105,8 +116,9 @@ void panel_draw_right(const struct ui_model *model, struct canvas *canvas, struc
     int after = canvas_printf(canvas, y, x, limit, STYLE_STRONG, "%s", moment_name(model));
     draw_place(model, canvas, y++, after + 2, limit);
     if (model->inspect) draw_cursor_token(model, canvas, y++, x, limit);
-    if (!model->shown) {
+    if (is_empty(model)) {
         canvas_printf(canvas, y, x, limit, STYLE_DIM, "%s", why_empty(model));
+        if (model->shown) draw_strips(model, canvas, end - NUMBERS + 1, x, limit);
         return;
     }
     struct table t = table_of(model->shown, model->inspect, x, limit);
@@ -135,7 +147,8 @@ static void draw_rule(const struct ui_model *model, struct canvas *canvas, int y
 void panel_draw_below(const struct ui_model *model, struct canvas *canvas, struct rect rect) {
     int side = rect.columns >= 100 ? 34 : 24, limit = rect.column + rect.columns - 1;
     draw_rule(model, canvas, rect.row, rect.column + 1, limit);
-    if (!model->shown) {
+    if (is_empty(model)) {
+        if (model->shown) draw_strips(model, canvas, rect.row + 2, limit - side + 2, limit);
         canvas_printf(canvas, rect.row + 1, rect.column + 1, limit, STYLE_DIM, "%s", why_empty(model));
         return;
     }

@@ -171,6 +171,8 @@ static void inspect_screens(void **state) {
     check_screen(&scene->screen, &scene->model, "inspect-computing", 24, 80);
     scene->inspect = (struct ui_inspect){
         .before = 3, .text = "<|im_start|>", .len = 12, .control = true, .index = 5, .n_tokens = 40};
+    scene->position.n = 0;
+    check_screen(&scene->screen, &scene->model, "inspect-unknown", 24, 80);
     scene->model.shown = NULL;
     check_screen(&scene->screen, &scene->model, "inspect-template", 24, 80);
     check_screen(&scene->screen, &scene->model, "inspect-template", 40, 120);
