@@ -201,6 +201,16 @@ int box_rows(const struct box *box, int columns, int most) {
     return n < 1 ? 1 : n > most ? most : n;
 }
 
+/* What an empty box says: whose the keys are. */
+static const char *box_hint(const struct screen *screen, const struct ui_model *model) {
+    if (screen->typing) return "what comes here instead, blanks count; Enter takes it, Esc leaves it";
+    switch (screen_keys(screen)) {
+    case KEY_BOX: return model->hint;
+    case KEY_INSPECT: return "t types what comes here instead, Esc goes back to the chat";
+    default: return NULL;
+    }
+}
+
 void box_draw(const struct screen *screen, const struct ui_model *model, struct canvas *canvas,
               struct rect rect) {
     const struct box *box = &screen->box;
@@ -223,8 +233,8 @@ void box_draw(const struct screen *screen, const struct ui_model *model, struct 
     if (box->search)
         canvas_printf(canvas, rect.row, limit - (limit - x) / 3, limit, STYLE_NOTICE, " search: %s ",
                       box->search);
-    else if (box->len == 0 && model->hint)
-        canvas_text_end(canvas, rect.row, x, limit, STYLE_DIM, model->hint, strlen(model->hint));
+    const char *hint = box->len || box->search ? NULL : box_hint(screen, model);
+    if (hint) canvas_text_end(canvas, rect.row, x, limit, STYLE_DIM, hint, strlen(hint));
 }
 
 /* ---- the key bar ---- */
