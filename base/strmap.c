@@ -68,6 +68,10 @@ bool strmap_get(const struct strmap *map, const char *key, size_t len, uint32_t 
     return true;
 }
 
+void strmap_prefetch(const struct strmap *map, const char *key, size_t len) {
+    if (map->n_slots) __builtin_prefetch(&map->slots[hash_bytes(key, len, map->seed) & (map->n_slots - 1)]);
+}
+
 void strmap_free(struct strmap *map) {
     free(map->slots);
     *map = (struct strmap){0};

@@ -23,6 +23,9 @@ void strmap_reserve(struct strmap *map, size_t n_keys);
 /* False, and nothing changed, if the key is there already. */
 bool strmap_add(struct strmap *map, const char *key, size_t len, uint32_t value);
 bool strmap_get(const struct strmap *map, const char *key, size_t len, uint32_t *value);
+/* A hint that this key is asked for or added soon: a large map's every look misses the processor's caches, and these
+ * misses then overlap. */
+void strmap_prefetch(const struct strmap *map, const char *key, size_t len);
 void strmap_free(struct strmap *map);
 
 uint64_t hash_bytes(const void *bytes, size_t len, uint64_t seed);

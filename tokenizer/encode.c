@@ -9,26 +9,35 @@
 
 enum { TEXT_LIMIT = 1 << 30, WORD_LIMIT = 1 << 26, WHOLE_WORD = 1024 };
 
-/* Words met before in this call, with their ids: short ones in few pieces, which is nearly all of a text. One
- * entry is a cache line; a word has one place, and the last one to come has it. */
-enum { CACHE_WORD = 15, CACHE_IDS = 11, CACHE_MIN = 64, CACHE_MAX = 16384 };
+/* Words met before in this call, with their ids: short ones in few pieces, which is nearly all of a text. A
+ * word has one set, which is a cache line: of the words that meet there the last two are kept, the latest
+ * first. */
+enum { CACHE_WORD = 15, CACHE_IDS = 4, CACHE_MIN = 64, CACHE_MAX = 16384 /* sets: 1 MiB */ };
 
+/* The bytes of a word; in the uppermost byte of `high` its length, and above that, in an entry, how many ids.
+ */
 struct cache_key {
-    uint64_t low, high; /* the bytes of the word; its length in the uppermost */
+    uint64_t low, high;
 };
+enum { LENGTH_SHIFT = 56, COUNT_SHIFT = 60 };
+_Static_assert(CACHE_WORD < 1 << (COUNT_SHIFT - LENGTH_SHIFT) && CACHE_IDS < 1 << (64 - COUNT_SHIFT),
+               "a length and a count in a byte");
 
 struct cache_entry {
     struct cache_key key; /* 0: free */
-    int32_t n;
     int32_t ids[CACHE_IDS];
+};
+
+struct cache_set {
+    _Alignas(64) struct cache_entry latest, before;
 };
 
 struct encoder {
     const struct tokenizer *tokenizer;
     struct ids *out;
     struct merge_space space;
-    struct cache_entry *cache;
-    size_t cache_mask;        /* 0: no cache */
+    struct cache_set *cache; /* NULL: none */
+    size_t cache_mask;
     const char *readable_end; /* up to here text may be read beyond the word in hand */
     bool space_first;         /* a space is to be put before the next word */
     bool too_long;            /* a word was beyond WORD_LIMIT */
@@ -47,13 +56,17 @@ static inline struct cache_key make_key(const char *word, size_t len, const char
     } else {
         memcpy(&key, word, len);
     }
-    key.high |= (uint64_t)len << 56;
+    key.high |= (uint64_t)len << LENGTH_SHIFT;
     return key;
 }
 
 static inline size_t key_place(struct cache_key key, size_t mask) {
     __uint128_t p = (__uint128_t)(key.low ^ 0xA0761D6478BD642Fu) * (key.high ^ 0xE7037ED1A0B428DBu);
     return ((uint64_t)p ^ (uint64_t)(p >> 64)) & mask;
+}
+
+static inline bool is_word(const struct cache_entry *entry, struct cache_key key) {
+    return ((entry->key.low ^ key.low) | (entry->key.high ^ key.high) << (64 - COUNT_SHIFT)) == 0;
 }
 
 static size_t byte_symbols(const struct tokenizer *t, const char *word, size_t len, int32_t *symbols) {
@@ -117,21 +130,26 @@ static void encode_word(void *context, const char *word, size_t len) {
         return;
     }
     struct cache_key key = make_key(word, len, e->readable_end);
-    struct cache_entry *entry = &e->cache[key_place(key, e->cache_mask)];
+    struct cache_set *set = &e->cache[key_place(key, e->cache_mask)];
     struct ids *out = e->out;
-    if (entry->key.low != key.low || entry->key.high != key.high) {
-        size_t before = out->n;
-        encode_uncached(e, word, len);
-        size_t n = out->n - before;
-        if (n > CACHE_IDS) return;
-        entry->key = key;
-        entry->n = (int32_t)n;
-        if (n > 0) memcpy(entry->ids, out->at + before, n * sizeof *entry->ids);
-        return;
+    if (!is_word(&set->latest, key)) {
+        struct cache_entry latest = set->before;
+        if (!is_word(&latest, key)) {
+            size_t before = out->n;
+            encode_uncached(e, word, len);
+            size_t n = out->n - before;
+            if (n > CACHE_IDS) return;
+            key.high |= (uint64_t)n << COUNT_SHIFT;
+            latest.key = key;
+            if (n > 0) memcpy(latest.ids, out->at + before, n * sizeof *latest.ids);
+            out->n = before;
+        }
+        set->before = set->latest;
+        set->latest = latest;
     }
     grow_array(&out->at, &out->cap, out->n + CACHE_IDS, sizeof *out->at);
-    memcpy(out->at + out->n, entry->ids, sizeof entry->ids);
-    out->n += (size_t)entry->n;
+    memcpy(out->at + out->n, set->latest.ids, sizeof set->latest.ids);
+    out->n += set->latest.key.high >> COUNT_SHIFT;
 }
 
 static bool is_space_mark(const char *text) {
@@ -228,7 +246,9 @@ static void make_cache(struct encoder *e, size_t len) {
     size_t n = CACHE_MIN;
     while (n < CACHE_MAX && n < len / 16) n *= 2;
     if (len < 2 * CACHE_WORD) return;
-    e->cache = xcalloc(n, sizeof *e->cache);
+    e->cache = aligned_alloc(_Alignof(struct cache_set), n * sizeof *e->cache);
+    if (!e->cache) return; /* slower, and right */
+    memset(e->cache, 0, n * sizeof *e->cache);
     e->cache_mask = n - 1;
 }
 

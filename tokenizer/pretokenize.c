@@ -38,7 +38,7 @@ struct range {
     uint32_t first, last;
 };
 
-enum { ASCII_IN_SET = 1, ASCII_MAY_BEGIN = 2 };
+enum { BYTE_IN_SET = 1, BYTE_MAY_BEGIN = 2 };
 
 struct pre_step {
     enum { STEP_RUN, STEP_TRAILING_SPACE, STEP_WORDS } kind;
@@ -49,7 +49,9 @@ struct pre_step {
     uint32_t min, max;          /* 0: one, any number */
     bool space_before;
     const struct word_rules *words; /* STEP_WORDS */
-    uint8_t ascii[128];             /* STEP_RUN, made by prepare(): what ASCII characters are to it */
+    bool plain;          /* STEP_WORDS, made by prepare(): a plain word is one, and no later step cuts it */
+    uint8_t first, last; /* STEP_RUN, made by prepare(): no ASCII before or after these begins a match */
+    uint8_t bytes[256];  /* STEP_RUN, made by prepare(): what ASCII is to it; the others may begin a match */
 };
 
 /* The tables of all pre-tokenizers. The expressions are those of the models' tokenizer.json. */
@@ -193,18 +195,40 @@ static bool is_ascii_letter(char c) {
     return (unsigned char)((c | 0x20) - 'a') < 26;
 }
 
-/* The first byte at or after `at` that is no ASCII letter. Most words are read here, eight bytes at a time:
- * in every byte below 0x80 the additions carry into the top bit from 'a' on, and from beyond 'z' on. */
-static inline size_t ascii_letters_end(const struct piece *p, size_t at) {
-    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+#define ONES 0x0101010101010101u /* the same in each of eight bytes */
+#define TOPS 0x8080808080808080u
+
+/* The first byte at or after `at` that is no small ASCII letter once `fold` is set in it: 0x20 makes small
+ * ones of capitals. Most words are read here, eight bytes at a time: in every byte below 0x80 the additions
+ * carry into the top bit from 'a' on, and from beyond 'z' on. */
+static inline size_t small_letters_end(const struct piece *p, size_t at, unsigned fold) {
     for (uint64_t eight; p->len - at >= 8; at += 8) {
         memcpy(&eight, p->text + at, 8);
-        uint64_t lower = (eight | 0x20 * ones) & ~tops;
-        uint64_t letters = (lower + (0x80 - 'a') * ones) & ~(lower + (0x7F - 'z') * ones) & ~eight & tops;
-        if (letters != tops) return at + (size_t)(__builtin_ctzll(letters ^ tops) / 8);
+        uint64_t small = (eight | fold * ONES) & ~TOPS;
+        uint64_t letters = (small + (0x80 - 'a') * ONES) & ~(small + (0x7F - 'z') * ONES) & ~eight & TOPS;
+        if (letters != TOPS) return at + (size_t)(__builtin_ctzll(letters ^ TOPS) / 8);
     }
-    while (at < p->len && is_ascii_letter(p->text[at])) at++;
+    while (at < p->len && (unsigned char)(((unsigned char)p->text[at] | fold) - 'a') < 26) at++;
     return at;
+}
+
+static inline size_t ascii_letters_end(const struct piece *p, size_t at) {
+    return small_letters_end(p, at, 0x20);
+}
+
+/* A plain word is U+0020 or nothing and ASCII letters, with nothing beyond ASCII after them: most words by
+ * far. Its end; `at` if there is none. */
+static inline size_t plain_word_end(const struct piece *p, size_t at) {
+    size_t first = at + (p->text[at] == ' '), end = ascii_letters_end(p, first);
+    return end > first && (end == p->len || (unsigned char)p->text[end] < 0x80) ? end : at;
+}
+
+/* The same of capitals and then small letters. */
+static inline size_t plain_cased_end(const struct piece *p, size_t at) {
+    size_t first = at + (p->text[at] == ' '), end = first;
+    while (end < p->len && (unsigned char)(p->text[end] - 'A') < 26) end++;
+    end = small_letters_end(p, end, 0);
+    return end > first && (end == p->len || (unsigned char)p->text[end] < 0x80) ? end : at;
 }
 
 /* The end of the run of these classes that begins at `at` (or before it). */
@@ -296,12 +320,8 @@ static size_t number_end(const struct piece *p, size_t at, unsigned max) {
 /* The end of the first alternative that matches at `at`, or `at`. */
 static size_t word_end(const struct word_rules *rules, const struct piece *p, size_t at) {
     char c = p->text[at];
-    if (!rules->cased) { /* most words by far: a space or nothing, and ASCII letters */
-        size_t first = at + (c == ' '), end = ascii_letters_end(p, first);
-        if (end > first)
-            return end < p->len && (unsigned char)p->text[end] >= 0x80 ? run_end(p, end, rules->letters)
-                                                                       : end;
-    }
+    size_t plain = rules->cased ? plain_cased_end(p, at) : plain_word_end(p, at);
+    if (plain > at) return rules->contraction == CONTRACTION_SUFFIX ? contraction_end(p, plain, true) : plain;
     if (c == '\'' &&
         (rules->contraction == CONTRACTION_EXACT || rules->contraction == CONTRACTION_CASELESS)) {
         size_t end = contraction_end(p, at, rules->contraction == CONTRACTION_CASELESS);
@@ -347,20 +367,41 @@ static bool set_holds(const struct pre_step *step, uint32_t c) {
 static inline bool is_in_set(const struct pre_step *step, const struct piece *p, size_t at, size_t *n) {
     unsigned char c = (unsigned char)p->text[at];
     *n = 1;
-    return c < 0x80 ? step->ascii[c] & ASCII_IN_SET
+    return c < 0x80 ? step->bytes[c] & BYTE_IN_SET
                     : set_holds(step, char_decode(p->text + at, p->len - at, n));
 }
 
+static void prepare_run(struct pre_step *step) {
+    step->first = 0x80;
+    step->last = 0x7F;
+    for (uint8_t c = 0; c < 128; c++) {
+        bool in = set_holds(step, c), space = is_in(SPACES, char_lookup(c) & CHAR_CLASS_MASK);
+        step->bytes[c] =
+            (uint8_t)((in ? BYTE_IN_SET : 0) | (in || (space && step->space_before) ? BYTE_MAY_BEGIN : 0));
+        if (!(step->bytes[c] & BYTE_MAY_BEGIN)) continue;
+        if (step->first == 0x80) step->first = c;
+        step->last = c;
+    }
+    memset(step->bytes + 128, BYTE_MAY_BEGIN, 128);
+}
+
+static bool passes_plain(const struct pre_step *step) {
+    bool passes = step->kind == STEP_RUN && !(step->bytes[' '] & BYTE_IN_SET);
+    for (int c = 'A'; c <= 'z' && passes; c++)
+        if (is_ascii_letter((char)c) && step->bytes[c] & BYTE_IN_SET) passes = false;
+    return passes;
+}
+
 static void prepare(void) {
-    for (int i = 0; i < COUNT(pre_tokenizers); i++)
-        for (int k = 0; k < pre_tokenizers[i].n_steps; k++) {
+    for (int i = 0; i < COUNT(pre_tokenizers); i++) {
+        bool passes = true;
+        for (int k = pre_tokenizers[i].n_steps - 1; k >= 0; k--) {
             struct pre_step *step = &pre_tokenizers[i].steps[k];
-            for (uint32_t c = 0; c < 128 && step->kind == STEP_RUN; c++) {
-                bool in = set_holds(step, c), space = is_in(SPACES, char_lookup(c) & CHAR_CLASS_MASK);
-                step->ascii[c] = (uint8_t)((in ? ASCII_IN_SET : 0) |
-                                           (in || (space && step->space_before) ? ASCII_MAY_BEGIN : 0));
-            }
+            if (step->kind == STEP_RUN) prepare_run(step);
+            step->plain = step->kind == STEP_WORDS && !step->words->cased && passes;
+            passes = passes && passes_plain(step);
         }
+    }
 }
 
 const struct pre_tokenizer *pre_tokenizer_find(const char *name, size_t len) {
@@ -413,10 +454,16 @@ static bool step_match(const struct pre_step *step, const struct piece *p, size_
     return false;
 }
 
-/* Pass over ASCII characters that cannot begin a match. */
-static inline size_t skip_ascii(const struct pre_step *step, const struct piece *p, size_t at) {
-    for (unsigned char c; at < p->len && (c = (unsigned char)p->text[at]) < 0x80; at++)
-        if (step->ascii[c] & ASCII_MAY_BEGIN) break;
+/* Pass over bytes that cannot begin a match: eight at a time while none is beyond ASCII or in the range that
+ * holds all that can, as small_letters_end() does. */
+static inline size_t skip_bytes(const struct pre_step *step, const struct piece *p, size_t at) {
+    const uint64_t below = (0x80u - step->first) * ONES, beyond = (0x7Fu - step->last) * ONES;
+    for (uint64_t eight; p->len - at >= 8; at += 8) {
+        memcpy(&eight, p->text + at, 8);
+        uint64_t ascii = eight & ~TOPS;
+        if ((((ascii + below) & ~(ascii + beyond)) | eight) & TOPS) break;
+    }
+    while (at < p->len && !(step->bytes[(unsigned char)p->text[at]] & BYTE_MAY_BEGIN)) at++;
     return at;
 }
 
@@ -426,11 +473,17 @@ static void split(const struct pre_tokenizer *pre, int step, struct piece p, pre
         word(context, p.text, p.len);
         return;
     }
+    const struct pre_step *s = &pre->steps[step];
     size_t at = 0, gap = 0, end = 0;
     while (at < p.len) {
-        if (pre->steps[step].kind == STEP_RUN) at = skip_ascii(&pre->steps[step], &p, at);
+        if (s->kind == STEP_RUN) at = skip_bytes(s, &p, at);
         if (at == p.len) break;
-        if (step_match(&pre->steps[step], &p, at, &end)) {
+        if (at == gap && s->plain && (end = plain_word_end(&p, at)) > at) {
+            word(context, p.text + at, end - at);
+            at = gap = end;
+            continue;
+        }
+        if (step_match(s, &p, at, &end)) {
             if (at > gap) split(pre, step + 1, (struct piece){p.text + gap, at - gap}, word, context);
             split(pre, step + 1, (struct piece){p.text + at, end - at}, word, context);
             gap = end;
@@ -446,7 +499,7 @@ static void split_gap(const struct pre_tokenizer *pre, struct piece p, pre_word 
     const struct pre_step *marks = &pre->steps[2];
     size_t at = p.len > 1 && p.text[0] == ' ';
     while (at < p.len && (unsigned char)p.text[at] < 0x80 &&
-           (marks->ascii[(unsigned char)p.text[at]] & ASCII_IN_SET))
+           (marks->bytes[(unsigned char)p.text[at]] & BYTE_IN_SET))
         at++;
     if (at == p.len || (p.len == 1 && (unsigned char)p.text[0] < 0x80))
         word(context, p.text, p.len);
@@ -460,11 +513,9 @@ static void split_lines_letters(const struct pre_tokenizer *pre, struct piece p,
                                 void *context) {
     size_t at = 0, gap = 0, end;
     while (at < p.len) {
-        char c = p.text[at];
-        bool newline = c == '\n' || c == '\r';
-        size_t first = at + (c == ' ');
-        end = newline ? at + 1 : ascii_letters_end(&p, first);
-        bool whole = newline || (end > first && (end == p.len || (unsigned char)p.text[end] < 0x80));
+        bool newline = p.text[at] == '\n' || p.text[at] == '\r';
+        end = newline ? at + 1 : plain_word_end(&p, at);
+        bool whole = end > at;
         if (!whole && !run_match(&pre->steps[1], &p, at, &end)) {
             at = end;
             continue;

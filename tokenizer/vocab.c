@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { AHEAD = 12 }; /* so many are read before their turn, that their misses of the caches overlap */
 enum { TOKENS_MAX = 1 << 24, TOKEN_BYTES_MAX = 1 << 16, VOCAB_BYTES_MAX = 1 << 30 };
 
 __attribute__((format(printf, 3, 4))) static int refuse(const struct tokenizer_source *source,
@@ -65,6 +66,8 @@ static int read_tokens(struct tokenizer *t, const struct tokenizer_source *s, st
     size_t total = 0;
     for (uint32_t i = 0; i < t->n_tokens; i++) {
         struct span text = s->tokens[i];
+        if (t->n_tokens - i > AHEAD)
+            strmap_prefetch(&t->by_text, s->tokens[i + AHEAD].bytes, s->tokens[i + AHEAD].len);
         if (text.len == 0) return refuse(s, err, "tokenizer.ggml.tokens[%u]: found an empty text", i);
         if (text.len > TOKEN_BYTES_MAX)
             return refuse(s, err, "tokenizer.ggml.tokens[%u]: found %zu bytes, expected at most %d", i,
@@ -194,6 +197,13 @@ static int read_merge(struct tokenizer *t, const struct tokenizer_source *s, uin
     return STATUS_OK;
 }
 
+static void prefetch_merge(const struct tokenizer *t, struct span merge) {
+    const char *space = merge.len ? memchr(merge.bytes, ' ', merge.len) : NULL;
+    if (!space) return;
+    strmap_prefetch(&t->by_text, merge.bytes, (size_t)(space - merge.bytes));
+    strmap_prefetch(&t->by_text, space + 1, (size_t)(merge.bytes + merge.len - space - 1));
+}
+
 static int read_merges(struct tokenizer *t, const struct tokenizer_source *s, struct err *err) {
     if (!s->merges || s->n_merges == 0)
         return refuse(s, err, "tokenizer.ggml.merges: missing or empty, which a %.*s vocabulary needs",
@@ -203,6 +213,7 @@ static int read_merges(struct tokenizer *t, const struct tokenizer_source *s, st
                       UINT32_MAX / 4);
     merges_init(&t->merges, s->n_merges);
     for (uint32_t i = 0, likely = 0; i < s->n_merges; i++) {
+        if (s->n_merges - i > AHEAD) prefetch_merge(t, s->merges[i + AHEAD]);
         int status = read_merge(t, s, i, &likely, err);
         if (status) return status;
     }

@@ -61,6 +61,31 @@ static void every_prefix(void **state) {
     buf_free(&bytes);
 }
 
+/* Change the byte at `at` by a mask, open, and change it back. */
+static int try_flipped(int fd, const struct buf *bytes, size_t at, unsigned char mask) {
+    char changed = (char)(bytes->data[at] ^ mask);
+    assert_int_equal(pwrite(fd, &changed, 1, (off_t)at), 1);
+    int status = try(MODEL_WHOLE, at);
+    assert_int_equal(pwrite(fd, bytes->data + at, 1, (off_t)at), 1);
+    return status;
+}
+
+/* Each bit of the header of one file. */
+static void every_bit_flipped(void **state) {
+    (void)state;
+    struct buf bytes = {0};
+    size_t data_begin, loaded = 0, refused = 0;
+    load("qwen3-trace", &bytes, &data_begin);
+    int fd = write_file(&bytes);
+    for (size_t at = 0; at < data_begin; at++)
+        for (unsigned bit = 0; bit < 8; bit++)
+            *(try_flipped(fd, &bytes, at, (unsigned char)(1u << bit)) ? &refused : &loaded) += 1;
+    assert_int_equal(try(MODEL_WHOLE, 0), STATUS_OK);
+    assert_true(loaded > 1000 && refused > 10000);
+    close(fd);
+    buf_free(&bytes);
+}
+
 /* One byte changed at a time: all of the header, and the data up to 64 KiB in larger strides. */
 static void every_byte_flipped(void **state) {
     (void)state;
@@ -73,10 +98,8 @@ static void every_byte_flipped(void **state) {
         load(names[i], &bytes, &data_begin);
         int fd = write_file(&bytes);
         for (size_t at = 0; at < bytes.len && at < 65536; at += at < data_begin ? 1 : 509) {
-            char changed = (char)(bytes.data[at] ^ masks[(at + i) % sizeof masks]);
-            assert_int_equal(pwrite(fd, &changed, 1, (off_t)at), 1);
-            *(try(MODEL_WHOLE, at) ? &refused : &loaded) += 1;
-            assert_int_equal(pwrite(fd, bytes.data + at, 1, (off_t)at), 1);
+            unsigned char mask = masks[(at + i) % sizeof masks];
+            *(try_flipped(fd, &bytes, at, mask) ? &refused : &loaded) += 1;
         }
         assert_int_equal(try(MODEL_WHOLE, 0), STATUS_OK);
         close(fd);
@@ -140,9 +163,8 @@ static void claims_cost_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_prefix),
-        cmocka_unit_test(every_byte_flipped),
-        cmocka_unit_test(large_headers_are_linear),
+        cmocka_unit_test(every_prefix),        cmocka_unit_test(every_byte_flipped),
+        cmocka_unit_test(every_bit_flipped),   cmocka_unit_test(large_headers_are_linear),
         cmocka_unit_test(claims_cost_nothing),
     };
     snprintf(path, sizeof path, "/tmp/logitop-hostile-%ld.gguf", (long)getpid());
