@@ -88,13 +88,16 @@ static uint64_t cuda_memory_free(const struct backend_options *o) {
 }
 
 struct need { /* bytes */
-    size_t planes, copies, work, scratch16, kv_position, free, total, reserve;
+    size_t planes, copies, work, scratch16, kv_position, free, total;
     uint32_t chunk;
 };
 
 /* Positions of a prefill step: longer ones use the matrix units better, where there is memory to spare. */
 enum { CHUNK = 512, CHUNK_LARGE = 2048 };
 #define LARGE_DEVICE ((size_t)32 << 30)
+
+/* Bytes: what graphs and kernels take as they are loaded; and what is left alone, for the driver's own needs and those of the screen. */
+enum { DRIVER = 12 << 20, SPARE = 64 << 20 };
 
 static int measure(const struct model_view *m, const struct backend_options *o, struct need *n, struct err *err) {
     int status = weights_check(m, err);
@@ -105,23 +108,30 @@ static int measure(const struct model_view *m, const struct backend_options *o, 
     CUDA_TRY(cudaMemGetInfo(&n->free, &n->total));
     n->chunk = n->total > LARGE_DEVICE ? CHUNK_LARGE : CHUNK;
     n->work = lay_out_work(NULL, m, n->chunk, NULL) + decode_memory(m);
-    n->scratch16 = o->exact ? 0 : scratch16_size(m);
+    n->scratch16 = n->copies ? scratch16_size(m) : 0; /* instead of them */
     n->kv_position = (size_t)m->n_layers * 2 * m->n_kv_heads * m->head_dim * (o->exact ? sizeof(float) : 2);
-    n->reserve = (size_t)256 << 20; /* staging of the loader, cuBLASLt's work space, graphs */
+    if (!o->exact) n->work += BLAS_WORKSPACE;
+    n->work += DRIVER;
     return STATUS_OK;
 }
 
-static size_t fixed_need(const struct need *n) { return n->planes + n->work + n->scratch16 + n->reserve; }
+/* At its height, with a context or while loading; without the 16-bit copies. */
+static size_t needed(const struct need *n, uint32_t n_ctx) {
+    size_t kv = n->kv_position * n_ctx, staging = weights_staging();
+    return n->planes + n->work + n->scratch16 + (kv > staging ? kv : staging);
+}
+
+static bool copies_fit(const struct need *n, uint32_t n_ctx) { return needed(n, n_ctx) + n->copies + SPARE <= n->free; }
 
 static int cuda_estimate(const struct model_view *m, const struct backend_options *o, struct memory_estimate *out, struct err *err) {
     struct need n = {0};
     int status = measure(m, o, &n, err);
     if (status != STATUS_OK) return status;
-    *out = (struct memory_estimate){.weights = n.planes, .kv = (uint64_t)n.kv_position * o->n_ctx,
-                                    .work = n.work + n.scratch16 + n.reserve, .available = n.free};
-    out->total = out->weights + out->kv + out->work;
-    size_t fixed = fixed_need(&n);
-    uint64_t ctx = n.free > fixed ? (n.free - fixed) / n.kv_position : 0;
+    *out = (struct memory_estimate){.weights = n.planes, .kv = (uint64_t)n.kv_position * o->n_ctx, .total = needed(&n, o->n_ctx),
+                                    .available = n.free};
+    out->work = out->total - out->weights - out->kv;
+    out->copies = copies_fit(&n, o->n_ctx) && n.copies > n.scratch16 ? n.copies - n.scratch16 : 0;
+    uint64_t ctx = needed(&n, 0) + SPARE <= n.free ? (n.free - SPARE - needed(&n, 0) + weights_staging()) / n.kv_position : 0;
     out->largest_ctx = ctx > UINT32_MAX ? UINT32_MAX : (uint32_t)ctx;
     return STATUS_OK;
 }
@@ -149,21 +159,20 @@ static int prepare(struct backend *b, const struct backend_options *o, struct ne
     int status = measure(m, o, n, err);
     if (status != STATUS_OK) return status;
     uint32_t n_ctx = o->n_ctx ? o->n_ctx : 1;
-    size_t needed = fixed_need(n) + n->kv_position * n_ctx;
-    if (needed > n->free)
+    if (needed(n, n_ctx) > n->free)
         return err_set(err, STATUS_MEMORY, "the model needs %.1f GiB of GPU memory with a context of %u, %.1f GiB are free%s",
-                       (double)needed / (1u << 30), n_ctx, (double)n->free / (1u << 30),
-                       fixed_need(n) < n->free ? "; a smaller context would fit (-c)" : "");
+                       (double)needed(n, n_ctx) / (1u << 30), n_ctx, (double)n->free / (1u << 30),
+                       needed(n, 1) + SPARE <= n->free ? "; a smaller context would fit (-c)" : "");
     CUDA_TRY(cudaGetDeviceProperties(&b->properties, b->device));
     CUDA_TRY(cudaStreamCreateWithFlags(&b->stream, cudaStreamNonBlocking));
     if (!b->exact) b->blas = blas_open();
-    *copies = b->blas && needed + n->copies < n->free;
+    *copies = b->blas && copies_fit(n, n_ctx);
     b->chunk = n->chunk;
     b->weights_size = n->planes + (*copies ? n->copies : 0);
     CUDA_TRY(cudaMalloc(&b->weights, b->weights_size));
     CUDA_TRY(cudaMalloc(&b->work, lay_out_work(b, m, b->chunk, NULL)));
     lay_out_work(b, m, b->chunk, b->work);
-    if (b->blas && !*copies) CUDA_TRY(cudaMalloc(&b->scratch16, n->scratch16));
+    if (b->blas && !*copies && n->scratch16) CUDA_TRY(cudaMalloc(&b->scratch16, n->scratch16));
     CUDA_TRY(cudaHostAlloc((void **)&b->host_logits, m->n_rows * sizeof(float), cudaHostAllocDefault));
     return decode_memory_new(b, err);
 }
@@ -175,7 +184,7 @@ static int cuda_open(const struct model_view *model, const struct backend_option
     b->device = options->device;
     b->exact = options->exact;
     b->layers = xcalloc(model->n_layers, sizeof *b->layers);
-    b->half_type = model->layers[0].attn_q->type == DTYPE_BF16 ? DTYPE_BF16 : DTYPE_F16;
+    b->half_type = weights_half_type(model);
     struct need need = {0};
     bool copies = false;
     int status = prepare(b, options, &need, &copies, err);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORKSPACE = 32 << 20, PLANS = 64 };
+enum { PLANS = 64 };
 
 /* How one shape is computed: descriptors and the algorithm the library recommends, kept for the next layer. */
 struct plan {
@@ -68,7 +68,7 @@ struct blas *blas_open(void) {
     complete = complete && blas->name;
     FUNCTIONS(X)
 #undef X
-    if (complete && cudaMalloc(&blas->workspace, WORKSPACE) == cudaSuccess &&
+    if (complete && cudaMalloc(&blas->workspace, BLAS_WORKSPACE) == cudaSuccess &&
         blas->cublasLtCreate(&blas->handle) == CUBLAS_STATUS_SUCCESS)
         return blas;
     cudaGetLastError(); /* a workspace that does not fit is no error of the caller's */
@@ -98,7 +98,7 @@ static int plan_make(struct blas *blas, struct plan *plan, bool bf16, uint32_t r
     *plan = (struct plan){.rows = rows, .stride = stride, .n = n, .bf16 = bf16};
     cudaDataType_t type = bf16 ? CUDA_R_16BF : CUDA_R_16F;
     cublasOperation_t transposed = CUBLAS_OP_T;
-    size_t workspace = WORKSPACE;
+    size_t workspace = BLAS_WORKSPACE;
     cublasLtMatmulPreference_t preference = NULL;
     cublasLtMatmulHeuristicResult_t best;
     int found = 0;
@@ -142,5 +142,5 @@ int blas_product(struct blas *blas, cudaStream_t stream, bool bf16, const void *
     if (!plan) return code;
     const float one = 1, zero = 0;
     return (int)blas->cublasLtMatmul(blas->handle, plan->product, &one, w, plan->w, x, plan->x, &zero, y, plan->y, y, plan->y,
-                                     &plan->algorithm, blas->workspace, WORKSPACE, stream);
+                                     &plan->algorithm, blas->workspace, BLAS_WORKSPACE, stream);
 }

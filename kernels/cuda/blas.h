@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { BLAS_WORKSPACE = 32 << 20 }; /* bytes on the device that an open library holds */
+
 struct blas;
 
 struct blas *blas_open(void); /* NULL where there is no such library */

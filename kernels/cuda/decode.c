@@ -226,16 +226,21 @@ static bool fused_fits(const struct backend *b) {
            decode_product_shared(&b->output) <= limit;
 }
 
+int decode_prepare(struct timeline *t, struct err *err) {
+    if (t->backend->exact || !fused_fits(t->backend)) return STATUS_OK;
+    int status = capture(t, true, &t->graphs[WAY_DEVICE], err);
+    return status == STATUS_OK ? capture(t, false, &t->graphs[WAY_HOST], err) : status;
+}
+
 int cuda_decode_begin(struct timeline *t, const struct decode_request *request, struct decode **out, struct err *err) {
     struct backend *b = t->backend;
     CUDA_TRY(cudaSetDevice(b->device));
     struct decode *d = xcalloc(1, sizeof *d);
     *d = (struct decode){.timeline = t, .request = *request, .id = request->id, .first = t->length};
     int status = STATUS_OK;
-    if (b->exact || !fused_fits(b)) d->way = WAY_FORWARD;
+    if (!t->graphs[WAY_DEVICE]) d->way = WAY_FORWARD;
     else d->way = sample_fits(&request->sampling, request->top_k, b->model->n_vocab) ? WAY_DEVICE : WAY_HOST;
-    if (d->way != WAY_FORWARD && !t->graphs[d->way]) status = capture(t, d->way == WAY_DEVICE, &t->graphs[d->way], err);
-    if (status == STATUS_OK && d->way == WAY_DEVICE && t->length < t->n_ctx) status = begin_on_device(d, err);
+    if (d->way == WAY_DEVICE && t->length < t->n_ctx) status = begin_on_device(d, err);
     if (status != STATUS_OK) {
         free(d);
         return status;

@@ -36,7 +36,7 @@ struct backend { /* of kernels/backend.h */
     cudaStream_t stream;
     bool exact;
     struct blas *blas; /* NULL: no library of matrix products, or exact */
-    int half_type;     /* DTYPE_F16, or DTYPE_BF16 for BF16 files: what the matrix units are fed */
+    int half_type;     /* weights_half_type() */
 
     struct device_matrix token_embd, output; /* output may share the planes of token_embd */
     device_vector output_norm, rope_freq;
@@ -62,7 +62,7 @@ struct timeline {
     int32_t *ids; /* [n_ctx + 1], host */
     void *cache;  /* [n_layers] keys and values */
     int32_t *device_ids; /* [n_ctx + 1], valid during a decode run */
-    cudaGraphExec_t graphs[2]; /* of a decode step on this cache, by enum decode_way; NULL until first wanted */
+    cudaGraphExec_t graphs[2]; /* of a decode step on this cache, by enum decode_way; NULL where steps are not fused */
 };
 
 struct cache_layer timeline_layer(const struct timeline *timeline, uint32_t layer);
@@ -71,6 +71,8 @@ size_t cache_element(const struct backend *backend);
 /* weights.c: lay out, upload and pack everything a model has. */
 int weights_check(const struct model_view *model, struct err *err);          /* refuses what cannot run, by tensor */
 int weights_size(const struct model_view *model, bool exact, size_t *planes, size_t *copies, struct err *err);
+int weights_half_type(const struct model_view *model);                       /* F16, or BF16 for BF16 files: what the matrix units are fed */
+size_t weights_staging(void);                                                /* bytes on the device while they are loaded */
 int weights_load(struct backend *backend, bool copies, progress_fn progress, void *ctx, struct err *err);
 
 /* forward.c: the steps of the model over n positions from `first`, n <= chunk. ids are in backend->ids already. */
@@ -100,6 +102,7 @@ int cuda_step(struct timeline *timeline, const struct step_request *request, str
 size_t decode_memory(const struct model_view *model); /* bytes on the device */
 int decode_memory_new(struct backend *backend, struct err *err);
 void decode_memory_free(struct backend *backend);
+int decode_prepare(struct timeline *timeline, struct err *err); /* its graphs: nothing is allocated in a run */
 int cuda_decode_begin(struct timeline *timeline, const struct decode_request *request, struct decode **out, struct err *err);
 int cuda_decode_next(struct decode *decode, struct step_result *out, struct err *err);
 void cuda_decode_end(struct decode *decode, uint32_t keep);

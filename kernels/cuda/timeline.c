@@ -23,12 +23,13 @@ struct cache_layer timeline_layer(const struct timeline *t, uint32_t layer) {
 int cuda_timeline_new(struct backend *backend, uint32_t n_ctx, struct timeline **out, struct err *err) {
     size_t size = 2 * side_size(backend, n_ctx) * backend->model->n_layers, free_now = 0, total = 0;
     void *cache = NULL, *device_ids = NULL;
-    cudaSetDevice(backend->device);
-    cudaMemGetInfo(&free_now, &total);
+    CUDA_TRY(cudaSetDevice(backend->device));
+    CUDA_TRY(cudaMemGetInfo(&free_now, &total));
     cudaError_t code = cudaMalloc(&cache, size);
     if (code == cudaSuccess) code = cudaMalloc(&device_ids, (n_ctx + 1) * sizeof(int32_t));
     if (code != cudaSuccess) {
         cudaFree(cache);
+        if (code != cudaErrorMemoryAllocation) return cuda_failed(err, code, "making a KV cache");
         cudaGetLastError();
         return err_set(err, STATUS_MEMORY, "KV cache for %u positions needs %.1f GiB on the GPU, %.1f GiB are free", n_ctx,
                        (double)size / (1u << 30), (double)free_now / (1u << 30));
@@ -39,8 +40,10 @@ int cuda_timeline_new(struct backend *backend, uint32_t n_ctx, struct timeline *
     t->cache = cache;
     t->ids = xcalloc(n_ctx + 1, sizeof *t->ids);
     t->device_ids = device_ids;
-    *out = t;
-    return STATUS_OK;
+    int status = decode_prepare(t, err);
+    if (status == STATUS_OK) *out = t;
+    else cuda_timeline_free(t);
+    return status;
 }
 
 void cuda_timeline_free(struct timeline *t) {

@@ -85,7 +85,10 @@ static size_t copy_bytes(const struct weight *w) { return aligned((size_t)w->row
 
 struct sizes {
     size_t planes, copies;
+    int half_type;
 };
+
+int weights_half_type(const struct model_view *model) { return model->layers[0].attn_q->type == DTYPE_BF16 ? DTYPE_BF16 : DTYPE_F16; }
 
 static int add_size(void *ctx, const struct place *p, struct err *err) {
     struct sizes *sizes = ctx;
@@ -98,7 +101,7 @@ static int add_size(void *ctx, const struct place *p, struct err *err) {
         return err_set(err, STATUS_UNSUPPORTED, "tensor %s: found %llu x %llu, expected sides below 2^31", w->name,
                        (unsigned long long)w->rows, (unsigned long long)w->cols);
     sizes->planes += matrix_bytes(w);
-    if (p->copy && w->type != DTYPE_F16 && w->type != DTYPE_BF16) sizes->copies += copy_bytes(w);
+    if (p->copy && (int)w->type != sizes->half_type) sizes->copies += copy_bytes(w);
     return STATUS_OK;
 }
 
@@ -123,7 +126,7 @@ int weights_check(const struct model_view *model, struct err *err) {
 }
 
 int weights_size(const struct model_view *model, bool exact, size_t *planes, size_t *copies, struct err *err) {
-    struct sizes sizes = {0};
+    struct sizes sizes = {.half_type = weights_half_type(model)};
     int status = visit_all(model, NULL, add_size, &sizes, err);
     if (status != STATUS_OK) return status;
     *planes = sizes.planes + aligned(model->rope_dim / 2 * sizeof(float));
@@ -301,6 +304,8 @@ static void free_slots(struct loader *l) {
         if (l->done[i]) cudaEventDestroy(l->done[i]);
     }
 }
+
+size_t weights_staging(void) { return (size_t)SLOTS * SLOT_SIZE; }
 
 int weights_load(struct backend *backend, bool copies, progress_fn progress, void *ctx, struct err *err) {
     struct loader l = {.backend = backend, .copies = copies};

@@ -70,9 +70,10 @@ static void feed_fused(struct rig *rig, const int32_t *ids, size_t n, float *out
         struct decode *decode = NULL;
         struct step_result result;
         struct decode_request request = {.id = ids[i], .sampling = {.repeat_penalty = 1}, .limit = 1};
+        uint32_t length = rig->ops->timeline_length(rig->timeline);
         must(rig->ops->decode_begin(rig->timeline, &request, &decode, &err), &err, "decode_begin");
         must(rig->ops->decode_next(decode, &result, &err), &err, "decode_next");
-        rig->ops->decode_end(decode, (uint32_t)i + 1);
+        rig->ops->decode_end(decode, length + 1);
         cudaMemcpy(out + i * rig->view->n_vocab, rig->backend->logits, rig->view->n_vocab * sizeof *out, cudaMemcpyDeviceToHost);
     }
 }
@@ -171,6 +172,60 @@ static void every_traced_tensor_is_right(void **state) {
         rig_close(&rig);
         golden_close(&golden);
     }
+}
+
+/* ---- the fused decode step, layer by layer ---- */
+
+static double relative_difference(const float *a, const float *reference, uint32_t n) {
+    double difference = 0, norm = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        double d = (double)a[i] - (double)reference[i];
+        difference += d * d;
+        norm += (double)reference[i] * (double)reference[i];
+    }
+    return sqrt(difference / norm);
+}
+
+/* A trace runs unfused. What the fused kernels make of each layer is seen through models that end after it: their logits are
+ * those of the trace's blk.N.out through output norm and head. Token by token, so that all but the first attend to what was
+ * cached. 8-bit activations are a percent off, float weights a thousandth. */
+static void every_layer_of_a_fused_step_is_the_traces(void **state) {
+    (void)state;
+    enum { N = 24 };
+    double worst = 0, worst_float = 0;
+    for (size_t i = 0; i < NANO_MODELS; i++) {
+        struct golden golden = golden_open(nano_names[i]);
+        struct model *model;
+        struct err err;
+        char path[512];
+        snprintf(path, sizeof path, "%s/nano/%s.gguf", TEST_DATA, nano_names[i]);
+        must(model_open(path, MODEL_WHOLE, &model, &err), &err, path);
+        struct model_view view = *model_view(model);
+        uint32_t n_layers = view.n_layers, n = golden.n_prompt < N ? (uint32_t)golden.n_prompt : N;
+        float *unfused = logits_new(n, view.n_vocab), *fused = logits_new(n, view.n_vocab);
+        for (view.n_layers = 1; view.n_layers <= n_layers; view.n_layers++) {
+            for (int exact = 0; exact < 2; exact++) {
+                struct rig rig = {.ops = &backend_cuda, .view = &view};
+                struct backend_options options = {.n_ctx = N, .exact = exact};
+                must(rig.ops->open(&view, &options, NULL, NULL, &rig.backend, &err), &err, path);
+                must(rig.ops->timeline_new(rig.backend, N, &rig.timeline, &err), &err, path);
+                if (exact) rig_feed(&rig, golden.prompt, n, 0, unfused);
+                else feed_fused(&rig, golden.prompt, n, fused);
+                rig.ops->timeline_free(rig.timeline);
+                rig.ops->close(rig.backend);
+            }
+            double relative = relative_difference(fused, unfused, n * view.n_vocab), most = is_float_model(nano_names[i]) ? 4e-3 : 4e-2;
+            if (!(relative < most))
+                fail_msg("%s, layer %u: fused logits are off by %g relative, expected less than %g", nano_names[i], view.n_layers - 1, relative, most);
+            double *of_kind = is_float_model(nano_names[i]) ? &worst_float : &worst;
+            if (relative > *of_kind) *of_kind = relative;
+        }
+        free(unfused);
+        free(fused);
+        model_close(model);
+        golden_close(&golden);
+    }
+    if (verbose) printf("fused, layer by layer: worst %.2e, of float weights %.2e\n", worst, worst_float);
 }
 
 /* ---- the two backends, tensor by tensor ---- */
@@ -327,7 +382,7 @@ static size_t run(struct rig *rig, int32_t id, uint32_t limit, uint64_t seed, in
     must(rig->ops->decode_begin(rig->timeline, &request, &decode, &err), &err, "decode_begin");
     size_t n = 0;
     int status = STATUS_OK;
-    while (n < limit) {
+    while (n < limit) { /* or to the end of the context */
         struct step_result result;
         status = rig->ops->decode_next(decode, &result, &err);
         if (status != STATUS_OK) break;
@@ -378,6 +433,55 @@ static void a_run_can_be_replayed(void **state) {
     free(all);
     rig_close(&rig);
     golden_close(&golden);
+}
+
+/* Cut anywhere, read again, go on: the same, at every border there is. */
+static void a_cut_timeline_goes_on_as_if_new(void **state) {
+    (void)state;
+    enum { N = 600, AFTER = 40 };
+    static const char *const models[] = {"qwen2-gqa7", "llama-f16", "qwen3-mix"};
+    static const uint32_t cuts[] = {0, 1, 31, 32, 33, 255, 256, 511, 512, 513, N - 2, N - 1};
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+        struct err err;
+        struct rig rig = rig_open(&backend_cuda, models[m], &(struct backend_options){.n_ctx = N + AFTER});
+        int32_t ids[N], first[AFTER + 1], again[AFTER + 1];
+        for (uint32_t i = 0; i < N; i++) ids[i] = (int32_t)(i * 53 % rig.view->n_vocab);
+        float *whole = logits_new(1, rig.view->n_vocab), *cut = logits_new(1, rig.view->n_vocab);
+        struct step_request prompt = {.ids = ids, .n = N - 1};
+        must(rig.ops->step(rig.timeline, &prompt, &err), &err, "step");
+        feed_fused(&rig, ids + N - 1, 1, whole);
+        for (size_t c = 0; c < sizeof cuts / sizeof *cuts; c++) {
+            rig.ops->timeline_truncate(rig.timeline, cuts[c]);
+            prompt = (struct step_request){.ids = ids + cuts[c], .n = N - 1 - cuts[c]};
+            if (prompt.n) must(rig.ops->step(rig.timeline, &prompt, &err), &err, "step");
+            feed_fused(&rig, ids + N - 1, 1, cut);
+            double relative = relative_difference(cut, whole, rig.view->n_vocab);
+            if (!(relative < 4e-2)) fail_msg("%s, cut at %u: logits are off by %g relative", models[m], cuts[c], relative);
+            for (uint32_t i = 0; i < N; i++) assert_int_equal(rig.ops->timeline_ids(rig.timeline)[i], ids[i]);
+        }
+
+        /* decoded positions: the last one that fits, then back by any number of them */
+        rig.ops->timeline_truncate(rig.timeline, N);
+        assert_int_equal(run(&rig, 7, UINT32_MAX, 3, first), AFTER);
+        for (uint32_t back = 1; back <= AFTER; back++) {
+            struct decode *decode = NULL;
+            struct decode_request request = {.id = 7, .top_k = 5, .limit = AFTER};
+            sampling_defaults(&request.sampling);
+            request.sampling.seed = 3;
+            must(rig.ops->decode_begin(rig.timeline, &request, &decode, &err), &err, "decode_begin");
+            struct step_result result;
+            for (uint32_t i = 0; i < AFTER; i++) must(rig.ops->decode_next(decode, &result, &err), &err, "decode_next");
+            assert_int_equal(rig.ops->decode_next(decode, &result, &err), STATUS_STOPPED);
+            rig.ops->decode_end(decode, N + AFTER - back);
+            assert_int_equal(rig.ops->timeline_length(rig.timeline), N + AFTER - back);
+            assert_int_equal(run(&rig, back == AFTER ? 7 : first[AFTER - back - 1], UINT32_MAX, 3, again), back);
+            assert_memory_equal(again, first + AFTER - back, back * sizeof *first);
+            rig.ops->timeline_truncate(rig.timeline, N);
+        }
+        free(whole);
+        free(cut);
+        rig_close(&rig);
+    }
 }
 
 /* ---- what is not finite ---- */
@@ -437,12 +541,14 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact_equals_the_reference),
         cmocka_unit_test(every_traced_tensor_is_right),
+        cmocka_unit_test(every_layer_of_a_fused_step_is_the_traces),
         cmocka_unit_test(both_backends_trace_the_same),
         cmocka_unit_test(exact_ignores_chunks),
         cmocka_unit_test(fast_steps_are_as_good_as_llama_cpp),
         cmocka_unit_test(fast_decode_is_as_good_as_llama_cpp),
         cmocka_unit_test(the_sampler_is_the_hosts),
         cmocka_unit_test(a_run_can_be_replayed),
+        cmocka_unit_test(a_cut_timeline_goes_on_as_if_new),
         cmocka_unit_test(nothing_is_chosen_from_what_is_not_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
