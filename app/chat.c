@@ -1,7 +1,6 @@
 #include "app/chat.h"
 
 #include "app/chat_internal.h"
-#include "app/model_choice.h"
 #include "app/record_json.h"
 #include "app/vocabulary.h"
 #include "base/mem.h"
@@ -12,14 +11,23 @@
 
 void chat_open(struct chat *chat, struct engine *engine, const struct options *options) {
     *chat = (struct chat){.engine = engine, .settings = options->settings, .fold = options->fold_system};
-    if (options->chosen_model) chat->model_path = xstrdup(options->chosen_model);
+    if (options->chosen_model) {
+        chat->model_path = xstrdup(options->chosen_model);
+        chat->template_path = xstrdup(options->chosen_model);
+        chat->how = options_engine(options, NULL);
+        chat->models_dir = options->models_dir;
+    }
     buf_append(&chat->variables, options->template_variables.data, options->template_variables.len);
     if (options->system) chat_set_system(chat, options->system, strlen(options->system), NULL);
 }
 
 void chat_close(struct chat *chat) {
     if (chat->engine) chat->engine->ops->close(chat->engine);
+    if (chat->coming) chat->coming->ops->close(chat->coming);
     free(chat->model_path);
+    free(chat->template_path);
+    free(chat->coming_path);
+    free(chat->former_path);
     conversation_clear(&chat->conversation);
     buf_free(&chat->system);
     buf_free(&chat->variables);
@@ -375,13 +383,13 @@ static void on_token(struct chat *chat, const struct token_record *record) {
     chat->stats.context_used = record->result.position + 1;
 }
 
-static void on_ready(struct chat *chat) {
+void chat_ready(struct chat *chat) {
     chat->info = chat->engine->ops->info(chat->engine);
     chat->conversation.vocabulary = vocabulary_fingerprint(chat->engine);
     chat->moving = false;
     if (chat->request) return; /* on another device, in the middle of an answer */
     chat->state = CHAT_IDLE;
-    if (chat->model_path) model_note_used(chat->model_path);
+    chat_model_ready(chat);
     if (!chat->waiting.len) return;
     struct buf text = chat->waiting;
     chat->waiting = (struct buf){0};
@@ -399,13 +407,12 @@ static void on_event(struct chat *chat, const struct engine_event *event) {
         chat->moving = mine;
         break;
     case ENGINE_NOTICE:
-        buf_clear(&chat->notice);
-        buf_puts(&chat->notice, event->error.text);
-        chat->has_notice = true;
+        chat_tell(chat, "%s", event->error.text);
         chat->moved = mine;
         break;
-    case ENGINE_READY: on_ready(chat); break;
+    case ENGINE_READY: chat_ready(chat); break;
     case ENGINE_FAILED:
+        if (chat_model_failed(chat, &event->error)) break;
         chat->state = CHAT_FAILED;
         chat->error = event->error;
         break;
@@ -432,7 +439,7 @@ bool chat_pump(struct chat *chat) {
         any = true;
     }
     tell_tokens(chat);
-    return any;
+    return chat_model_pump(chat) || any;
 }
 
 /* ---- telling ---- */

@@ -13,6 +13,7 @@
 #include "app/keeper.h"
 #include "app/options.h"
 #include "infer/engine.h"
+#include "infer/tools.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,6 +26,13 @@ enum { CHAT_SPEED_WINDOW = 16 };
 struct chat {
     struct engine *engine;          /* owned */
     char *model_path;               /* of its file; NULL: a script */
+    struct engine_options how;      /* device, threads and so on, for whatever model; strings are the options' */
+    const char *models_dir;         /* the options' */
+    char *template_path;            /* the model that how.chat_template is for: the first one */
+    struct engine *coming;          /* another model that is being loaded beside the one that speaks; NULL */
+    char *coming_path;
+    bool coming_ready;              /* it waits for the end of the answer */
+    char *former_path;              /* that the model which is being loaded took the place of: to go back to; NULL */
     const struct engine_info *info; /* NULL while loading */
     struct settings settings;
     struct conversation conversation;
@@ -91,6 +99,15 @@ int chat_fold(struct chat *chat, const char *text, size_t len, struct err *err);
 int chat_set(struct chat *chat, const char *name, const char *value, struct err *err);
 /* A variable of the template, from the next answer on; `value` as --template-var reads it. */
 int chat_set_variable(struct chat *chat, const char *name, const char *value, struct err *err);
+/* Another model goes on with the conversation, whose prompt is made anew by its template. It is loaded beside the one
+ * there is where both fit in memory; else that one's memory is given back first, which an answer must not be under
+ * way for. Whatever goes wrong, the former model speaks on. */
+int chat_use_model(struct chat *chat, const char *path, const struct model_facts *facts, struct err *err);
+/* The same by a path or a name of the list (app/model_choice.h). */
+int chat_use_named(struct chat *chat, const char *name, struct err *err);
+bool chat_model_coming(const struct chat *chat); /* another model is being loaded */
+bool chat_model_cancel(struct chat *chat);       /* not any more; false: none was */
+
 /* Make room: drop the oldest turns until half of the context is free. err tells how many went, or that none
  * could. */
 int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err);

@@ -25,4 +25,13 @@ int chat_ask(struct chat *chat, struct err *err);
 /* Within a change or not: go on with this answer, which is the leaf. */
 int chat_submit(struct chat *chat, struct said *answer, bool continuing, struct err *err);
 
+/* ---- chat_model.c ---- */
+void chat_model_ready(struct chat *chat);                          /* the engine is there: if it is another one than before */
+bool chat_model_failed(struct chat *chat, const struct err *err); /* true: there is another to go back to */
+bool chat_model_pump(struct chat *chat);                           /* of the one that is coming */
+void chat_tell(struct chat *chat, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* chat->notice */
+
+/* In chat.c: what begins with a model that can speak. */
+void chat_ready(struct chat *chat);
+
 #endif

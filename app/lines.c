@@ -1,13 +1,16 @@
 /* The line mode: a terminal that knows no screen. The terminal itself edits the line. */
 #include "app/chat.h"
 #include "app/out.h"
+#include "app/paths.h"
 #include "app/plain.h"
+#include "app/pull_command.h"
 #include "app/signals.h"
 #include "app/slash.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -51,6 +54,20 @@ static int finish_answer(struct lines *lines, struct err *err) {
     return status < 0 ? status : prompt(lines, err);
 }
 
+/* There is nowhere to show it beside the chat: the chat waits. */
+static void fetch(const char *name) {
+    struct err err = {0};
+    char *path = NULL;
+    int status = pull_check_name(name, &err);
+    if (status == STATUS_OK) status = pull_wait(name, NULL, &path, &err);
+    if (status == STATUS_STOPPED) signals_forget_interrupt();
+    if (status < 0)
+        out_error("%s", err.text);
+    else
+        out_error("%s is here: /model goes on with it", path_name(path));
+    free(path);
+}
+
 /* One line of the person. A failure is told and the chat goes on. */
 static void take_line(struct lines *lines, const char *text, size_t len) {
     struct err wrong = {0};
@@ -68,6 +85,7 @@ static void take_line(struct lines *lines, const char *text, size_t len) {
     if (result.page.len) text_sanitize(&clean, result.page.data, result.page.len);
     if (status < 0) out_error("%s", wrong.text);
     if (*result.line) out_error("%s", result.line);
+    if (result.pull.len) fetch(result.pull.data);
     if (result.box.len) out_error("the next line takes the place of: %s", result.box.data);
     if (clean.len) out_bytes(&lines->out, clean.data, clean.len, NULL);
     buf_free(&clean);
@@ -124,6 +142,11 @@ static int turn(struct lines *lines, struct err *err) {
         *err = chat->error;
         return err->code < 0 ? (int)err->code : STATUS_FAILED;
     }
+    if (chat->has_notice) {
+        out_error("%s", chat->notice.data);
+        chat->has_notice = false;
+        if (chat->state == CHAT_IDLE && !was_loading && !was_busy) status = prompt(lines, err);
+    }
     if (was_busy || chat_busy(chat)) status = write_answer(lines, err);
     if (status == STATUS_OK && was_busy && !chat_busy(chat)) status = finish_answer(lines, err);
     if (status == STATUS_OK && was_loading && chat->state == CHAT_IDLE) status = prompt(lines, err);
@@ -136,10 +159,12 @@ static int run(struct lines *lines, struct err *err) {
         if (status < 0) return status;
         if (lines->quit) break;
         struct engine *engine = lines->chat.engine;
-        struct pollfd fds[3] = {{.fd = engine->ops->wake_fd(engine), .events = POLLIN},
+        struct engine *coming = lines->chat.coming;
+        struct pollfd fds[4] = {{.fd = engine->ops->wake_fd(engine), .events = POLLIN},
                                 {.fd = signals_fd(), .events = POLLIN},
-                                {.fd = lines->input_over ? -1 : STDIN_FILENO, .events = POLLIN}};
-        if (poll(fds, 3, -1) < 0 && errno != EINTR)
+                                {.fd = lines->input_over ? -1 : STDIN_FILENO, .events = POLLIN},
+                                {.fd = coming ? coming->ops->wake_fd(coming) : -1, .events = POLLIN}};
+        if (poll(fds, 4, -1) < 0 && errno != EINTR)
             return err_set(err, STATUS_FAILED, "cannot wait: %s", strerror(errno));
         if (fds[2].revents) read_input_bytes(lines);
         take_signals(lines);

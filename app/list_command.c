@@ -116,6 +116,16 @@ static void put_table(const struct model_list *list, bool colour, struct buf *ou
     }
 }
 
+void models_print(const char *models_dir, struct buf *out) {
+    struct own_places own;
+    struct model_list list;
+    places_fill(&own, models_dir);
+    models_scan(&own.places, &list);
+    put_table(&list, false, out);
+    models_free(&list);
+    places_free(&own);
+}
+
 int list_command(struct options *options, struct err *err) {
     struct own_places own;
     struct model_list list;

@@ -6,4 +6,7 @@
 
 int list_command(struct options *options, struct err *err);
 
+/* The same as a table without colours. */
+void models_print(const char *models_dir, struct buf *out);
+
 #endif

@@ -1,5 +1,6 @@
 #include "app/model_choice.h"
 
+#include "app/offer.h"
 #include "app/paths.h"
 #include "app/pull_command.h"
 #include "app/suggest.h"
@@ -157,17 +158,19 @@ static int choose_named(const struct model_list *list, const char *name, char **
     return STATUS_OK;
 }
 
-static int choose_best(const struct model_list *list, char **chosen, struct err *err) {
+static int choose_best(const struct options *options, const struct model_list *list, char **chosen,
+                       struct err *err) {
     const struct model_entry *best = models_best(list);
+    if (!list->n && options->command == COMMAND_CHAT && !pull_is_offline(options) && offer_possible())
+        return offer_model(chosen, err);
     if (!best && list->n)
         return err_set(err, STATUS_MODEL,
                        "none of the %zu models here can be run on this machine; `logitop list` tells why",
                        list->n);
     if (!best)
-        return err_set(
-            err, STATUS_MODEL,
-            "there is no model yet: name a GGUF file with -m FILE, or start with ./run in the source folder, "
-            "which fetches a small one");
+        return err_set(err, STATUS_MODEL,
+                       "there is no model yet: `logitop pull " OFFER_DEFAULT
+                       "` fetches a small one (98 MB); -m FILE takes a GGUF file of your own");
     *chosen = xstrdup(best->path);
     return STATUS_OK;
 }
@@ -176,8 +179,8 @@ static int choose_from_list(const struct options *options, const struct own_plac
                             struct err *err) {
     struct model_list list;
     models_scan(&own->places, &list);
-    int status =
-        options->model ? choose_named(&list, options->model, chosen, err) : choose_best(&list, chosen, err);
+    int status = options->model ? choose_named(&list, options->model, chosen, err)
+                                : choose_best(options, &list, chosen, err);
     models_free(&list);
     return status;
 }

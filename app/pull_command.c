@@ -124,7 +124,7 @@ int pull_wait(const char *name, const char *file, char **path, struct err *err) 
 
 /* ---- the commands ---- */
 
-static bool is_offline(const struct options *options) {
+bool pull_is_offline(const struct options *options) {
     const char *value = getenv("HF_HUB_OFFLINE");
     return options->offline || (value && (strcmp(value, "1") == 0 || strcasecmp(value, "true") == 0));
 }
@@ -148,7 +148,7 @@ int pull_command(struct options *options, struct err *err) {
     int status = pull_check_name(name, err);
     if (status == STATUS_OK) status = signals_open(err);
     if (status < 0) return status;
-    if (is_offline(options)) {
+    if (pull_is_offline(options)) {
         path = pull_have(name, options->hf_file);
         if (!path) return tell_offline(name, err);
     } else if ((status = pull_wait(name, options->hf_file, &path, err)) < 0) {
@@ -169,6 +169,6 @@ int pull_if_missing(const struct options *options, char **path, struct err *err)
     if (status < 0) return status;
     *path = pull_have(options->hf, options->hf_file);
     if (*path) return STATUS_OK;
-    if (is_offline(options)) return tell_offline(options->hf, err);
+    if (pull_is_offline(options)) return tell_offline(options->hf, err);
     return pull_wait(options->hf, options->hf_file, path, err);
 }

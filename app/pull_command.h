@@ -11,6 +11,8 @@ int pull_command(struct options *options, struct err *err);
  * first signal stops it, STATUS_STOPPED. path: the caller's. */
 int pull_wait(const char *name, const char *file, char **path, struct err *err);
 
+bool pull_is_offline(const struct options *options); /* --offline, or HF_HUB_OFFLINE */
+
 /* The file of -hf: what was fetched before, else it is fetched now (STATUS_FAILED where --offline forbids
  * that). */
 int pull_if_missing(const struct options *options, char **path, struct err *err);

@@ -5,6 +5,7 @@
 #include "app/chat.h"
 #include "app/chat_list.h"
 #include "app/model_choice.h"
+#include "app/model_menu.h"
 #include "app/out.h"
 #include "app/paths.h"
 #include "app/plain.h"
@@ -30,6 +31,7 @@ struct screen {
     struct branch_list branches;
     struct archive archive;
     struct chat_list chats;
+    struct model_menu models;
     struct view view;
     const char *file; /* what is loaded, for the status line */
     bool typed;       /* since the box was last looked at for the draft */
@@ -76,10 +78,12 @@ static void run_slash(struct screen *screen, const char *text, size_t len) {
         tell(screen, &err);
         ui_input_set(screen->ui, text, len);
     }
+    if (result.list == SLASH_LIST_MODELS) model_menu_open(&screen->models);
+    if (result.pull.len && model_menu_pull(&screen->models, result.pull.data, &err) < 0) tell(screen, &err);
     if (*result.line) ui_notice(screen->ui, NOTICE_MS, "%s", result.line);
     if (result.list == SLASH_LIST_CHATS)
         list_chats(screen, &result.query);
-    else if (result.page.len)
+    else if (result.page.len && !result.list)
         ui_show_text(screen->ui, result.title, result.page.data, result.page.len);
     if (result.box.len) ui_input_set(screen->ui, result.box.data, result.box.len);
     if (result.quit) leave(screen, 0);
@@ -104,17 +108,18 @@ static void submit(struct screen *screen, const char *text, size_t len) {
 
 /* Stop what runs: an answer, or loading. False if nothing does. */
 static bool stop(struct screen *screen) {
-    if (chat_stop(&screen->chat)) return true;
+    if (chat_stop(&screen->chat) || chat_model_cancel(&screen->chat)) return true;
     if (screen->chat.state != CHAT_LOADING) return false;
     leave(screen, signals_exit_code(SIGINT));
     return true;
 }
 
 /* What was put into the box to be edited goes; the message stays as it is. */
-static void stop_editing(struct screen *screen) {
-    if (!screen->chat.editing) return;
+static bool stop_editing(struct screen *screen) {
+    if (!screen->chat.editing) return false;
     screen->chat.editing = NULL;
     ui_input_clear(screen->ui, true);
+    return true;
 }
 
 /* Ctrl-C: stop, else clear the box, else leave when pressed twice. */
@@ -123,7 +128,7 @@ static void interrupt(struct screen *screen) {
     if (!ui_input_empty(screen->ui)) {
         ui_input_clear(screen->ui, true);
         screen->chat.editing = NULL;
-    } else if (ui_interrupt_again(screen->ui))
+    } else if (!model_menu_stop(&screen->models) && ui_interrupt_again(screen->ui))
         leave(screen, signals_exit_code(SIGINT));
 }
 
@@ -193,11 +198,13 @@ static void act(struct screen *screen, const struct ui_action *action) {
     struct chat *chat = &screen->chat;
     struct err err = {0};
     int status = STATUS_OK;
+    if (action->type == UI_ACTION_MODELS) close_list(screen); /* one at a time */
+    if (model_menu_act(&screen->models, action)) return;
     switch (action->type) {
     case UI_ACTION_SUBMIT: submit(screen, action->text, action->len); break;
     case UI_ACTION_INTERRUPT: interrupt(screen); break;
     case UI_ACTION_ESCAPE:
-        if (!close_list(screen) && !stop(screen)) stop_editing(screen);
+        if (!close_list(screen) && !stop(screen) && !stop_editing(screen)) model_menu_stop(&screen->models);
         break;
     case UI_ACTION_BRANCHES: status = list_branches(screen, &err); break;
     case UI_ACTION_PICK: status = pick(screen, action->id, &err); break;
@@ -278,7 +285,7 @@ static int timeout_ms(const struct screen *screen) {
 static bool step(void *context) {
     struct screen *screen = context;
     struct engine *engine = screen->chat.engine;
-    enum { ENGINE = UI_FDS, SIGNALS, ARCHIVE, N_FDS };
+    enum { ENGINE = UI_FDS, SIGNALS, ARCHIVE, MODELS, N_FDS = MODELS + MODEL_MENU_FDS };
     struct pollfd fds[N_FDS];
     struct err err = {0};
     struct ui_action action;
@@ -286,6 +293,7 @@ static bool step(void *context) {
     fds[ENGINE] = (struct pollfd){.fd = engine->ops->wake_fd(engine), .events = POLLIN};
     fds[SIGNALS] = (struct pollfd){.fd = signals_fd(), .events = POLLIN};
     fds[ARCHIVE] = (struct pollfd){.fd = archive_wake_fd(&screen->archive), .events = POLLIN};
+    model_menu_fds(&screen->models, fds + MODELS);
     if (poll(fds, N_FDS, timeout_ms(screen)) < 0) {
         for (int i = 0; i < N_FDS; i++) fds[i].revents = 0;
         if (errno != EINTR) leave(screen, 1);
@@ -294,12 +302,14 @@ static bool step(void *context) {
     if (fds[0].revents) screen->typed = true;
     if (!screen->quit && ui_input(screen->ui, fds, &err) < 0) leave(screen, signals_exit_code(SIGHUP));
     while (!screen->quit && ui_next_action(screen->ui, &action)) act(screen, &action);
+    model_menu_pump(&screen->models);
     take_events(screen);
     keep_draft(screen);
     if (screen->quit) return false;
     view_fill(&screen->view, &screen->chat, screen->file);
     screen->view.model.status.mark = archive_mark(&screen->archive);
     screen->view.model.picker = shown_list(screen);
+    model_menu_view(&screen->models, &screen->view.model);
     ui_draw(screen->ui, &screen->view.model);
     return true;
 }
@@ -392,11 +402,13 @@ int screen_chat(struct options *options, struct err *err) {
     chat_open(&screen.chat, engine, options);
     archive_open(&screen.archive, &screen.chat, options);
     begin(&screen, options);
+    screen.models = (struct model_menu){.ui = screen.ui, .chat = &screen.chat};
     const char *first = options->prompt ? options->prompt : options->text.data;
     if (first && *first) chat_send(&screen.chat, first, strlen(first), NULL);
     ui_run(screen.ui, step, &screen);
     xmalloc_last_words = NULL;
     ui_close(screen.ui);
+    model_menu_close(&screen.models);
     print_transcript(&screen.chat);
     branch_list_free(&screen.branches);
     struct err unsaved = {0};

@@ -152,6 +152,8 @@ static const struct slash table[] = {
     {"export", "FORMAT [FILE]", "write it to a file: md, json (all branches), jsonl (with candidates)",
      slash_export},
     {"delete", "[yes]", "delete this chat for good", slash_delete},
+    {"model", "[NAME]", "go on with another model: choose from a list, or by a part of its name", slash_model},
+    {"pull", "NAME|stop", "fetch a model: user/repo[:QUANT] of huggingface.co, name[:tag] of ollama.com", slash_pull},
     {"quit", "", "leave", run_quit},
 };
 enum { N_COMMANDS = sizeof table / sizeof *table };
@@ -197,6 +199,7 @@ void slash_result_free(struct slash_result *result) {
     buf_free(&result->page);
     buf_free(&result->box);
     buf_free(&result->query);
+    buf_free(&result->pull);
 }
 
 int slash_run(struct chat *chat, const char *text, size_t len, struct slash_result *result, struct err *err) {

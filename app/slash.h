@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum slash_list { SLASH_LIST_NONE, SLASH_LIST_CHATS };
+enum slash_list { SLASH_LIST_NONE, SLASH_LIST_CHATS, SLASH_LIST_MODELS };
 
 /* What a command leaves for the front end. */
 struct slash_result {
@@ -20,6 +20,7 @@ struct slash_result {
     char line[256];       /* a short word, or empty */
     enum slash_list list; /* where the front end can show one to choose from; else `page` has it as text */
     struct buf query;     /* words that the list begins with */
+    struct buf pull;      /* a model to fetch, or empty */
     bool quit;
 };
 

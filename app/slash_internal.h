@@ -12,4 +12,7 @@ slash_fn slash_continue, slash_regenerate, slash_edit, slash_undo, slash_redo, s
 /* ---- slash_archive.c: kept chats ---- */
 slash_fn slash_open, slash_save, slash_delete, slash_export;
 
+/* ---- slash_model.c: which model speaks ---- */
+slash_fn slash_model, slash_pull;
+
 #endif

@@ -107,7 +107,7 @@ static void fill_position(struct view *view, const struct chat *chat) {
 static uint64_t actions_off(const struct chat *chat) {
     const struct said *last = conversation_last(&chat->conversation);
     bool nothing = chat_busy(chat) || !last || last->by == SAID_BY_SYSTEM || chat->state != CHAT_IDLE;
-    uint64_t off = UI_OFF(UI_ACTION_MODELS) | UI_OFF(UI_ACTION_INSPECT);
+    uint64_t off = UI_OFF(UI_ACTION_INSPECT);
     if (!chat->conversation.root || !chat->conversation.root->n_children) off |= UI_OFF(UI_ACTION_BRANCHES);
     if (nothing) off |= UI_OFF(UI_ACTION_CONTINUE) | UI_OFF(UI_ACTION_REGENERATE);
     if (chat_busy(chat) || !last) off |= UI_OFF(UI_ACTION_NEW);

@@ -28,6 +28,7 @@ struct model_facts {
     uint32_t context; /* that it was trained for; 0: unknown */
     bool has_template;
     uint64_t cpu_need, gpu_need; /* bytes with a context of FACTS_CONTEXT, by the backend's estimate; 0: that one cannot run it */
+    uint64_t kv_position; /* bytes that each further position of the context takes */
     char fault[256];             /* why it cannot be run, sanitised; "": it can */
 };
 enum { FACTS_CONTEXT = 2048 };

@@ -26,18 +26,21 @@ static void put_fault(struct model_facts *facts, const char *path, const char *t
 }
 
 /* The bytes a backend needs, 0 if it cannot run the model; why not is kept in err. */
-static uint64_t need_of(const struct backend_ops *ops, const struct model_view *view, struct err *err) {
+static uint64_t need_of(const struct backend_ops *ops, const struct model_view *view, uint64_t *kv_position, struct err *err) {
     struct backend_options options = {.n_ctx = FACTS_CONTEXT};
     struct memory_estimate estimate;
-    if (view->n_ctx_train < options.n_ctx) options.n_ctx = view->n_ctx_train;
-    return ops->estimate(view, &options, &estimate, err) == STATUS_OK ? estimate.total : 0;
+    if (view->n_ctx_train && view->n_ctx_train < options.n_ctx) options.n_ctx = view->n_ctx_train;
+    if (ops->estimate(view, &options, &estimate, err) < 0) return 0;
+    uint64_t kv = estimate.kv / options.n_ctx;
+    if (kv > *kv_position) *kv_position = kv;
+    return estimate.total;
 }
 
 static void fill_needs(struct model_facts *facts, const char *path, const struct model_view *view) {
     const struct backend_ops *gpu = device_gpu();
     struct err err = {0};
-    facts->cpu_need = need_of(&backend_cpu, view, &err);
-    if (gpu) facts->gpu_need = need_of(gpu, view, NULL);
+    facts->cpu_need = need_of(&backend_cpu, view, &facts->kv_position, &err);
+    if (gpu) facts->gpu_need = need_of(gpu, view, &facts->kv_position, NULL);
     if (!facts->cpu_need && !facts->gpu_need) put_fault(facts, path, err.text);
 }
 

@@ -62,7 +62,8 @@ static void facts_from_json(const json_t *object, struct model_facts *out) {
                                 .context = (uint32_t)natural(object, "context"),
                                 .has_template = json_is_true(json_object_get(object, "template")),
                                 .cpu_need = natural(object, "cpu_need"),
-                                .gpu_need = natural(object, "gpu_need")};
+                                .gpu_need = natural(object, "gpu_need"),
+                                .kv_position = natural(object, "kv_position")};
     put_text(out->name, sizeof out->name, object, "name");
     put_text(out->architecture, sizeof out->architecture, object, "architecture");
     put_text(out->quantisation, sizeof out->quantisation, object, "quantisation");
@@ -70,13 +71,13 @@ static void facts_from_json(const json_t *object, struct model_facts *out) {
 }
 
 static json_t *facts_to_json(const struct model_facts *facts, const struct stat *st, bool has_gpu) {
-    return json_pack("{sI sI sI sb ss ss ss ss sI sI sI sb sI sI}", "seconds", (json_int_t)st->st_mtim.tv_sec,
+    return json_pack("{sI sI sI sb ss ss ss ss sI sI sI sb sI sI sI}", "seconds", (json_int_t)st->st_mtim.tv_sec,
                      "nanoseconds", (json_int_t)st->st_mtim.tv_nsec, "size", (json_int_t)st->st_size, "gpu",
                      has_gpu, "name", facts->name, "architecture", facts->architecture, "quantisation",
-                     facts->quantisation, "fault", facts->fault, "bytes", (json_int_t)facts->size,
-                     "parameters", (json_int_t)facts->n_parameters, "context", (json_int_t)facts->context,
-                     "template", facts->has_template, "cpu_need", (json_int_t)facts->cpu_need, "gpu_need",
-                     (json_int_t)facts->gpu_need);
+                     facts->quantisation, "fault", facts->fault, "bytes", (json_int_t)facts->size, "parameters",
+                     (json_int_t)facts->n_parameters, "context", (json_int_t)facts->context, "template",
+                     facts->has_template, "cpu_need", (json_int_t)facts->cpu_need, "gpu_need",
+                     (json_int_t)facts->gpu_need, "kv_position", (json_int_t)facts->kv_position);
 }
 
 /* A machine may have got a card since. */

@@ -119,6 +119,8 @@ static void draw_find(const struct find *find, struct canvas *canvas, int y, int
         canvas_printf(canvas, y, x + 2, limit, STYLE_NOTICE, "not found");
 }
 
+enum { TASK_MIN = 24 }; /* columns beside the speeds */
+
 void status_draw(const struct screen *screen, const struct ui_model *model, struct canvas *canvas,
                  struct rect rect) {
     const struct ui_status *status = &model->status;
@@ -160,8 +162,13 @@ void status_draw(const struct screen *screen, const struct ui_model *model, stru
         if (status->prefill_tps > 0)
             phrase_draw(canvas, y, x + 2, limit, STYLE_DIM, "%s tok/s",
                         format_count(status->prefill_tps, number));
-    } else
-        draw_speeds(status, canvas, y, x, limit);
+    } else if (status->task && status->state == UI_STATE_IDLE)
+        canvas_text_end(canvas, y, x, limit, STYLE_TEXT, status->task, strlen(status->task));
+    else {
+        x = draw_speeds(status, canvas, y, x, limit);
+        if (status->task && limit - x > TASK_MIN)
+            canvas_text_end(canvas, y, x + 2, limit, STYLE_DIM, status->task, strlen(status->task));
+    }
 }
 
 /* ---- the input box ---- */

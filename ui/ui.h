@@ -59,6 +59,7 @@ struct ui_status {
     double prefill_tps;                    /* 0: not shown */
     uint32_t prompt_tokens, cached_tokens; /* of the last prompt; 0, 0: not shown */
     const char *mark;                      /* a word that stays in sight, "incognito"; NULL: none */
+    const char *task;                      /* what goes on beside the chat, shown while nothing else does; NULL */
     const char *error;                     /* one line, shown until it is gone from here */
 };
 

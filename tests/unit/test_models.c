@@ -80,15 +80,35 @@ static void test_origins(void **state) {
         {"hf.co/user/repo:Q8_0", "user", "repo", "Q8_0", NULL, false},
         {"https://huggingface.co/user/repo", "user", "repo", "", NULL, false},
         {"HTTPS://www.HuggingFace.co/user/repo/tree/main", "user", "repo", "", NULL, false},
-        {"https://huggingface.co/user/repo/resolve/main/a/b.gguf?download=true", "user", "repo", "", "a/b.gguf", false},
+        {"https://huggingface.co/user/repo/resolve/main/a/b.gguf?download=true", "user", "repo", "",
+         "a/b.gguf", false},
         {"llama3.2", "library", "llama3.2", "", NULL, true},
         {"llama3.2:1b", "library", "llama3.2", "1b", NULL, true},
         {"ollama.com/library/llama3.2:1b", "library", "llama3.2", "1b", NULL, true},
         {"registry.ollama.ai/some/model", "some", "model", "", NULL, true},
     };
-    static const char *const refused[] = {"", "/", "user/", "/repo", "a/b/c", "../b", "a/..", ".a/b", "a--b/c", "a/b--c", "a/b:", "a:b:c",
-                                          "a b", "a/b\n", "\033[0m", "hf.co/repo", "a/b/blob/main/../x", "a/b/blob/main/",
-                                          "a/b/blob/other/x.gguf", "a\\b", "\xC3\xA9/b", "ollama.com/a/b/blob/main/x"};
+    static const char *const refused[] = {"",
+                                          "/",
+                                          "user/",
+                                          "/repo",
+                                          "a/b/c",
+                                          "../b",
+                                          "a/..",
+                                          ".a/b",
+                                          "a--b/c",
+                                          "a/b--c",
+                                          "a/b:",
+                                          "a:b:c",
+                                          "a b",
+                                          "a/b\n",
+                                          "\033[0m",
+                                          "hf.co/repo",
+                                          "a/b/blob/main/../x",
+                                          "a/b/blob/main/",
+                                          "a/b/blob/other/x.gguf",
+                                          "a\\b",
+                                          "\xC3\xA9/b",
+                                          "ollama.com/a/b/blob/main/x"};
     struct err err;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct model_origin origin;
@@ -111,8 +131,9 @@ static void test_origins(void **state) {
 static void test_plain_paths(void **state) {
     (void)state;
     static const char *const plain[] = {"a.gguf", "a/b/c.gguf", "..a/b..", "a b", "\xC3\xA9.gguf"};
-    static const char *const others[] = {"", ".", "..", "/a", "a/", "a//b", "a/../b", "../a", "a/..", "./a", "a/./b", "a\nb", "a\x7F", "a\\b",
-                                         "\xC2\x9B", "\xFF", "a/b/c/d/e/f/g/h/i"};
+    static const char *const others[] = {
+        "",      ".",    "..",    "/a",   "a/",       "a//b", "a/../b",           "../a", "a/..", "./a",
+        "a/./b", "a\nb", "a\x7F", "a\\b", "\xC2\x9B", "\xFF", "a/b/c/d/e/f/g/h/i"};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) assert_true(path_is_plain(plain[i]));
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (path_is_plain(others[i])) fail_msg("\"%s\" was taken", others[i]);
@@ -202,7 +223,8 @@ int main(void) {
         cmocka_unit_test(test_shards_and_hidden),
         cmocka_unit_test(test_names_mean_models),
         cmocka_unit_test(test_the_best_fits),
-        cmocka_unit_test(test_amounts),                cmocka_unit_test(test_origins),
+        cmocka_unit_test(test_amounts),
+        cmocka_unit_test(test_origins),
         cmocka_unit_test(test_plain_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

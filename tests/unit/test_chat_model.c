@@ -1,0 +1,260 @@
+/* Another model in the middle of a conversation: beside the one that speaks or in its place, in the middle of
+ * an answer, broken, and given up again. Real engines, on nano models. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "app/chat.h"
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FIRST TEST_DATA "/nano/llama-f16.gguf"
+#define SECOND TEST_DATA "/nano/qwen2-f16.gguf"
+
+static struct model_facts small = {.context = 2048, .cpu_need = 1 << 20};
+static struct model_facts huge = {
+    .context = 2048, .cpu_need = UINT64_MAX / 4}; /* as the list would say of one that fits alone only */
+
+/* Until it holds; what does not within a minute is a failure. */
+static void pump_until(struct chat *chat, bool (*holds)(const struct chat *chat), const char *what) {
+    int64_t end = clock_ns() + (int64_t)60 * 1000000000;
+    for (;;) {
+        chat_pump(chat);
+        if (holds(chat)) return;
+        if (clock_ns() > end) fail_msg("waited in vain for %s", what);
+        struct engine *coming = chat->coming;
+        struct pollfd fds[2] = {{.fd = chat->engine->ops->wake_fd(chat->engine), .events = POLLIN},
+                                {.fd = coming ? coming->ops->wake_fd(coming) : -1, .events = POLLIN}};
+        poll(fds, 2, 100);
+    }
+}
+
+static bool idle(const struct chat *chat) {
+    return chat->state == CHAT_IDLE && !chat_busy(chat);
+}
+
+static bool settled(const struct chat *chat) {
+    return idle(chat) && !chat_model_coming(chat);
+}
+
+static bool speaking(const struct chat *chat) {
+    return chat->n_said > 3;
+}
+
+static bool came(const struct chat *chat) {
+    return chat->coming_ready;
+}
+
+static bool failed(const struct chat *chat) {
+    return chat->has_notice;
+}
+
+static void begin(struct chat *chat, struct options *options, const char *path) {
+    *options = (struct options){.device = "cpu", .n_threads = 1, .n_ctx = 512};
+    settings_defaults(&options->settings);
+    options->settings.sampling.temperature = 0;
+    options->settings.n_predict = 8;
+    options->chosen_model = xstrdup(path);
+    struct engine_options engine = options_engine(options, path);
+    chat_open(chat, engine_local(&engine), options);
+    pump_until(chat, settled, "the first model");
+}
+
+static void end(struct chat *chat, struct options *options) {
+    chat_close(chat);
+    free(options->chosen_model);
+}
+
+static void ask(struct chat *chat, const char *text) {
+    size_t before = chat->conversation.n;
+    struct err err = {0};
+    if (chat_send(chat, text, strlen(text), &err) < 0) fail_msg("%s", err.text);
+    pump_until(chat, idle, "an answer");
+    assert_int_equal(chat->conversation.n, before + 2);
+    assert_true(chat_shown(chat)->n_tokens > 0);
+    assert_int_equal(chat->error.code, STATUS_OK);
+}
+
+static char *broken_file(void) {
+    static char path[] = "/tmp/logitop-broken-XXXXXX";
+    strcpy(path + strlen(path) - 6, "XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "GGUF nonsense that is no header", 31), 31);
+    close(fd);
+    return path;
+}
+
+static void use(struct chat *chat, const char *path, const struct model_facts *facts) {
+    struct err err = {0};
+    chat->has_notice = false;
+    if (chat_use_model(chat, path, facts, &err) < 0) fail_msg("%s", err.text);
+}
+
+static void switched(struct chat *chat) {
+    assert_string_equal(chat->info->architecture, "qwen2");
+    assert_string_equal(chat->model_path, SECOND);
+    assert_true(chat->has_notice && strstr(chat->notice.data, "goes on with the conversation"));
+    assert_null(chat->former_path);
+    ask(chat, "and now?"); /* the history is rendered and computed anew */
+    assert_int_equal(chat->stats.cached_tokens, 0);
+    assert_true(chat->stats.prompt_tokens > 10);
+    ask(chat, "again");
+    assert_true(chat->stats.cached_tokens > 0);
+}
+
+static void test_beside(void **state) {
+    (void)state;
+    struct chat chat;
+    struct options options;
+    begin(&chat, &options, FIRST);
+    ask(&chat, "hello");
+    use(&chat, SECOND, &small);
+    assert_non_null(chat.coming);
+    assert_string_equal(chat.info->architecture, "llama"); /* it speaks on meanwhile */
+    pump_until(&chat, settled, "the other model");
+    assert_null(chat.coming);
+    switched(&chat);
+    end(&chat, &options);
+}
+
+static void test_in_its_place(void **state) {
+    (void)state;
+    struct chat chat;
+    struct options options;
+    begin(&chat, &options, FIRST);
+    ask(&chat, "hello");
+    use(&chat, SECOND, &huge);
+    assert_null(chat.coming);
+    assert_null(chat.info); /* the memory of the first is given back before */
+    assert_string_equal(chat.former_path, FIRST);
+    struct err err = {0};
+    assert_int_equal(chat_use_model(&chat, FIRST, &small, &err), STATUS_BUSY);
+    pump_until(&chat, settled, "the other model");
+    switched(&chat);
+    end(&chat, &options);
+}
+
+/* The answer under way ends as what it was begun by; then the other model takes over. */
+static void test_in_the_middle_of_an_answer(void **state) {
+    (void)state;
+    struct chat chat;
+    struct options options;
+    struct err err = {0};
+    begin(&chat, &options, FIRST);
+    chat.settings.n_predict = 400;
+    assert_int_equal(chat_send(&chat, "hello", 5, &err), STATUS_OK);
+    pump_until(&chat, speaking, "some tokens");
+    if (chat_busy(&chat)) {
+        assert_int_equal(chat_use_model(&chat, SECOND, &huge, &err), STATUS_BUSY);
+        assert_string_equal(chat.info->architecture, "llama");
+    }
+    use(&chat, SECOND, &small);
+    pump_until(&chat, came, "the other model");
+    chat_stop(&chat);
+    pump_until(&chat, settled, "the end of the answer");
+    assert_string_equal(chat.info->architecture, "qwen2");
+    assert_int_equal(chat.conversation.n, 2);
+    ask(&chat, "and now?");
+    end(&chat, &options);
+}
+
+static void still_the_first(struct chat *chat) {
+    pump_until(chat, settled, "the first model again");
+    assert_string_equal(chat->model_path, FIRST);
+    assert_string_equal(chat->info->architecture, "llama");
+    assert_null(chat->former_path);
+    assert_null(chat->coming);
+    ask(chat, "still there?");
+}
+
+static void test_broken_model(void **state) {
+    (void)state;
+    const struct model_facts *how[] = {&small, &huge};
+    for (int i = 0; i < 2; i++) {
+        struct chat chat;
+        struct options options;
+        char *broken = broken_file();
+        begin(&chat, &options, FIRST);
+        ask(&chat, "hello");
+        use(&chat, broken, how[i]);
+        pump_until(&chat, failed, "the bad news");
+        assert_non_null(strstr(chat.notice.data, "could not be loaded: "));
+        still_the_first(&chat);
+        unlink(broken);
+        end(&chat, &options);
+    }
+}
+
+static void test_given_up(void **state) {
+    (void)state;
+    const struct model_facts *how[] = {&small, &huge};
+    for (int i = 0; i < 2; i++) {
+        struct chat chat;
+        struct options options;
+        begin(&chat, &options, FIRST);
+        ask(&chat, "hello");
+        assert_false(chat_model_cancel(&chat));
+        use(&chat, SECOND, how[i]);
+        assert_true(chat_model_cancel(&chat));
+        still_the_first(&chat);
+        end(&chat, &options);
+    }
+}
+
+static void test_refused(void **state) {
+    (void)state;
+    struct chat chat;
+    struct options options;
+    struct err err = {0};
+    struct model_facts bad = {.fault = "key x: found 3, expected 4"};
+    begin(&chat, &options, FIRST);
+    assert_int_equal(chat_use_model(&chat, FIRST, &small, &err), STATUS_USAGE);
+    assert_int_equal(chat_use_model(&chat, SECOND, &bad, &err), STATUS_MODEL);
+    assert_string_equal(err.text, "qwen2-f16.gguf: key x: found 3, expected 4");
+    assert_int_equal(chat_use_named(&chat, "/nowhere.gguf", &err), STATUS_MODEL);
+    still_the_first(&chat);
+    assert_int_equal(chat_use_named(&chat, SECOND, &err), STATUS_OK); /* by its path */
+    pump_until(&chat, settled, "the other model");
+    assert_string_equal(chat.model_path, SECOND);
+    end(&chat, &options);
+}
+
+/* Leaving in the middle of it. */
+static void test_closed_meanwhile(void **state) {
+    (void)state;
+    const struct model_facts *how[] = {&small, &huge};
+    for (int i = 0; i < 2; i++) {
+        struct chat chat;
+        struct options options;
+        begin(&chat, &options, FIRST);
+        use(&chat, SECOND, how[i]);
+        end(&chat, &options);
+    }
+}
+
+int main(void) {
+    char home[] = "/tmp/logitop-test-XXXXXX"; /* what was used is noted there */
+    if (!mkdtemp(home)) return 1;
+    setenv("XDG_STATE_HOME", home, 1);
+    setenv("XDG_CACHE_HOME", home, 1);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_beside),           cmocka_unit_test(test_in_its_place),
+        cmocka_unit_test(test_broken_model),     cmocka_unit_test(test_in_the_middle_of_an_answer),
+        cmocka_unit_test(test_given_up),         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_closed_meanwhile),
+    };
+    int failures = cmocka_run_group_tests(tests, NULL, NULL);
+    char remove[64];
+    snprintf(remove, sizeof remove, "rm -rf %s", home);
+    return system(remove) ? 1 : failures;
+}
