@@ -90,7 +90,7 @@ int chat_check_idle(const struct chat *chat, struct err *err) {
     return STATUS_OK;
 }
 
-int chat_submit(struct chat *chat, struct said *answer, bool continuing, struct err *err) {
+int chat_submit(struct chat *chat, struct said *answer, bool continuing, uint32_t limit, struct err *err) {
     if (!chat->began) chat->began = time(NULL);
     struct engine_request request = {.id = chat->last_request + 1,
                                      .continue_last = continuing,
@@ -99,7 +99,7 @@ int chat_submit(struct chat *chat, struct said *answer, bool continuing, struct 
                                      .began = chat->began,
                                      .sampling = chat->settings.sampling,
                                      .top_k = chat->settings.top,
-                                     .n_predict = chat->settings.n_predict};
+                                     .n_predict = limit ? limit : chat->settings.n_predict};
     struct message *messages = conversation_messages(&chat->conversation, &request.n_messages);
     if (!continuing) request.n_messages--; /* the empty answer that was just added */
     request.messages = messages;
@@ -128,7 +128,7 @@ int chat_submit(struct chat *chat, struct said *answer, bool continuing, struct 
 
 int chat_ask(struct chat *chat, struct err *err) {
     struct said *answer = conversation_add(&chat->conversation, SAID_BY_MODEL, "", 0);
-    int status = chat_submit(chat, answer, false, err);
+    int status = chat_submit(chat, answer, false, 0, err);
     if (status < 0)
         chat_change_give_up(chat);
     else
@@ -157,7 +157,7 @@ int chat_continue(struct chat *chat, struct err *err) {
     struct said *last = conversation_last(&chat->conversation);
     if (!last || last->by == SAID_BY_SYSTEM)
         return err_set(err, STATUS_USAGE, "there is nothing to go on with yet");
-    if (last->by == SAID_BY_MODEL && last->text.len) return chat_submit(chat, last, true, err);
+    if (last->by == SAID_BY_MODEL && last->text.len) return chat_submit(chat, last, true, 0, err);
     if (last->by == SAID_BY_MODEL) return chat_regenerate(chat, err); /* without a word it is no beginning */
     chat_change_begin(chat);
     return chat_ask(chat, err);
@@ -258,7 +258,7 @@ size_t chat_uncached(const struct chat *chat) {
     for (size_t i = conversation->n; i > 0; i--) {
         const struct said *said = conversation->messages[i - 1];
         if (said_is_below(chat->computed, said)) break;
-        if (said->by != SAID_BY_PROGRAM && !said->dropped) tokens += said_count(chat, said);
+        if (said_is_sent(said)) tokens += said_count(chat, said);
     }
     return tokens;
 }
@@ -267,7 +267,7 @@ static size_t sent_tokens(const struct chat *chat) {
     size_t tokens = 0;
     for (size_t i = 0; i < chat->conversation.n; i++) {
         const struct said *said = chat->conversation.messages[i];
-        if (said->by != SAID_BY_PROGRAM && !said->dropped) tokens += said_count(chat, said);
+        if (said_is_sent(said)) tokens += said_count(chat, said);
     }
     return tokens;
 }
@@ -398,7 +398,61 @@ void chat_ready(struct chat *chat) {
     buf_free(&text);
 }
 
+/* ---- looking ---- */
+
+int chat_look(struct chat *chat, struct engine_request *request, chat_look_fn *tell, void *ctx,
+              struct err *err) {
+    struct chat_look *look = chat->looks;
+    while (look < chat->looks + CHAT_LOOKS && look->request) look++;
+    if (look == chat->looks + CHAT_LOOKS)
+        return err_set(err, STATUS_BUSY, "the engine is still looking elsewhere");
+    const struct said *last = conversation_last(&chat->conversation);
+    request->id = chat->last_request + 1;
+    request->top_k = chat->settings.top;
+    request->sampling = chat->settings.sampling;
+    struct message *messages = NULL;
+    if (!request->raw) {
+        messages = conversation_messages(&chat->conversation, &request->n_messages);
+        request->messages = messages;
+        request->continue_last = last && last->by == SAID_BY_MODEL;
+        request->fold_system = chat->fold;
+        request->template_variables = chat->variables.len ? chat->variables.data : NULL;
+        request->began = chat->began;
+    }
+    int status = chat->engine->ops->submit(chat->engine, request, err);
+    free(messages);
+    request->messages = NULL;
+    if (status < 0) return status;
+    chat->last_request = request->id;
+    *look = (struct chat_look){request->id, tell, ctx};
+    return STATUS_OK;
+}
+
+void chat_looks_end(struct chat *chat) {
+    static struct engine_event event = {.type = ENGINE_DONE, .done.reason = ENGINE_STOPPED};
+    for (struct chat_look *look = chat->looks; look < chat->looks + CHAT_LOOKS; look++) {
+        if (!look->request) continue;
+        event.request = look->request;
+        look->request = 0;
+        look->tell(look->ctx, &event);
+    }
+}
+
+/* True if it was for one who looks. */
+static bool tell_looker(struct chat *chat, const struct engine_event *event) {
+    for (struct chat_look *look = chat->looks; look < chat->looks + CHAT_LOOKS; look++) {
+        if (!event->request || look->request != event->request) continue;
+        if (event->type == ENGINE_DONE) look->request = 0; /* before: another look may follow */
+        look->tell(look->ctx, event);
+        return true;
+    }
+    return false;
+}
+
 static void on_event(struct chat *chat, const struct engine_event *event) {
+    if (event->type != ENGINE_LOADING && event->type != ENGINE_NOTICE && event->type != ENGINE_READY &&
+        tell_looker(chat, event))
+        return;
     bool mine = event->request == chat->request && chat->request;
     switch (event->type) {
     case ENGINE_LOADING:

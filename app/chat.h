@@ -21,7 +21,10 @@
 
 enum chat_state { CHAT_LOADING, CHAT_IDLE, CHAT_PREFILL, CHAT_ANSWERING, CHAT_FAILED };
 
-enum { CHAT_SPEED_WINDOW = 16 };
+enum { CHAT_SPEED_WINDOW = 16, CHAT_LOOKS = 4 };
+
+/* Gets the events of a request that only looks, ENGINE_DONE the last. */
+typedef void chat_look_fn(void *ctx, const struct engine_event *event);
 
 struct chat {
     struct engine *engine;          /* owned */
@@ -64,6 +67,11 @@ struct chat {
     size_t told_tokens;             /* how much of the answer */
     bool moved;                     /* its device was lost, and it goes on on another */
     bool moving;                    /* onto which the model is being loaded */
+    struct chat_look {
+        uint64_t request; /* 0: none */
+        chat_look_fn *tell;
+        void *ctx;
+    } looks[CHAT_LOOKS];
     uint64_t progress_done, progress_total;
     enum engine_reason reason; /* of the last request */
     struct engine_stats stats; /* of the last request; context_used grows while it answers */
@@ -119,6 +127,19 @@ int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err);
 int chat_edit(struct chat *chat, struct said *said, const char *text, size_t len, struct err *err);
 /* The next text that is sent takes this message's place. */
 int chat_edit_begin(struct chat *chat, struct said *said, struct err *err);
+/* An answer beside `said`: its first `keep` tokens, then what a person put behind them, then the engine goes
+ * on. */
+struct chat_fork {
+    const struct said *from; /* whose tokens are kept; NULL: of `said` */
+    size_t keep;
+    const int32_t *ids; /* [n_ids]; an end token ends the answer there */
+    size_t n_ids;
+    bool reroll;    /* with another draw from the same seed */
+    uint32_t limit; /* tokens to say; 0: as many as the settings say */
+};
+int chat_fork(struct chat *chat, struct said *said, const struct chat_fork *fork, struct err *err);
+/* Go on with an answer that is the leaf, as /continue does, by at most `limit` tokens. */
+int chat_go_on(struct chat *chat, struct said *said, uint32_t limit, struct err *err);
 /* The path goes through this message, and down to where it ended when it last did. */
 int chat_switch(struct chat *chat, struct said *said, struct err *err);
 /* The path as it was before the last change to it; and forth again. */
@@ -128,7 +149,12 @@ int chat_redo(struct chat *chat, struct err *err);
  * anew. */
 size_t chat_uncached(const struct chat *chat);
 
-bool chat_busy(const struct chat *chat);      /* a request runs */
+/* Ask the engine to look at the path, or at a raw text; an answer takes its place at any time. Of the request
+ * only kind, from, to and raw are to be filled in. */
+int chat_look(struct chat *chat, struct engine_request *request, chat_look_fn *tell, void *ctx,
+              struct err *err);
+
+bool chat_busy(const struct chat *chat);      /* an answer runs */
 double chat_tps_now(const struct chat *chat); /* of the newest tokens; 0: nothing to tell */
 double chat_tps_mean(const struct chat *chat);
 const struct said *chat_shown(const struct chat *chat); /* the newest message with tokens; NULL: none */

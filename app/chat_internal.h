@@ -22,8 +22,12 @@ void chat_change_give_up(struct chat *chat);
 
 /* Within a change: answer the leaf in a new node below it. On failure nothing is left of the change. */
 int chat_ask(struct chat *chat, struct err *err);
-/* Within a change or not: go on with this answer, which is the leaf. */
-int chat_submit(struct chat *chat, struct said *answer, bool continuing, struct err *err);
+/* Within a change or not: go on with this answer, which is the leaf, by at most `limit` tokens; 0: as many as
+ * the settings say. */
+int chat_submit(struct chat *chat, struct said *answer, bool continuing, uint32_t limit, struct err *err);
+
+/* The engine goes, and with it what it was asked to look at: those who asked are told. */
+void chat_looks_end(struct chat *chat);
 
 /* ---- chat_model.c ---- */
 void chat_model_ready(struct chat *chat);                          /* the engine is there: if it is another one than before */

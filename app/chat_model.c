@@ -48,6 +48,7 @@ static bool fits_beside(const struct chat *chat, const struct model_facts *facts
 
 /* In place of the engine there is, which is closed; the state is LOADING from here on. */
 static void replace(struct chat *chat, char *path) {
+    chat_looks_end(chat);
     chat->engine->ops->close(chat->engine);
     chat->engine = open_model(chat, path);
     chat->info = NULL;
@@ -144,6 +145,7 @@ bool chat_model_failed(struct chat *chat, const struct err *err) {
 
 /* The one that came speaks from here on; the other one's memory is given back. */
 static void take_over(struct chat *chat) {
+    chat_looks_end(chat);
     chat->engine->ops->close(chat->engine);
     free(chat->model_path);
     chat->engine = chat->coming;

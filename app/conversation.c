@@ -164,13 +164,13 @@ void conversation_forget(struct conversation *conversation, uint64_t last_id) {
     }
 }
 
-static bool is_sent(const struct said *said) {
+bool said_is_sent(const struct said *said) {
     return said->by != SAID_BY_PROGRAM && !said->dropped;
 }
 
 struct said *conversation_last(const struct conversation *conversation) {
     for (size_t i = conversation->n; i > 0; i--)
-        if (is_sent(conversation->messages[i - 1])) return conversation->messages[i - 1];
+        if (said_is_sent(conversation->messages[i - 1])) return conversation->messages[i - 1];
     return NULL;
 }
 
@@ -239,6 +239,17 @@ void said_copy_tokens(struct said *to, const struct said *from, size_t n) {
     }
 }
 
+struct said *said_alone(enum said_by by, uint64_t vocabulary) {
+    struct said *said = xcalloc(1, sizeof *said);
+    said->by = by;
+    said->vocabulary = vocabulary;
+    return said;
+}
+
+void said_drop(struct said *said) {
+    if (said) said_free(said);
+}
+
 /* ---- as a whole ---- */
 
 bool conversation_knows_ids(const struct conversation *conversation, const struct said *said) {
@@ -252,7 +263,7 @@ struct message *conversation_messages(const struct conversation *conversation, s
     *n = 0;
     for (size_t i = 0; i < conversation->n; i++) {
         const struct said *said = conversation->messages[i];
-        if (!is_sent(said)) continue;
+        if (!said_is_sent(said)) continue;
         bool ids = said->n_ids && conversation_knows_ids(conversation, said);
         messages[(*n)++] = (struct message){.role = roles[said->by],
                                             .text = said->text.data ? said->text.data : "",
@@ -265,11 +276,12 @@ struct message *conversation_messages(const struct conversation *conversation, s
 
 bool conversation_drop_oldest(struct conversation *conversation) {
     size_t first = 0, next;
-    while (first < conversation->n &&
-           (!is_sent(conversation->messages[first]) || conversation->messages[first]->by != SAID_BY_USER))
+    while (first < conversation->n && (!said_is_sent(conversation->messages[first]) ||
+                                       conversation->messages[first]->by != SAID_BY_USER))
         first++;
     for (next = first + 1; next < conversation->n; next++)
-        if (is_sent(conversation->messages[next]) && conversation->messages[next]->by == SAID_BY_USER) break;
+        if (said_is_sent(conversation->messages[next]) && conversation->messages[next]->by == SAID_BY_USER)
+            break;
     if (next >= conversation->n) return false;
     for (size_t i = first; i < next; i++) {
         struct said *said = conversation->messages[i];

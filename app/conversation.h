@@ -76,6 +76,8 @@ struct said *conversation_add(struct conversation *conversation, enum said_by by
 size_t said_index(const struct said *said, size_t *n);
 /* The leaf that was last active below this node; itself if it is one. */
 struct said *said_deepest(struct said *said);
+/* Is it part of what the model is sent, where it is on the path? */
+bool said_is_sent(const struct said *said);
 /* Is `above` the node or one of those it stands below? */
 bool said_is_below(const struct said *said, const struct said *above);
 
@@ -112,6 +114,10 @@ void said_append(struct said *said, struct engine *engine, const struct token_re
 void said_append_kept(struct said *said, const struct kept_token *token, const char *text, size_t len);
 /* The first n tokens of another message with their bytes. */
 void said_copy_tokens(struct said *to, const struct said *from, size_t n);
+/* A message that stands in no tree, for tokens of this vocabulary; freed by said_drop(), which takes NULL
+ * too. */
+struct said *said_alone(enum said_by by, uint64_t vocabulary);
+void said_drop(struct said *said);
 /* Where the text of token i begins. */
 size_t said_token_begin(const struct said *said, size_t i);
 

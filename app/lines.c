@@ -86,6 +86,7 @@ static void take_line(struct lines *lines, const char *text, size_t len) {
     if (status < 0) out_error("%s", wrong.text);
     if (*result.line) out_error("%s", result.line);
     if (result.pull.len) fetch(result.pull.data);
+    if (result.score.len) out_error("/score needs a screen; `logitop score` does it without one");
     if (result.box.len) out_error("the next line takes the place of: %s", result.box.data);
     if (clean.len) out_bytes(&lines->out, clean.data, clean.len, NULL);
     buf_free(&clean);

@@ -9,6 +9,7 @@
 #include "app/out.h"
 #include "app/paths.h"
 #include "app/plain.h"
+#include "app/scoring.h"
 #include "app/signals.h"
 #include "app/slash.h"
 #include "app/view.h"
@@ -28,6 +29,8 @@ enum { NOTICE_MS = 4000, DRAFT_MS = 500 };
 struct screen {
     struct ui *ui;
     struct chat chat;
+    struct inspect inspect;
+    struct scoring score;
     struct branch_list branches;
     struct archive archive;
     struct chat_list chats;
@@ -86,6 +89,9 @@ static void run_slash(struct screen *screen, const char *text, size_t len) {
     else if (result.page.len && !result.list)
         ui_show_text(screen->ui, result.title, result.page.data, result.page.len);
     if (result.box.len) ui_input_set(screen->ui, result.box.data, result.box.len);
+    if (result.score.len &&
+        scoring_begin(&screen->score, &screen->chat, result.score.data, result.score.len, &err) < 0)
+        tell(screen, &err);
     if (result.quit) leave(screen, 0);
     slash_result_free(&result);
 }
@@ -194,6 +200,68 @@ static int delete_chat(struct screen *screen, int64_t id, struct err *err) {
     return status;
 }
 
+/* ---- inspect mode ---- */
+
+/* Esc closes the first that there is. */
+static void escape(struct screen *screen) {
+    struct inspect *inspect = &screen->inspect;
+    if (close_list(screen)) return;
+    if (inspect_compared(inspect))
+        inspect->compare = 0;
+    else if (screen->score.open)
+        scoring_close(&screen->score);
+    else if (stop(screen))
+        return;
+    else if (inspect->on)
+        inspect_leave(inspect);
+    else if (!stop_editing(screen))
+        model_menu_stop(&screen->models);
+}
+
+static int switch_inspect(struct screen *screen, struct err *err) {
+    if (!screen->inspect.on) return inspect_enter(&screen->inspect, err);
+    inspect_leave(&screen->inspect);
+    return STATUS_OK;
+}
+
+/* What a person wants of the token under the cursor. What is to be edited goes into the box, outside of
+ * inspect mode. */
+static int act_on_token(struct screen *screen, const struct ui_action *action, struct err *err) {
+    struct inspect *inspect = &screen->inspect;
+    struct buf box = {0};
+    int status = STATUS_OK;
+    inspect_update(inspect); /* an action before this one may have changed the path */
+    switch (action->type) {
+    case UI_ACTION_TAKE: status = inspect_take(inspect, &box, err); break;
+    case UI_ACTION_TYPED: status = inspect_typed(inspect, action->text, action->len, &box, err); break;
+    case UI_ACTION_EDIT: status = inspect_edit(inspect, &box, err); break;
+    case UI_ACTION_STEP: status = inspect_step(inspect, err); break;
+    case UI_ACTION_CONTINUE: status = inspect_go_on(inspect, err); break;
+    case UI_ACTION_REROLL: status = inspect_reroll(inspect, err); break;
+    case UI_ACTION_SIBLING_BACK:
+    case UI_ACTION_SIBLING_ON:
+        status = inspect_sibling(inspect, action->type == UI_ACTION_SIBLING_ON, err);
+        break;
+    case UI_ACTION_COMPARE: status = inspect_compare(inspect, err); break;
+    case UI_ACTION_POINT: inspect_point(inspect, action->id, action->offset); break;
+    default: inspect_move(inspect, action->type); break;
+    }
+    if (status == STATUS_OK && box.len) {
+        inspect_leave(inspect);
+        ui_input_set(screen->ui, box.data, box.len);
+        ui_notice(screen->ui, NOTICE_MS, "edit it; Enter puts it on a branch of its own, Esc leaves it");
+    }
+    buf_free(&box);
+    return status;
+}
+
+static int walk(struct screen *screen, int (*step)(struct chat *, struct err *), struct err *err) {
+    int status = step(&screen->chat, err);
+    size_t n = status < 0 ? 0 : chat_uncached(&screen->chat);
+    if (n) ui_notice(screen->ui, NOTICE_MS, "about %zu tokens are computed anew with the next answer", n);
+    return status;
+}
+
 static void act(struct screen *screen, const struct ui_action *action) {
     struct chat *chat = &screen->chat;
     struct err err = {0};
@@ -203,9 +271,7 @@ static void act(struct screen *screen, const struct ui_action *action) {
     switch (action->type) {
     case UI_ACTION_SUBMIT: submit(screen, action->text, action->len); break;
     case UI_ACTION_INTERRUPT: interrupt(screen); break;
-    case UI_ACTION_ESCAPE:
-        if (!close_list(screen) && !stop(screen) && !stop_editing(screen)) model_menu_stop(&screen->models);
-        break;
+    case UI_ACTION_ESCAPE: escape(screen); break;
     case UI_ACTION_BRANCHES: status = list_branches(screen, &err); break;
     case UI_ACTION_PICK: status = pick(screen, action->id, &err); break;
     case UI_ACTION_PICK_DELETE: status = delete_chat(screen, (int64_t)action->id, &err); break;
@@ -219,9 +285,20 @@ static void act(struct screen *screen, const struct ui_action *action) {
     case UI_ACTION_QUIT: leave(screen, 0); break;
     case UI_ACTION_NEW: status = chat_new(chat, &err); break;
     case UI_ACTION_REGENERATE: status = chat_regenerate(chat, &err); break;
-    case UI_ACTION_CONTINUE: status = chat_continue(chat, &err); break;
+    case UI_ACTION_CONTINUE:
+        status = screen->inspect.on ? act_on_token(screen, action, &err) : chat_continue(chat, &err);
+        break;
+    case UI_ACTION_UNDO: status = walk(screen, chat_undo, &err); break;
+    case UI_ACTION_REDO: status = walk(screen, chat_redo, &err); break;
+    case UI_ACTION_INSPECT: status = switch_inspect(screen, &err); break;
+    case UI_ACTION_POINT:
+        if (!screen->inspect.on) status = inspect_enter(&screen->inspect, &err);
+        if (status == STATUS_OK) status = act_on_token(screen, action, &err);
+        break;
     case UI_ACTION_FOLD: status = fold(screen, action, &err); break;
-    default: break;
+    default:
+        if (screen->inspect.on) status = act_on_token(screen, action, &err);
+        break;
     }
     if (status < 0) tell(screen, &err);
 }
@@ -306,10 +383,12 @@ static bool step(void *context) {
     take_events(screen);
     keep_draft(screen);
     if (screen->quit) return false;
-    view_fill(&screen->view, &screen->chat, screen->file);
+    inspect_update(&screen->inspect);
+    view_fill(&screen->view, &screen->chat, &screen->inspect, screen->file);
     screen->view.model.status.mark = archive_mark(&screen->archive);
     screen->view.model.picker = shown_list(screen);
     model_menu_view(&screen->models, &screen->view.model);
+    screen->view.model.score = screen->view.model.compare ? NULL : scoring_view(&screen->score);
     ui_draw(screen->ui, &screen->view.model);
     return true;
 }
@@ -400,6 +479,7 @@ int screen_chat(struct options *options, struct err *err) {
         return err->code;
     }
     chat_open(&screen.chat, engine, options);
+    inspect_open(&screen.inspect, &screen.chat);
     archive_open(&screen.archive, &screen.chat, options);
     begin(&screen, options);
     screen.models = (struct model_menu){.ui = screen.ui, .chat = &screen.chat};
@@ -415,6 +495,8 @@ int screen_chat(struct options *options, struct err *err) {
     if (archive_close(&screen.archive, &unsaved) < 0) out_error("%s", unsaved.text);
     chat_list_free(&screen.chats);
     view_free(&screen.view);
+    inspect_close(&screen.inspect);
+    scoring_free(&screen.score);
     chat_close(&screen.chat);
     if (screen.gone.code) *err = screen.gone;
     return screen.gone.code ? (int)screen.gone.code : screen.exit_code;

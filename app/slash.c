@@ -125,6 +125,13 @@ static int run_set(struct chat *chat, const char *arguments, struct slash_result
     return status;
 }
 
+static int run_score(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    (void)chat;
+    if (!*arguments) return err_set(err, STATUS_USAGE, "/score: found no text, expected one: /score TEXT");
+    buf_puts(&result->score, arguments);
+    return STATUS_OK;
+}
+
 static int run_stats(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
     (void)arguments, (void)err;
     result->title = "numbers";
@@ -146,6 +153,7 @@ static const struct slash table[] = {
     {"system", "[TEXT]", "set the system message; without TEXT take it away", run_system},
     {"set", "[NAME [VALUE]]", "show or change settings: /set temp 0.5", run_set},
     {"fold", "", "put the system text into the first message", run_fold},
+    {"score", "TEXT", "how probable the model finds a text, token by token", run_score},
     {"stats", "", "model, context, speed of the last answer", run_stats},
     {"open", "[ID|WORDS]", "go on with a kept chat: choose from a list, or find words in all", slash_open},
     {"save", "[TITLE]", "name this chat; it is kept by itself", slash_save},
@@ -200,6 +208,7 @@ void slash_result_free(struct slash_result *result) {
     buf_free(&result->box);
     buf_free(&result->query);
     buf_free(&result->pull);
+    buf_free(&result->score);
 }
 
 int slash_run(struct chat *chat, const char *text, size_t len, struct slash_result *result, struct err *err) {

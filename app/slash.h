@@ -21,6 +21,7 @@ struct slash_result {
     enum slash_list list; /* where the front end can show one to choose from; else `page` has it as text */
     struct buf query;     /* words that the list begins with */
     struct buf pull;      /* a model to fetch, or empty */
+    struct buf score;     /* a text to be scored, or empty */
     bool quit;
 };
 

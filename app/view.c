@@ -39,27 +39,37 @@ static void fill_status(struct view *view, const struct chat *chat, const char *
     status->chat = archive ? archive_title(archive) : NULL;
 }
 
-static void fill_messages(struct view *view, const struct chat *chat) {
+struct ui_message view_message(const struct said *said) {
     static const enum ui_role roles[] = {[SAID_BY_SYSTEM] = UI_ROLE_SYSTEM,
                                          [SAID_BY_USER] = UI_ROLE_YOU,
                                          [SAID_BY_MODEL] = UI_ROLE_BOT,
                                          [SAID_BY_PROGRAM] = UI_ROLE_NOTE};
+    size_t n_siblings, sibling = said_index(said, &n_siblings);
+    return (struct ui_message){.id = said->id,
+                               .version = said->version,
+                               .role = roles[said->by],
+                               .open = said->open,
+                               .text = said->text.data,
+                               .len = said->text.len,
+                               .tokens = said->shown,
+                               .n_tokens = said->n_tokens,
+                               .sibling = (uint32_t)sibling + 1,
+                               .n_siblings = (uint32_t)n_siblings,
+                               .note = said->note.len ? said->note.data : NULL};
+}
+
+static void fill_messages(struct view *view, const struct chat *chat, const struct inspect *inspect) {
     const struct conversation *conversation = &chat->conversation;
     grow_array(&view->messages, &view->cap_messages, conversation->n + 1, sizeof *view->messages);
-    for (size_t i = 0; i < conversation->n; i++) {
+    for (size_t i = 0, from = 0; i < conversation->n; i++) {
         const struct said *said = conversation->messages[i];
-        size_t n_siblings, sibling = said_index(said, &n_siblings);
-        view->messages[i] = (struct ui_message){.id = said->id,
-                                                .version = said->version,
-                                                .role = roles[said->by],
-                                                .open = said->open,
-                                                .text = said->text.data,
-                                                .len = said->text.len,
-                                                .tokens = said->shown,
-                                                .n_tokens = said->n_tokens,
-                                                .sibling = (uint32_t)sibling + 1,
-                                                .n_siblings = (uint32_t)n_siblings,
-                                                .note = said->note.len ? said->note.data : NULL};
+        struct ui_message *message = &view->messages[i];
+        *message = view_message(said);
+        size_t n;
+        const struct ui_token *shown = inspect->on ? inspect_shown(inspect, said, &from, &n) : NULL;
+        if (!shown) continue;
+        message->tokens = shown;
+        message->n_tokens = n;
     }
     view->model.messages = view->messages;
     view->model.n_messages = conversation->n;
@@ -79,35 +89,60 @@ static void fill_candidate(struct ui_candidate *to, const struct chat *chat, con
     to->text = engine->ops->token_text(engine, from.id, &to->len);
 }
 
-/* The newest token and what else could have come in its place. */
-static void fill_position(struct view *view, const struct chat *chat) {
-    const struct said *said = chat_shown(chat);
-    view->model.shown = NULL;
-    if (!said || !chat->info) return;
-    const struct kept_token *token = &said->tokens[said->n_tokens - 1];
-    uint32_t n = conversation_knows_ids(&chat->conversation, said) ? token->n_top : 0;
-    for (uint32_t i = 0; i < n; i++) fill_candidate(&view->candidates[i], chat, token, i);
+/* Of one moment: the record of the token that came then, or NULL, at this place in the context. */
+static void show_moment(struct view *view, const struct chat *chat, const struct kept_token *record,
+                        uint32_t position) {
+    static const struct kept_token nothing;
+    const struct kept_token *token = record ? record : &nothing;
+    for (uint32_t i = 0; i < token->n_top; i++) fill_candidate(&view->candidates[i], chat, token, i);
     buf_clear(&view->chain);
     settings_print_chain(&chat->settings, &view->chain);
-    view->position = (struct ui_position){.position = token->position + 1,
+    view->position = (struct ui_position){.position = position,
                                           .chain = view->chain.data,
                                           .candidates = view->candidates,
-                                          .n = n,
+                                          .n = token->n_top,
                                           .n_vocab = chat->info->n_vocab,
                                           .entropy = token->entropy,
                                           .rank = token->rank,
-                                          .ms = token->ms,
-                                          .strip = said->shown,
-                                          .n_strip = said->n_tokens,
-                                          .strip_at = said->n_tokens - 1};
+                                          .ms = token->ms};
     view->model.shown = &view->position;
+}
+
+/* The newest token and what else could have come in its place. */
+static void show_newest(struct view *view, const struct chat *chat) {
+    const struct said *said = chat_shown(chat);
+    if (!said) return;
+    const struct kept_token *token = &said->tokens[said->n_tokens - 1];
+    bool known = conversation_knows_ids(&chat->conversation, said);
+    show_moment(view, chat, known ? token : NULL, token->position + 1);
+    view->position.strip = said->shown;
+    view->position.n_strip = said->n_tokens;
+    view->position.strip_at = said->n_tokens - 1;
+}
+
+/* The token under the cursor. */
+static void show_inspected(struct view *view, const struct chat *chat, const struct inspect *inspect) {
+    const struct inspect_token *token = inspect_token(inspect);
+    if (!token) return;
+    const struct kept_token *record = inspect_record(token);
+    bool own = inspect->listed || !token->kept; /* its place is that in the list */
+    show_moment(view, chat, record,
+                own ? (uint32_t)inspect->cursor : token->said->tokens[token->index].position + 1);
+    for (size_t i = 0; token->said && i < view->model.n_messages; i++) {
+        const struct ui_message *message = &view->messages[i];
+        if (message->id != token->said->id || token->index >= message->n_tokens) continue;
+        view->position.strip = message->tokens;
+        view->position.n_strip = message->n_tokens;
+        view->position.strip_at = token->index;
+    }
 }
 
 /* What can do nothing now is not offered. */
 static uint64_t actions_off(const struct chat *chat) {
     const struct said *last = conversation_last(&chat->conversation);
     bool nothing = chat_busy(chat) || !last || last->by == SAID_BY_SYSTEM || chat->state != CHAT_IDLE;
-    uint64_t off = UI_OFF(UI_ACTION_INSPECT);
+    uint64_t off = 0;
+    if (!last) off |= UI_OFF(UI_ACTION_INSPECT);
     if (!chat->conversation.root || !chat->conversation.root->n_children) off |= UI_OFF(UI_ACTION_BRANCHES);
     if (nothing) off |= UI_OFF(UI_ACTION_CONTINUE) | UI_OFF(UI_ACTION_REGENERATE);
     if (chat_busy(chat) || !last) off |= UI_OFF(UI_ACTION_NEW);
@@ -115,10 +150,16 @@ static uint64_t actions_off(const struct chat *chat) {
     return off;
 }
 
-void view_fill(struct view *view, const struct chat *chat, const char *file) {
+void view_fill(struct view *view, const struct chat *chat, struct inspect *inspect, const char *file) {
     fill_status(view, chat, file);
-    fill_messages(view, chat);
-    fill_position(view, chat);
+    fill_messages(view, chat, inspect);
+    view->model.shown = NULL;
+    if (chat->info && inspect->on)
+        show_inspected(view, chat, inspect);
+    else if (chat->info)
+        show_newest(view, chat);
+    view->model.inspect = inspect_view(inspect);
+    view->model.compare = view_compare(view, chat, inspect);
     view->model.off = actions_off(chat);
     view->model.hint = chat->editing       ? "Enter makes a branch with what you type here, Esc leaves it"
                        : chat->waiting.len ? "your question is sent when the model is there"
@@ -127,6 +168,10 @@ void view_fill(struct view *view, const struct chat *chat, const char *file) {
 
 void view_free(struct view *view) {
     free(view->messages);
+    for (int i = 0; i < 2; i++) {
+        free(view->ways[i]);
+        buf_free(&view->titles[i]);
+    }
     buf_free(&view->name);
     buf_free(&view->chain);
 }

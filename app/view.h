@@ -3,6 +3,7 @@
 #define LOGITOP_APP_VIEW_H
 
 #include "app/chat.h"
+#include "app/inspect.h"
 #include "ui/ui.h"
 
 struct view {
@@ -12,10 +13,19 @@ struct view {
     struct ui_position position;
     struct ui_candidate candidates[CANDIDATES_MAX + 1];
     struct buf name, chain;
+    struct ui_compare compare;  /* two ways beside each other, */
+    struct ui_message *ways[2]; /* their messages, */
+    struct buf titles[2];
 };
 
 /* file: what is being loaded, shown until the model tells its name. */
-void view_fill(struct view *view, const struct chat *chat, const char *file);
+void view_fill(struct view *view, const struct chat *chat, struct inspect *inspect, const char *file);
 void view_free(struct view *view);
+
+/* One message as the ui shows it. */
+struct ui_message view_message(const struct said *said);
+/* view_compare.c: the active path beside the one that inspect compares it with; NULL: none is compared. */
+const struct ui_compare *view_compare(struct view *view, const struct chat *chat,
+                                      const struct inspect *inspect);
 
 #endif

@@ -66,6 +66,16 @@ int utf8_encode(uint32_t c, char out[4]) {
     return 4;
 }
 
+bool utf8_valid(const char *text, size_t len) {
+    uint32_t code_point;
+    for (size_t at = 0, n; at < len; at += n) {
+        int length = utf8_decode(text + at, len - at, &code_point);
+        if (length <= 0) return false;
+        n = (size_t)length;
+    }
+    return true;
+}
+
 size_t utf8_incomplete_tail(const char *text, size_t len) {
     for (size_t back = 1; back <= 3 && back <= len; back++) {
         unsigned char c = (unsigned char)text[len - back];

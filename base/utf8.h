@@ -2,6 +2,7 @@
 #ifndef LOGITOP_BASE_UTF8_H
 #define LOGITOP_BASE_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,8 @@ int utf8_decode(const char *text, size_t len, uint32_t *code_point);
 int utf8_bad_length(const char *text, size_t len);
 
 int utf8_encode(uint32_t code_point, char out[4]); /* length; 0 for surrogates and above U+10FFFF */
+
+bool utf8_valid(const char *text, size_t len); /* whole characters and nothing else */
 
 /* How many bytes at the end of text[0..len) begin a character that is not complete yet: 0..3. */
 size_t utf8_incomplete_tail(const char *text, size_t len);

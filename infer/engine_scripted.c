@@ -35,8 +35,8 @@
 struct scripted {
     struct worker worker; /* first */
     struct script script;
-    pthread_mutex_t lock; /* of the script's vocabulary, which grows by what is looked at and typed */
-    struct err parse_error;         /* of the script; code 0: none */
+    pthread_mutex_t lock;   /* of the script's vocabulary, which grows by what is looked at and typed */
+    struct err parse_error; /* of the script; code 0: none */
     struct engine_info info, moved; /* before and after `moved` */
     const struct engine_info *_Atomic told;
     size_t next_answer;
@@ -268,6 +268,7 @@ static int play_step(struct play *play, const struct script_step *step) {
 struct scripted_token {
     int32_t id, message;
     uint32_t end;
+    bool said; /* by the model: its ids were given */
 };
 
 struct look {
@@ -278,7 +279,7 @@ struct look {
 
 static void add_token(struct look *look, int32_t id, int32_t message, size_t end) {
     grow_array(&look->tokens, &look->cap, look->n + 1, sizeof *look->tokens);
-    look->tokens[look->n++] = (struct scripted_token){id, message, (uint32_t)end};
+    look->tokens[look->n++] = (struct scripted_token){id, message, (uint32_t)end, false};
 }
 
 static void add_mark(struct look *look, const char *name) {
@@ -301,7 +302,9 @@ static void add_message(struct look *look, const struct message *message, int32_
     for (size_t i = 0; i < message->n_ids; i++) {
         bool known = message->ids[i] >= 0 && (size_t)message->ids[i] < script->n_words;
         end += known ? script->words[message->ids[i]].len : 0;
-        if (known) add_token(look, message->ids[i], index, end < message->len ? end : message->len);
+        if (!known) continue;
+        add_token(look, message->ids[i], index, end < message->len ? end : message->len);
+        look->tokens[look->n - 1].said = true;
     }
 }
 
@@ -314,6 +317,52 @@ static void list_prompt(struct look *look, const struct engine_request *request)
         if (!open) add_mark(look, "end");
     }
     if (!request->raw && !request->continue_last) add_mark(look, "assistant");
+}
+
+/* The place of an id among the candidates of a step; an id of -1 is the chosen one. step->n: it is none of
+ * them. */
+static uint32_t candidate_at(const struct script_step *step, int32_t id) {
+    uint32_t k = 0;
+    while (id >= 0 && k < step->n && step->candidates[k].id != id) k++;
+    return k;
+}
+
+/* The step of the script in which `id` could have been said after `before` (-1: as the first of an answer).
+ * NULL: there is none. */
+static const struct script_step *find_step(const struct script *script, int32_t before, int32_t id) {
+    for (size_t a = 0; a < script->n_answers; a++) {
+        int32_t last = -1;
+        for (size_t i = 0; i < script->answers[a].n; i++) {
+            const struct script_step *step = &script->answers[a].steps[i];
+            if (step->op != SCRIPT_TOKEN) continue;
+            if (last == before && candidate_at(step, id) < step->n) return step;
+            last = step->candidates[0].id;
+        }
+    }
+    return NULL;
+}
+
+/* What could have come at this position, the token that stands there first: as the script has it, else made
+ * up. */
+static struct script_step step_at(struct look *look, size_t at) {
+    struct script *script = &look->play->engine->script;
+    bool there = at < look->n, open = !there && look->play->request->continue_last;
+    const struct scripted_token *before = &look->tokens[at - 1];
+    bool said = there ? look->tokens[at].said : open && before->said;
+    int32_t id = there ? look->tokens[at].id : -1;
+    const struct script_step *found = said ? find_step(script, before->said ? before->id : -1, id) : NULL;
+    struct script_step step;
+    if (!found) {
+        script_make_up(script, there ? id : before->id, at, &step);
+        return step;
+    }
+    step = *found;
+    uint32_t k = candidate_at(found, id);
+    step.candidates = arena_alloc(&script->arena, step.n * sizeof *step.candidates);
+    memcpy(step.candidates, found->candidates, step.n * sizeof *step.candidates);
+    step.candidates[0] = found->candidates[k];
+    step.candidates[k] = found->candidates[0];
+    return step;
 }
 
 /* Sharply what the script's chain makes of it, as if every other token had almost no chance. */
@@ -350,9 +399,8 @@ static int look_at(struct look *look, size_t at, bool listed, struct err *err) {
     token->result.position = at ? (uint32_t)at - 1 : 0;
     int status = STATUS_OK;
     if (!listed && at > 0) {
-        struct script_step step;
         pthread_mutex_lock(&play->engine->lock);
-        script_make_up(&play->engine->script, there ? token->result.id : look->tokens[at - 1].id, at, &step);
+        struct script_step step = step_at(look, at);
         if (stages)
             status = fill_stages(look, at, &step, event, err);
         else

@@ -179,7 +179,7 @@ static void a_script_has_tokens_too(void **state) {
         size_t used = strlen(shown);
         snprintf(shown + used, sizeof shown - used, "[%.*s|%d %u]", (int)token->n_text, token->text,
                  token->message, token->text_end);
-        assert_true(i == 0 || token->result.n_top == 5 || token->result.n_top == 6);
+        assert_true(i == 0 || token->result.n_top > 0);
     }
     assert_string_equal(shown,
                         "[<|user|>|-1 0][why|0 3][ is|0 6][ it|0 9][<|end|>|-1 0][<|assistant|>|-1 0][Hi|1 2]"
