@@ -193,6 +193,44 @@ static void page_screens(void **state) {
     buf_free(&text);
 }
 
+static const char *header_row(struct scene *scene, int columns) {
+    static char row[1024];
+    struct canvas canvas = {0};
+    struct buf picture = {0};
+    canvas_resize(&canvas, 24, columns);
+    screen_draw(&scene->screen, &scene->model, &canvas);
+    canvas_dump(&canvas, false, &picture);
+    snprintf(row, sizeof row, "%.*s", (int)strcspn(picture.data, "\n"), picture.data);
+    buf_free(&picture);
+    canvas_free(&canvas);
+    return row;
+}
+
+/* However long the names are: that nothing is kept, how full the context is and the beginning of the model's
+ * name stay in sight. */
+static void the_header_keeps_what_matters(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    struct ui_status *status = &scene->model.status;
+    status->model = "DeepSeek R1 Distill Qwen 32B Instruct " WIDE WIDE " abliterated by somebody Q4_K_M";
+    status->mark = "incognito";
+    status->memory_used = 19ull << 30;
+    status->memory_total = 139ull << 30;
+    status->context_used = 31999;
+    status->context_size = 131072;
+    for (int columns = SCREEN_MIN_COLUMNS + 10; columns <= 220; columns += 7) {
+        const char *row = header_row(scene, columns);
+        if (!strstr(row, "ctx 32k/131k") || !strstr(row, "incognito") || !strstr(row, "DeepSeek"))
+            fail_msg("%d columns: %s", columns, row);
+        if (columns >= 120 && !strstr(row, "Q4_K_M")) fail_msg("%d columns: %s", columns, row);
+        if (columns >= 160 && !strstr(row, "19/139 GiB")) fail_msg("%d columns: %s", columns, row);
+    }
+    assert_string_equal(header_row(scene, 40), " DeepSeek R1 \xE2\x80\xA6  incognito  ctx 32k/131k");
+    status->mark = NULL;
+    assert_non_null(strstr(header_row(scene, 80), "ctx 32k/131k \xE2\x96\x88"));
+    scene_free(scene);
+}
+
 static void every_size_is_survived(void **state) {
     (void)state;
     struct scene *scene = scene_new();
@@ -210,9 +248,10 @@ static void every_size_is_survived(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(idle_screens), cmocka_unit_test(empty_screens),
-        cmocka_unit_test(busy_screens), cmocka_unit_test(box_screens),
-        cmocka_unit_test(page_screens), cmocka_unit_test(every_size_is_survived),
+        cmocka_unit_test(idle_screens),           cmocka_unit_test(empty_screens),
+        cmocka_unit_test(busy_screens),           cmocka_unit_test(box_screens),
+        cmocka_unit_test(page_screens),           cmocka_unit_test(the_header_keeps_what_matters),
+        cmocka_unit_test(every_size_is_survived),
     };
     return cmocka_run_group_tests_name("views", tests, NULL, NULL);
 }
