@@ -472,8 +472,9 @@ static const struct ui_stages *view_stages(struct inspect *inspect, const struct
                 k < table->n_candidates ? table->probs[(s + 1) * table->n_candidates + k] : 0;
         }
     }
+    uint32_t n_stages = table->n_stages ? table->n_stages - 1 : 0;
     inspect->view_stages =
-        (struct ui_stages){table->n_stages, record->n_top, inspect->stage_names, inspect->stage_probs};
+        (struct ui_stages){n_stages, record->n_top, inspect->stage_names, inspect->stage_probs};
     return &inspect->view_stages;
 }
 

@@ -291,6 +291,7 @@ static void act(struct screen *screen, const struct ui_action *action) {
     case UI_ACTION_UNDO: status = walk(screen, chat_undo, &err); break;
     case UI_ACTION_REDO: status = walk(screen, chat_redo, &err); break;
     case UI_ACTION_INSPECT: status = switch_inspect(screen, &err); break;
+    case UI_ACTION_EXPORT: run_slash(screen, "/export jsonl", strlen("/export jsonl")); break;
     case UI_ACTION_POINT:
         if (!screen->inspect.on) status = inspect_enter(&screen->inspect, &err);
         if (status == STATUS_OK) status = act_on_token(screen, action, &err);

@@ -124,13 +124,14 @@ int strip_draw(const struct ui_position *position, enum strip strip, bool cursor
                int y, int x, int limit) {
     static const char *const heads[] = {"p ", "H ", "ms "};
     enum { TOP_BITS = 6, TOP_WIDTH = 6 };
-    x = canvas_printf(canvas, y, x, limit, STYLE_DIM, "%s", heads[strip]);
-    int room = limit - x - (strip == STRIP_MS ? TOP_WIDTH : 0);
+    int head = (int)strlen(heads[strip]), room = limit - x - head - (strip == STRIP_MS ? TOP_WIDTH : 0);
     if (room < 1 || position->n_strip == 0) return x;
     size_t first = strip_first(position, (size_t)room), end = first + (size_t)room;
     if (end > position->n_strip) end = position->n_strip;
     double top = strip == STRIP_MS ? 0 : TOP_BITS;
     for (size_t i = first; i < end && strip == STRIP_MS; i++) top = fmax(top, (double)position->strip[i].ms);
+    if (!(top > 0)) return x; /* what was only read took no time of its own */
+    x = canvas_printf(canvas, y, x, limit, STYLE_DIM, "%s", heads[strip]);
     for (size_t i = first; i < end; i++, x++) {
         const struct ui_token *token = &position->strip[i];
         int level = token_level(token, strip == STRIP_ENTROPY ? COLOUR_MODE_ENTROPY : COLOUR_MODE_PROB);
@@ -143,9 +144,9 @@ int strip_draw(const struct ui_position *position, enum strip strip, bool cursor
         else if (strip == STRIP_PROB)
             canvas_printf(canvas, y, x, limit, style, "%d", level);
         else
-            draw_spark(canvas, y, x, style, top > 0 ? strip_value(token, strip) / top : 0);
+            draw_spark(canvas, y, x, style, strip_value(token, strip) / top);
     }
-    if (strip == STRIP_MS && top > 0)
+    if (strip == STRIP_MS)
         x = canvas_printf(canvas, y, x, limit, STYLE_DIM, top < 100 ? " <%.1f" : " <%.0f", top);
     return x;
 }
