@@ -75,17 +75,10 @@ static int draw_facts(const struct ui_model *model, struct canvas *canvas, int y
     return x;
 }
 
-/* The tokens around: rows y to y + 2. */
-static void draw_strips(const struct ui_model *model, struct canvas *canvas, int y, int x, int limit) {
-    static const enum strip strips[] = {STRIP_PROB, STRIP_ENTROPY, STRIP_MS};
-    for (size_t i = 0; i < sizeof strips / sizeof *strips; i++)
-        strip_draw(model->shown, strips[i], model->inspect != NULL, canvas, y + (int)i, x, limit);
-}
-
 /* Entropy, rank, time, and the tokens around: rows y to y + 3. */
 static void draw_numbers(const struct ui_model *model, struct canvas *canvas, int y, int x, int limit) {
     draw_facts(model, canvas, y, x, limit);
-    draw_strips(model, canvas, y + 1, x, limit);
+    strips_draw(model->shown, model->inspect != NULL, canvas, y + 1, x, limit);
 }
 
 /* What "final" means. */
@@ -118,7 +111,7 @@ void panel_draw_right(const struct ui_model *model, struct canvas *canvas, struc
     if (model->inspect) draw_cursor_token(model, canvas, y++, x, limit);
     if (is_empty(model)) {
         canvas_printf(canvas, y, x, limit, STYLE_DIM, "%s", why_empty(model));
-        if (model->shown) draw_strips(model, canvas, end - NUMBERS + 1, x, limit);
+        if (model->shown) strips_draw(model->shown, true, canvas, end - NUMBERS + 1, x, limit);
         return;
     }
     struct table t = table_of(model->shown, model->inspect, x, limit);
@@ -148,7 +141,7 @@ void panel_draw_below(const struct ui_model *model, struct canvas *canvas, struc
     int side = rect.columns >= 100 ? 34 : 24, limit = rect.column + rect.columns - 1;
     draw_rule(model, canvas, rect.row, rect.column + 1, limit);
     if (is_empty(model)) {
-        if (model->shown) draw_strips(model, canvas, rect.row + 2, limit - side + 2, limit);
+        if (model->shown) strips_draw(model->shown, true, canvas, rect.row + 2, limit - side + 2, limit);
         canvas_printf(canvas, rect.row + 1, rect.column + 1, limit, STYLE_DIM, "%s", why_empty(model));
         return;
     }

@@ -104,10 +104,6 @@ static size_t strip_first(const struct ui_position *position, size_t room) {
     return first + room > n ? n - room : first;
 }
 
-static double strip_value(const struct ui_token *token, enum strip strip) {
-    return strip == STRIP_MS ? (double)token->ms : (double)token->entropy / M_LN2;
-}
-
 /* A block of eighths, or a digit where there are no such blocks. */
 static void draw_spark(struct canvas *canvas, int y, int x, enum style style, double share) {
     enum { EIGHTHS = 8, LOWEST = 0x2581 };
@@ -120,33 +116,43 @@ static void draw_spark(struct canvas *canvas, int y, int x, enum style style, do
         canvas_printf(canvas, y, x, x + 1, style, "%d", (int)(share * 9 + 0.5));
 }
 
-int strip_draw(const struct ui_position *position, enum strip strip, bool cursor, struct canvas *canvas,
-               int y, int x, int limit) {
-    static const char *const heads[] = {"p ", "H ", "ms "};
-    enum { TOP_BITS = 6, TOP_WIDTH = 6 };
-    int head = (int)strlen(heads[strip]), room = limit - x - head - (strip == STRIP_MS ? TOP_WIDTH : 0);
-    if (room < 1 || position->n_strip == 0) return x;
+enum strip { STRIP_PROB, STRIP_ENTROPY, STRIP_MS, STRIP_COUNT };
+enum { HEAD_WIDTH = 3, TOP_WIDTH = 6, TOP_BITS = 6 };
+
+/* One token's cell; top: the value that fills it. */
+static void draw_strip_cell(const struct ui_token *token, enum strip strip, double top, bool cursor,
+                            struct canvas *canvas, int y, int x) {
+    int level = token_level(token, strip == STRIP_ENTROPY ? COLOUR_MODE_ENTROPY : COLOUR_MODE_PROB);
+    enum style style = cursor ? STYLE_CURSOR : strip == STRIP_MS ? STYLE_GAUGE : level_style(level);
+    if (strip == STRIP_MS)
+        draw_spark(canvas, y, x, style, (double)token->ms / top);
+    else if (level < 0)
+        canvas_text(canvas, y, x, x + 1, cursor ? STYLE_CURSOR : STYLE_DIM, ".", 1);
+    else if (strip == STRIP_PROB)
+        canvas_printf(canvas, y, x, x + 1, style, "%d", level);
+    else
+        draw_spark(canvas, y, x, style, (double)token->entropy / M_LN2 / top);
+}
+
+void strips_draw(const struct ui_position *position, bool cursor, struct canvas *canvas, int y, int x,
+                 int limit) {
+    static const char *const heads[STRIP_COUNT] = {"p", "H", "ms"};
+    int room = limit - x - HEAD_WIDTH - TOP_WIDTH;
+    if (room < 1 || position->n_strip == 0) return;
     size_t first = strip_first(position, (size_t)room), end = first + (size_t)room;
     if (end > position->n_strip) end = position->n_strip;
-    double top = strip == STRIP_MS ? 0 : TOP_BITS;
-    for (size_t i = first; i < end && strip == STRIP_MS; i++) top = fmax(top, (double)position->strip[i].ms);
-    if (!(top > 0)) return x; /* what was only read took no time of its own */
-    x = canvas_printf(canvas, y, x, limit, STYLE_DIM, "%s", heads[strip]);
-    for (size_t i = first; i < end; i++, x++) {
-        const struct ui_token *token = &position->strip[i];
-        int level = token_level(token, strip == STRIP_ENTROPY ? COLOUR_MODE_ENTROPY : COLOUR_MODE_PROB);
-        enum style style = cursor && i == position->strip_at ? STYLE_CURSOR
-                           : strip == STRIP_MS               ? STYLE_GAUGE
-                                                             : level_style(level);
-        if (level < 0)
-            canvas_text(canvas, y, x, limit, cursor && i == position->strip_at ? STYLE_CURSOR : STYLE_DIM,
-                        ".", 1);
-        else if (strip == STRIP_PROB)
-            canvas_printf(canvas, y, x, limit, style, "%d", level);
-        else
-            draw_spark(canvas, y, x, style, strip_value(token, strip) / top);
+    double tops[STRIP_COUNT] = {1, TOP_BITS, 0};
+    for (size_t i = first; i < end; i++) tops[STRIP_MS] = fmax(tops[STRIP_MS], (double)position->strip[i].ms);
+    for (int strip = 0; strip < STRIP_COUNT; strip++, y++) {
+        double top = tops[strip];
+        if (!(top > 0)) continue; /* what was only read took no time of its own */
+        int at = x + HEAD_WIDTH;
+        canvas_printf(canvas, y, x, limit, STYLE_DIM, "%s", heads[strip]);
+        for (size_t i = first; i < end; i++)
+            draw_strip_cell(&position->strip[i], (enum strip)strip, top, cursor && i == position->strip_at,
+                            canvas, y, at++);
+        if (strip != STRIP_PROB)
+            canvas_printf(canvas, y, at, limit, STYLE_DIM,
+                          top < 100 && strip == STRIP_MS ? " <%.1f" : " <%.0f", top);
     }
-    if (strip == STRIP_MS)
-        x = canvas_printf(canvas, y, x, limit, STYLE_DIM, top < 100 ? " <%.1f" : " <%.0f", top);
-    return x;
 }

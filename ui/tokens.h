@@ -23,10 +23,14 @@ size_t token_find(const struct ui_message *message, size_t offset);
 /* What the levels mean, at the right end of [x, limit): as much of it as fits. Returns where it begins. */
 int legend_draw(enum colour_mode mode, bool digits, struct canvas *canvas, int y, int x, int limit);
 
-/* "p 9987698729", "H ▁▂▅", "ms ▁▁▂ 12": a cell a token, those around the moment's. Its own cell is marked
- * where it is a cursor's. Returns the column after. */
-enum strip { STRIP_PROB, STRIP_ENTROPY, STRIP_MS };
-int strip_draw(const struct ui_position *position, enum strip strip, bool cursor, struct canvas *canvas,
-               int y, int x, int limit);
+/* Three rows from y on, a cell a token, those around the moment's above one another:
+ *
+ *     p  9987698729       tenths of the probability
+ *     H  ▁▂▅▁▁▂▁▁▃▁ <6    entropy in bits, a full block is 6
+ *     ms ▅▅▆▅▅▅▇▅▅▅ <9.8  a full block is the longest
+ *
+ * cursor: the moment's cells are marked. */
+void strips_draw(const struct ui_position *position, bool cursor, struct canvas *canvas, int y, int x,
+                 int limit);
 
 #endif
