@@ -14,7 +14,9 @@ int chat_command(struct options *options, struct err *err) {
     if (status < 0) return status;
     bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     if (!terminal || options->raw || options->json || options->jsonl) return plain_answer(options, err);
-    const char *term = getenv("TERM");
+    const char *term = getenv("TERM"), *accessible = getenv("ACCESSIBLE");
+    if (accessible && *accessible && strcmp(accessible, "0")) options->accessible = true;
+    if (options->accessible) return plain_lines(options, err);
     if (!term || !*term || strcmp(term, "dumb") == 0) return plain_lines(options, err);
     status = screen_chat(options, err);
     if (status != STATUS_UNSUPPORTED) return status;

@@ -115,6 +115,14 @@ static int set_order(void *to, const char *label, const char *text, struct err *
     return STATUS_OK;
 }
 
+/* Named alone, it is on. */
+static int set_flag(void *to, const char *label, const char *text, struct err *err) {
+    bool on = !text || strcmp(text, "on") == 0, off = text && strcmp(text, "off") == 0;
+    if (!on && !off) return err_set(err, STATUS_USAGE, "%s: found \"%s\", expected on or off", label, text);
+    *(bool *)to = on;
+    return STATUS_OK;
+}
+
 static bool is_device(const char *text) {
     uint64_t ordinal;
     return strcmp(text, "auto") == 0 || strcmp(text, "cpu") == 0 || strcmp(text, "cuda") == 0 ||
@@ -165,7 +173,7 @@ static int add_pair(void *to, const char *label, const char *text, struct err *e
 int field_set(const struct field *field, void *base, const char *label, const char *text, struct err *err) {
     void *to = (char *)base + field->offset;
     switch (field->kind) {
-    case FIELD_FLAG: *(bool *)to = true; return STATUS_OK;
+    case FIELD_FLAG: return set_flag(to, label, text, err);
     case FIELD_TEXT: *(const char **)to = text; return STATUS_OK;
     case FIELD_FLOAT: return set_float(field, to, label, text, err);
     case FIELD_COUNT:

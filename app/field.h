@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 enum field_kind {
-    FIELD_FLAG,   /* bool; takes no value */
+    FIELD_FLAG,   /* bool; on or off, NULL is on */
     FIELD_TEXT,   /* const char *, borrowed */
     FIELD_FLOAT,  /* float in min..max */
     FIELD_COUNT,  /* uint32_t in min..max */

@@ -89,6 +89,15 @@ static const struct option_row rows[] = {
      BIT(CHAT), {FIELD_FLAG, AT(incognito), 0, 0}},
     {"save", 0, NULL, "keep a single answer (-p, a pipe) as a chat too", BIT(CHAT), {FIELD_FLAG, AT(save), 0, 0}},
     {"color", 0, "WHEN", "auto, always or never", BIT(CHAT), {FIELD_WHEN, AT(colour), 0, 0}},
+    {"theme", 0, "NAME", "dark, light, mono or a theme file's name", BIT(CHAT), {FIELD_TEXT, AT(theme), 0, 0}},
+    {"mouse", 0, NULL, "the mouse is on from the start (F8 switches it)", BIT(CHAT), {FIELD_FLAG, AT(mouse), 0, 0}},
+    {"bell", 0, "WHEN", "ring when an answer is done: auto (the terminal has lost the focus), always or never",
+     BIT(CHAT), {FIELD_WHEN, AT(bell), 0, 0}},
+    {"accessible", 0, NULL, "plain lines, nothing is drawn over: for screen readers (also: ACCESSIBLE=1)",
+     BIT(CHAT), {FIELD_FLAG, AT(accessible), 0, 0}},
+    {"no-config", 0, NULL, "as if there were no configuration file", BIT(CHAT), {FIELD_FLAG, AT(no_config), 0, 0}},
+    {"print-config", 0, NULL, "write a configuration file that says what is so, and leave",
+     BIT(CHAT), {FIELD_FLAG, AT(print_config), 0, 0}},
     {"script", 0, "FILE", "play a script instead of a model (tests, demos)",
      BIT(CHAT), {FIELD_TEXT, AT(script), 0, 0}},
 };
@@ -193,6 +202,10 @@ static bool names_kept_chat(const char *argument) {
     return strcmp(argument, "last") == 0 || argument[strspn(argument, "0123456789")] == '\0';
 }
 
+static void *found_base(struct options *options, const struct found *found) {
+    return found->setting ? (void *)&options->settings : (void *)options;
+}
+
 static int take_value(struct reader *reader, const struct found *found, const char *label,
                       const char *attached, struct err *err) {
     if (!found->argument && attached)
@@ -207,8 +220,7 @@ static int take_value(struct reader *reader, const struct found *found, const ch
         value = *reader->next++;
     }
     if (found->setting) reader->options->settings_given |= 1u << (setting_find(found->name) - setting_table);
-    void *base = found->setting ? (void *)&reader->options->settings : (void *)reader->options;
-    return field_set(&found->field, base, label, value, err);
+    return field_set(&found->field, found_base(reader->options, found), label, value, err);
 }
 
 static int read_long(struct reader *reader, const char *argument, struct err *err) {
@@ -341,15 +353,45 @@ static int read_all(struct options *options, char **argv, struct err *err) {
     return check_together(options, err);
 }
 
-int options_parse(struct options *options, int argc, char **argv, struct err *err) {
-    *options = (struct options){.device = "auto", .positions = "all", .repeats = 5};
+void options_begin(struct options *options) {
+    *options = (struct options){.device = "auto", .positions = "all", .repeats = 5, .theme = "dark"};
     settings_defaults(&options->settings);
+}
+
+int options_read(struct options *options, int argc, char **argv, struct err *err) {
     return argc < 1 ? STATUS_OK : read_all(options, argv, err);
+}
+
+int options_parse(struct options *options, int argc, char **argv, struct err *err) {
+    options_begin(options);
+    return options_read(options, argc, argv, err);
+}
+
+int options_set(struct options *options, const char *name, const char *value, struct err *err) {
+    struct found found;
+    if (!option_find(COMMAND_CHAT, name, 0, &found)) {
+        struct suggest suggest = {.word = name};
+        options_each(COMMAND_CHAT, try_name, &suggest);
+        return err_set(err, STATUS_USAGE, "found \"%.60s\", expected an option%s%s", name,
+                       suggest.best ? "; did you mean " : " (logitop --print-config lists them)", suggest.best ? suggest.best : "");
+    }
+    return field_set(&found.field, found_base(options, &found), name, value, err);
+}
+
+void options_print(const struct options *options, const char *name, struct buf *out) {
+    struct found found;
+    if (!option_find(COMMAND_CHAT, name, 0, &found)) return;
+    if (found.field.kind == FIELD_SEED)
+        buf_puts(out, "-1"); /* drawn anew each time */
+    else
+        field_print(&found.field, found_base((struct options *)options, &found), out);
 }
 
 void options_free(struct options *options) {
     buf_free(&options->text);
     buf_free(&options->template_variables);
+    buf_free(&options->config);
+    buf_free(&options->config_problems);
     free(options->prompts);
     free(options->predicts);
     free(options->chosen_model);

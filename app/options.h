@@ -62,13 +62,25 @@ struct options {
     uint32_t *prompts, *predicts; /* bench; ended by 0 */
     uint32_t depth, repeats;
     bool tokenizer;
-    enum when colour;
+    enum when colour, bell;
+    const char *theme;
+    bool mouse, accessible, no_config, print_config;
+    struct buf config;          /* the configuration file: texts of options may lie in it */
+    struct buf config_problems; /* what is wrong with it, a line each */
     struct settings settings;
     uint32_t settings_given; /* a bit for each row of setting_table that the command line names */
     char *chosen_model;      /* what options_model() found */
 };
 
-/* Read the command line. STATUS_USAGE with one line that says what was found and what was expected. The
+/* What is so if nothing is said; then a configuration file may speak, then the command line (options_read). */
+void options_begin(struct options *options);
+int options_read(struct options *options, int argc, char **argv, struct err *err);
+
+/* An option of the chat by its long name, as a configuration writes it: flags are on or off. */
+int options_set(struct options *options, const char *name, const char *value, struct err *err);
+void options_print(const struct options *options, const char *name, struct buf *out); /* its value, in that form */
+
+/* Both: options_begin() and options_read(). STATUS_USAGE with one line that says what was found and what was expected. The
  * strings of argv are borrowed. options_free() after success and failure. */
 int options_parse(struct options *options, int argc, char **argv, struct err *err);
 void options_free(struct options *options);

@@ -63,6 +63,13 @@ char *path_cache(const char *name, struct err *err) {
     return path_in("XDG_CACHE_HOME", ".cache", name, err);
 }
 
+char *path_config(const char *name) {
+    struct buf path = {0};
+    if (!base_folder(&path, "XDG_CONFIG_HOME", ".config")) return NULL;
+    buf_printf(&path, "/%s", name);
+    return buf_take(&path);
+}
+
 const char *path_name(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;

@@ -13,6 +13,9 @@ char *path_state(const char *name, struct err *err);
 char *path_data(const char *name, struct err *err);  /* the same of $XDG_DATA_HOME: what must not be lost */
 char *path_cache(const char *name, struct err *err); /* the same of $XDG_CACHE_HOME: what can be made again */
 
+/* $XDG_CONFIG_HOME/logitop/NAME, made by nobody. Owned by the caller; NULL without a home. */
+char *path_config(const char *name);
+
 const char *path_name(const char *path); /* what follows the last slash */
 
 #endif

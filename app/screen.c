@@ -420,16 +420,23 @@ static void print_transcript(struct chat *chat) {
 static int open_screen(struct screen *screen, const struct options *options, struct err *err) {
     static const enum ui_colour colours[] = {
         [WHEN_AUTO] = UI_COLOUR_AUTO, [WHEN_ALWAYS] = UI_COLOUR_ALWAYS, [WHEN_NEVER] = UI_COLOUR_NEVER};
+    static const enum ui_bell bells[] = {
+        [WHEN_AUTO] = UI_BELL_AUTO, [WHEN_ALWAYS] = UI_BELL_ALWAYS, [WHEN_NEVER] = UI_BELL_NEVER};
     struct err no_history = {0};
     char *history = options->incognito ? NULL : path_state("history", &no_history);
     struct ui_options ui = {.in_fd = STDIN_FILENO,
                             .out_fd = STDOUT_FILENO,
                             .colour = colours[options->colour],
+                            .bell = bells[options->bell],
+                            .mouse = options->mouse,
                             .history_path = history,
                             .keep_stderr = !isatty(STDERR_FILENO)};
     int status = ui_open(&screen->ui, &ui, err);
     if (status == STATUS_OK && no_history.code)
         ui_notice(screen->ui, NOTICE_MS, "no history: %s", no_history.text);
+    if (status == STATUS_OK && options->config_problems.len)
+        ui_notice(screen->ui, 2 * NOTICE_MS, "%.*s", (int)strcspn(options->config_problems.data, "\n"),
+                  options->config_problems.data);
     free(history);
     return status;
 }

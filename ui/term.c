@@ -1,6 +1,7 @@
 #include "ui/term.h"
 
 #include "base/mem.h"
+#include "ui/theme.h"
 
 #include <errno.h>
 #include <langinfo.h>
@@ -31,7 +32,9 @@ struct term {
     struct canvas shown; /* what is on the terminal */
     cchar_t *row;        /* [columns] */
     attr_t attributes[STYLE_COUNT];
-    bool sync, stale, left, colours, mouse;
+    bool sync, stale, left, mouse;
+    bool can_colour, own_colours; /* own: the terminal's defaults can be kept */
+    bool colours;                 /* shown */
     int cursor_visible;
 };
 
@@ -49,152 +52,41 @@ static struct {
 
 /* ---- looks ---- */
 
-struct look {
-    short fg, bg; /* -1: the terminal's own */
-    attr_t attributes;
-};
-
-static const struct look looks_256[STYLE_COUNT] = {
-    [STYLE_TEXT] = {-1, -1, 0},
-    [STYLE_DIM] = {245, -1, 0},
-    [STYLE_STRONG] = {-1, -1, A_BOLD},
-    [STYLE_BAR] = {252, 237, 0},
-    [STYLE_BAR_DIM] = {245, 237, 0},
-    [STYLE_BAR_STRONG] = {117, 237, A_BOLD},
-    [STYLE_YOU] = {74, -1, A_BOLD},
-    [STYLE_BOT] = {71, -1, A_BOLD},
-    [STYLE_SYSTEM] = {139, -1, 0},
-    [STYLE_STAND_IN] = {173, -1, 0},
-    [STYLE_CHOSEN] = {71, -1, A_BOLD},
-    [STYLE_CUT] = {244, -1, 0},
-    [STYLE_GAUGE] = {74, -1, 0},
-    [STYLE_GAUGE_REST] = {240, -1, 0},
-    [STYLE_KEY] = {-1, -1, 0},
-    [STYLE_KEY_LABEL] = {252, 237, 0},
-    [STYLE_PROMPT] = {74, -1, A_BOLD},
-    [STYLE_ERROR] = {167, -1, A_BOLD},
-    [STYLE_NOTICE] = {172, -1, 0},
-    [STYLE_SELECTED] = {-1, 237, A_BOLD},
-    [STYLE_CURSOR] = {16, 215, A_BOLD},
-    [STYLE_MARK] = {16, 180, 0},
-    [STYLE_PICKED] = {215, -1, A_UNDERLINE},
-    [STYLE_HEADING] = {117, -1, A_BOLD},
-    [STYLE_ITALIC] = {-1, -1, A_ITALIC},
-    [STYLE_CODE] = {180, -1, 0},
-    [STYLE_CODE_BLOCK] = {252, 235, 0},
-    [STYLE_THOUGHT] = {245, -1, A_ITALIC},
-    [STYLE_MATCH] = {16, 179, 0},
-    [STYLE_MATCH_HERE] = {16, 214, A_BOLD},
-    [STYLE_PROB0] = {197, -1, A_UNDERLINE},
-    [STYLE_PROB0 + 1] = {203, -1, 0},
-    [STYLE_PROB0 + 2] = {209, -1, 0},
-    [STYLE_PROB0 + 3] = {208, -1, 0},
-    [STYLE_PROB0 + 4] = {172, -1, 0},
-    [STYLE_PROB0 + 5] = {178, -1, 0},
-    [STYLE_PROB0 + 6] = {142, -1, 0},
-    [STYLE_PROB0 + 7] = {107, -1, 0},
-    [STYLE_PROB0 + 8] = {72, -1, 0},
-    [STYLE_PROB9] = {-1, -1, 0},
-};
-
-static const struct look looks_8[STYLE_COUNT] = {
-    /* with 16 colours the same; bold brightens there */
-    [STYLE_TEXT] = {-1, -1, 0},
-    [STYLE_DIM] = {-1, -1, A_DIM},
-    [STYLE_STRONG] = {-1, -1, A_BOLD},
-    [STYLE_BAR] = {COLOR_BLACK, COLOR_CYAN, 0},
-    [STYLE_BAR_DIM] = {COLOR_BLACK, COLOR_CYAN, 0},
-    [STYLE_BAR_STRONG] = {COLOR_BLACK, COLOR_CYAN, 0},
-    [STYLE_YOU] = {COLOR_CYAN, -1, A_BOLD},
-    [STYLE_BOT] = {COLOR_GREEN, -1, A_BOLD},
-    [STYLE_SYSTEM] = {COLOR_MAGENTA, -1, 0},
-    [STYLE_STAND_IN] = {COLOR_YELLOW, -1, 0},
-    [STYLE_CHOSEN] = {COLOR_GREEN, -1, A_BOLD},
-    [STYLE_CUT] = {-1, -1, A_DIM},
-    [STYLE_GAUGE] = {COLOR_CYAN, -1, 0},
-    [STYLE_GAUGE_REST] = {-1, -1, A_DIM},
-    [STYLE_KEY] = {-1, -1, 0},
-    [STYLE_KEY_LABEL] = {COLOR_BLACK, COLOR_CYAN, 0},
-    [STYLE_PROMPT] = {COLOR_CYAN, -1, A_BOLD},
-    [STYLE_ERROR] = {COLOR_RED, -1, A_BOLD},
-    [STYLE_NOTICE] = {COLOR_YELLOW, -1, 0},
-    [STYLE_SELECTED] = {-1, -1, A_REVERSE},
-    [STYLE_CURSOR] = {COLOR_BLACK, COLOR_YELLOW, 0},
-    [STYLE_MARK] = {COLOR_BLACK, COLOR_GREEN, 0},
-    [STYLE_PICKED] = {COLOR_YELLOW, -1, A_UNDERLINE},
-    [STYLE_HEADING] = {COLOR_CYAN, -1, A_BOLD},
-    [STYLE_ITALIC] = {-1, -1, A_ITALIC},
-    [STYLE_CODE] = {COLOR_YELLOW, -1, 0},
-    [STYLE_CODE_BLOCK] = {COLOR_YELLOW, -1, 0},
-    [STYLE_THOUGHT] = {-1, -1, A_DIM},
-    [STYLE_MATCH] = {COLOR_BLACK, COLOR_YELLOW, 0},
-    [STYLE_MATCH_HERE] = {COLOR_BLACK, COLOR_YELLOW, A_BOLD | A_UNDERLINE},
-    [STYLE_PROB0] = {COLOR_RED, -1, A_UNDERLINE},
-    [STYLE_PROB0 + 1] = {COLOR_RED, -1, A_BOLD},
-    [STYLE_PROB0 + 2] = {COLOR_RED, -1, 0},
-    [STYLE_PROB0 + 3] = {COLOR_MAGENTA, -1, 0},
-    [STYLE_PROB0 + 4] = {COLOR_MAGENTA, -1, 0},
-    [STYLE_PROB0 + 5] = {COLOR_YELLOW, -1, 0},
-    [STYLE_PROB0 + 6] = {COLOR_YELLOW, -1, 0},
-    [STYLE_PROB0 + 7] = {COLOR_GREEN, -1, 0},
-    [STYLE_PROB0 + 8] = {COLOR_GREEN, -1, 0},
-    [STYLE_PROB9] = {-1, -1, 0},
-};
-
-static const attr_t looks_mono[STYLE_COUNT] = {
-    [STYLE_DIM] = A_DIM,
-    [STYLE_STRONG] = A_BOLD,
-    [STYLE_BAR] = A_REVERSE,
-    [STYLE_BAR_DIM] = A_REVERSE,
-    [STYLE_BAR_STRONG] = A_REVERSE | A_BOLD,
-    [STYLE_YOU] = A_BOLD,
-    [STYLE_BOT] = A_BOLD,
-    [STYLE_SYSTEM] = A_BOLD,
-    [STYLE_STAND_IN] = A_UNDERLINE,
-    [STYLE_CHOSEN] = A_BOLD,
-    [STYLE_CUT] = A_DIM,
-    [STYLE_GAUGE_REST] = A_DIM,
-    [STYLE_KEY_LABEL] = A_REVERSE,
-    [STYLE_PROMPT] = A_BOLD,
-    [STYLE_ERROR] = A_BOLD | A_REVERSE,
-    [STYLE_NOTICE] = A_BOLD,
-    [STYLE_SELECTED] = A_REVERSE,
-    [STYLE_CURSOR] = A_REVERSE | A_BOLD,
-    [STYLE_MARK] = A_REVERSE,
-    [STYLE_PICKED] = A_UNDERLINE,
-    [STYLE_HEADING] = A_BOLD | A_UNDERLINE,
-    [STYLE_ITALIC] = A_ITALIC,
-    [STYLE_CODE] = A_UNDERLINE,
-    [STYLE_THOUGHT] = A_DIM,
-    [STYLE_MATCH] = A_REVERSE,
-    [STYLE_MATCH_HERE] = A_REVERSE | A_BOLD,
-    [STYLE_PROB0] = A_UNDERLINE | A_BOLD,
-    [STYLE_PROB0 + 1] = A_UNDERLINE | A_BOLD,
-    [STYLE_PROB0 + 2] = A_UNDERLINE,
-    [STYLE_PROB0 + 3] = A_UNDERLINE,
-};
-
 static bool colour_wanted(enum ui_colour colour) {
     const char *no = getenv("NO_COLOR");
     return !(no && no[0]) && colour != UI_COLOUR_NEVER;
 }
 
-static void looks_set(struct term *term, enum ui_colour colour) {
-    memcpy(term->attributes, looks_mono, sizeof looks_mono);
-    if (!colour_wanted(colour) || !has_colors() || start_color() == ERR || COLORS < 8 ||
-        COLOR_PAIRS <= STYLE_COUNT)
-        return;
-    bool own = use_default_colors() == OK;
-    term->colours = true;
-    const struct look *looks = COLORS >= 256 ? looks_256 : looks_8;
+static attr_t curses_attributes(uint8_t look) {
+    return (look & LOOK_BOLD ? A_BOLD : 0) | (look & LOOK_DIM ? A_DIM : 0) |
+           (look & LOOK_UNDERLINE ? A_UNDERLINE : 0) | (look & LOOK_REVERSE ? A_REVERSE : 0) |
+           (look & LOOK_ITALIC ? A_ITALIC : 0);
+}
+
+/* The theme's looks, as this terminal can show them. */
+void term_theme(struct term *term) {
+    bool colours = term->can_colour && !theme_is_mono();
     for (int i = 0; i < STYLE_COUNT; i++) {
-        struct look look = looks[i];
-        if (!own)
-            look = (struct look){look.fg < 0 ? COLOR_WHITE : look.fg, look.bg < 0 ? COLOR_BLACK : look.bg,
-                                 look.attributes};
+        struct look look = theme_look((enum style)i, colours ? COLORS : 0);
+        term->attributes[i] = curses_attributes(look.attributes);
+        if (!colours) continue;
+        if (!term->own_colours) {
+            if (look.fg < 0) look.fg = COLOR_WHITE;
+            if (look.bg < 0) look.bg = COLOR_BLACK;
+        }
         if (init_pair((short)(i + 1), look.fg, look.bg) == OK)
-            term->attributes[i] = look.attributes | (attr_t)COLOR_PAIR(i + 1);
+            term->attributes[i] |= (attr_t)COLOR_PAIR(i + 1);
     }
+    term->colours = colours;
+    term->stale = true;
+}
+
+static void looks_set(struct term *term, enum ui_colour colour) {
+    term->can_colour = colour_wanted(colour) && has_colors() && start_color() != ERR && COLORS >= 8 &&
+                       COLOR_PAIRS > STYLE_COUNT;
+    term->own_colours = term->can_colour && use_default_colors() == OK;
+    term_theme(term);
+    term->stale = false; /* nothing is shown yet */
 }
 
 bool term_has_colours(const struct term *term) {

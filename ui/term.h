@@ -27,6 +27,7 @@ void term_size(struct term *term, int *rows, int *columns);
 void term_resized(struct term *term);        /* ask the terminal for its size */
 void term_redraw(struct term *term);         /* the next term_show() paints everything */
 void term_sync_known(struct term *term);     /* it said that it knows synchronized output */
+void term_theme(struct term *term);          /* the theme changed: show it from the next picture on */
 void term_mouse(struct term *term, bool on); /* reports of clicks and the wheel; off at first */
 void term_put(struct term *term, const char *bytes,
               size_t len); /* an escape sequence of ours, between two pictures */

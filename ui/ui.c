@@ -576,6 +576,12 @@ int ui_copy(struct ui *ui, const char *text, size_t len, struct err *err) {
     return handover_copy(&handover, text, len, err);
 }
 
+void ui_theme_show(struct ui *ui) {
+    term_theme(ui->term);
+    ui->screen.digits = !term_has_colours(ui->term);
+    ui->frame_wanted = true;
+}
+
 void ui_bell(struct ui *ui) {
     if (ui->bell == UI_BELL_ALWAYS || (ui->bell == UI_BELL_AUTO && ui->blurred)) term_put(ui->term, "\a", 1);
 }

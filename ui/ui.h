@@ -386,6 +386,15 @@ int ui_bindings_check(struct err *err);
 /* All of them as they are now, in the form of the configuration file. */
 void ui_bindings_print(struct buf *out);
 
+/* Themes: begin with one that comes with the program, then change styles ("bar", "252 on 237 bold"). Before
+ * ui_open(), or followed by ui_theme_show(). STATUS_USAGE with what was found and what was expected. */
+const char *const *ui_theme_names(void); /* ended by NULL */
+int ui_theme_begin(const char *name, struct err *err);
+int ui_theme_style(const char *style, const char *look, struct err *err);
+void ui_theme_show(struct ui *ui);
+void ui_theme_print(const char *before,
+                    struct buf *out); /* all styles, a line each, in the form of a theme file */
+
 /* The terminal as it was, from any place, signal handlers included: async-signal-safe, may be called more
  * than once. Does nothing when no ui is open. For the app's last words (a panic, xmalloc_last_words). */
 void ui_emergency_restore(void);
