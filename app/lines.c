@@ -21,6 +21,7 @@ struct lines {
     uint64_t shown_id; /* message that is being written out */
     size_t shown;      /* its bytes that are out */
     bool input_over, quit;
+    bool tells_done, bell; /* at the end of an answer: a word, a ring */
     int exit_code;
 };
 
@@ -48,7 +49,8 @@ static int finish_answer(struct lines *lines, struct err *err) {
     if (chat->error.code)
         out_error("%s", chat->error.text);
     else if (said && said->note.len)
-        out_error("%s", said->note.data);
+        out_error("%s%s", lines->tells_done ? "done: " : "", said->note.data);
+    if (lines->bell) out_bytes(&lines->out, "\a", 1, NULL);
     if (chat->returned.len && !chat->wants_fold) out_error("the question was not kept; ask again");
     buf_clear(&lines->chat.returned);
     return status < 0 ? status : prompt(lines, err);
@@ -83,7 +85,12 @@ static void take_line(struct lines *lines, const char *text, size_t len) {
     }
     struct buf clean = {0};
     if (result.page.len) text_sanitize(&clean, result.page.data, result.page.len);
+    if (result.show == SLASH_SHOW_PLAIN)
+        text_sanitize(&clean, result.text.data, result.text.len), buf_putc(&clean, '\n');
     if (status < 0) out_error("%s", wrong.text);
+    if (result.show == SLASH_SHOW_COPY)
+        out_error("no clipboard from here; /copy file NAME writes it to a file");
+    if (result.show == SLASH_SHOW_FIND) out_error("nothing to search here: what was said is above");
     if (*result.line) out_error("%s", result.line);
     if (result.pull.len) fetch(result.pull.data);
     if (result.score.len) out_error("/score needs a screen; `logitop score` does it without one");
@@ -174,7 +181,7 @@ static int run(struct lines *lines, struct err *err) {
 }
 
 int plain_lines(struct options *options, struct err *err) {
-    struct lines lines = {0};
+    struct lines lines = {.tells_done = options->accessible, .bell = options->bell == WHEN_ALWAYS};
     struct engine *engine = open_engine(options, err);
     if (!engine) return err->code;
     out_open(&lines.out, STDOUT_FILENO);

@@ -74,12 +74,32 @@ static void open_chat(struct screen *screen, int64_t id, const struct options *g
     buf_free(&draft);
 }
 
-static void run_slash(struct screen *screen, const char *text, size_t len) {
+/* What a command wants shown or taken. */
+static void show(struct screen *screen, const struct slash_result *result) {
+    const char *text = result->text.data ? result->text.data : "";
+    size_t len = result->text.len;
+    struct err err;
+    switch (result->show) {
+    case SLASH_SHOW_NONE: break;
+    case SLASH_SHOW_COPY:
+        if (ui_copy(screen->ui, text, len, &err) < 0)
+            tell(screen, &err);
+        else
+            ui_notice(screen->ui, NOTICE_MS, "%zu bytes sent to the clipboard of your terminal", len);
+        break;
+    case SLASH_SHOW_PLAIN: ui_show_plain(screen->ui, text, len); break;
+    case SLASH_SHOW_FIND: ui_find(screen->ui, text, len); break;
+    case SLASH_SHOW_THEME: ui_theme_show(screen->ui); break;
+    }
+}
+
+/* kept: what failed stays in the box. */
+static void run_slash(struct screen *screen, const char *text, size_t len, bool kept) {
     struct slash_result result = {0};
     struct err err = {0};
     if (slash_run(&screen->chat, text, len, &result, &err) < 0) {
         tell(screen, &err);
-        ui_input_set(screen->ui, text, len);
+        if (kept) ui_input_set(screen->ui, text, len);
     }
     if (result.list == SLASH_LIST_MODELS) model_menu_open(&screen->models);
     if (result.pull.len && model_menu_pull(&screen->models, result.pull.data, &err) < 0) tell(screen, &err);
@@ -92,6 +112,7 @@ static void run_slash(struct screen *screen, const char *text, size_t len) {
     if (result.score.len &&
         scoring_begin(&screen->score, &screen->chat, result.score.data, result.score.len, &err) < 0)
         tell(screen, &err);
+    show(screen, &result);
     if (result.quit) leave(screen, 0);
     slash_result_free(&result);
 }
@@ -99,7 +120,7 @@ static void run_slash(struct screen *screen, const char *text, size_t len) {
 /* What cannot be sent now stays in the box. */
 static void submit(struct screen *screen, const char *text, size_t len) {
     if (slash_is(text, len)) {
-        run_slash(screen, text, len);
+        run_slash(screen, text, len, true);
         return;
     }
     struct err err = {0};
@@ -110,6 +131,16 @@ static void submit(struct screen *screen, const char *text, size_t len) {
         return;
     }
     ui_follow(screen->ui);
+}
+
+/* Tab behind a slash. */
+static void complete(struct screen *screen, const char *text, size_t len) {
+    struct buf line = {0}, choices = {0};
+    slash_complete(text, len, &line, &choices);
+    if (line.len > len) ui_input_set(screen->ui, line.data, line.len);
+    if (choices.len) ui_notice(screen->ui, 2 * NOTICE_MS, "%s", choices.data);
+    buf_free(&line);
+    buf_free(&choices);
 }
 
 /* Stop what runs: an answer, or loading. False if nothing does. */
@@ -291,11 +322,13 @@ static void act(struct screen *screen, const struct ui_action *action) {
     case UI_ACTION_UNDO: status = walk(screen, chat_undo, &err); break;
     case UI_ACTION_REDO: status = walk(screen, chat_redo, &err); break;
     case UI_ACTION_INSPECT: status = switch_inspect(screen, &err); break;
-    case UI_ACTION_EXPORT: run_slash(screen, "/export jsonl", strlen("/export jsonl")); break;
+    case UI_ACTION_EXPORT: run_slash(screen, "/export jsonl", strlen("/export jsonl"), false); break;
     case UI_ACTION_POINT:
         if (!screen->inspect.on) status = inspect_enter(&screen->inspect, &err);
         if (status == STATUS_OK) status = act_on_token(screen, action, &err);
         break;
+    case UI_ACTION_COPY: run_slash(screen, "/copy", 5, false); break;
+    case UI_ACTION_COMPLETE: complete(screen, action->text, action->len); break;
     case UI_ACTION_FOLD: status = fold(screen, action, &err); break;
     default:
         if (screen->inspect.on) status = act_on_token(screen, action, &err);
@@ -326,7 +359,9 @@ static void take_events(struct screen *screen) {
     archive_pump(&screen->archive);
     if (screen->archive.notice.code) tell(screen, &screen->archive.notice);
     screen->archive.notice.code = STATUS_OK;
+    bool was_busy = chat_busy(chat);
     if (!chat_pump(chat)) return;
+    if (was_busy && !chat_busy(chat)) ui_bell(screen->ui);
     if (chat->returned.len && ui_input_empty(screen->ui)) {
         ui_input_set(screen->ui, chat->returned.data, chat->returned.len);
         buf_clear(&chat->returned);

@@ -1,5 +1,6 @@
 #include "app/slash_internal.h"
 
+#include "app/config.h"
 #include "app/suggest.h"
 #include "base/mem.h"
 
@@ -154,6 +155,12 @@ static const struct slash table[] = {
     {"set", "[NAME [VALUE]]", "show or change settings: /set temp 0.5", run_set},
     {"fold", "", "put the system text into the first message", run_fold},
     {"score", "TEXT", "how probable the model finds a text, token by token", run_score},
+    {"copy", "[N] [code [K]] [file NAME]",
+     "the last answer, message N, its code block K: to the clipboard or a file", slash_copy},
+    {"find", "[TEXT]", "search in the conversation", slash_find},
+    {"raw", "[N]", "the last answer or message N as plain lines, for the terminal's own selection",
+     slash_raw},
+    {"theme", "[NAME]", "list the themes, or use one", slash_theme},
     {"stats", "", "model, context, speed of the last answer", run_stats},
     {"open", "[ID|WORDS]", "go on with a kept chat: choose from a list, or find words in all", slash_open},
     {"save", "[TITLE]", "name this chat; it is kept by itself", slash_save},
@@ -171,7 +178,8 @@ void slash_help(struct buf *out) {
         char left[40];
         snprintf(left, sizeof left, "/%s%s%s", table[i].name, *table[i].arguments ? " " : "",
                  table[i].arguments);
-        buf_printf(out, "%-22s %s\n", left, table[i].help);
+        buf_printf(out, "%-22s %s%s\n", left, strlen(left) > 22 ? "\n                       " : "",
+                   table[i].help);
     }
     buf_puts(out, "//text                 send /text to the model\n");
 }
@@ -209,6 +217,7 @@ void slash_result_free(struct slash_result *result) {
     buf_free(&result->query);
     buf_free(&result->pull);
     buf_free(&result->score);
+    buf_free(&result->text);
 }
 
 int slash_run(struct chat *chat, const char *text, size_t len, struct slash_result *result, struct err *err) {
@@ -218,4 +227,58 @@ int slash_run(struct chat *chat, const char *text, size_t len, struct slash_resu
     int status = run_one(chat, line, result, err);
     free(line);
     return status;
+}
+
+/* ---- completion ---- */
+
+struct completion {
+    const char *word; /* [len] what is typed of it */
+    size_t len;
+    struct buf common; /* how all that fit go on */
+    struct buf *choices;
+    size_t n;
+};
+
+static void complete_try(struct completion *completion, const char *name) {
+    if (strncmp(name, completion->word, completion->len)) return;
+    struct buf *common = &completion->common;
+    if (completion->n++ == 0) buf_puts(common, name);
+    size_t same = 0;
+    while (same < common->len && common->data[same] == name[same]) same++;
+    common->len = same;
+    buf_printf(completion->choices, "%s%s", completion->n > 1 ? "  " : "", name);
+}
+
+static void complete_argument(struct completion *completion, const char *command) {
+    if (strcmp(command, "set") == 0)
+        for (const struct setting *s = setting_table; s->name; s++) complete_try(completion, s->name);
+    if (strcmp(command, "theme") == 0) {
+        struct buf names = {0};
+        theme_list(&names);
+        char *rest = names.data, *name;
+        while ((name = strsep(&rest, "\n")) && *name) complete_try(completion, name);
+        buf_free(&names);
+    }
+}
+
+void slash_complete(const char *text, size_t len, struct buf *line, struct buf *choices) {
+    char *copy = xmemdup(text, len), *blank = strpbrk(copy, " \n"), command[32] = "";
+    struct completion completion = {.word = copy + 1, .len = len ? len - 1 : 0, .choices = choices};
+    buf_append(line, text, len);
+    if (len && copy[0] == '/' && !blank) {
+        for (size_t i = 0; i < N_COMMANDS; i++) complete_try(&completion, table[i].name);
+    } else if (len && copy[0] == '/' && !strpbrk(blank + 1, " \n")) {
+        snprintf(command, sizeof command, "%.*s", (int)(blank - copy - 1), copy + 1);
+        completion.word = blank + 1;
+        completion.len = strlen(blank + 1);
+        complete_argument(&completion, command);
+    }
+    if (completion.n) {
+        line->len -= completion.len;
+        buf_append(line, completion.common.data, completion.common.len);
+        if (completion.n == 1) buf_putc(line, ' ');
+    }
+    if (completion.n == 1) buf_clear(choices);
+    buf_free(&completion.common);
+    free(copy);
 }

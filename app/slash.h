@@ -10,6 +10,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* What the front end does with `text`, where it can. */
+enum slash_show {
+    SLASH_SHOW_NONE,
+    SLASH_SHOW_COPY,  /* into the clipboard */
+    SLASH_SHOW_PLAIN, /* as plain lines */
+    SLASH_SHOW_FIND,  /* search the conversation for it; empty: ask for what */
+    SLASH_SHOW_THEME, /* the theme changed */
+};
+
 enum slash_list { SLASH_LIST_NONE, SLASH_LIST_CHATS, SLASH_LIST_MODELS };
 
 /* What a command leaves for the front end. */
@@ -22,6 +31,8 @@ struct slash_result {
     struct buf query;     /* words that the list begins with */
     struct buf pull;      /* a model to fetch, or empty */
     struct buf score;     /* a text to be scored, or empty */
+    enum slash_show show;
+    struct buf text; /* of `show` */
     bool quit;
 };
 
@@ -34,5 +45,9 @@ int slash_run(struct chat *chat, const char *text, size_t len, struct slash_resu
 void slash_result_free(struct slash_result *result);
 
 void slash_help(struct buf *out);
+
+/* Complete what is typed of a command, its setting or its theme: the whole line as it goes on into `line`.
+ * Where several are possible, `choices` lists them and the line goes on as far as all of them do. */
+void slash_complete(const char *text, size_t len, struct buf *line, struct buf *choices);
 
 #endif

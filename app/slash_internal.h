@@ -8,6 +8,12 @@ typedef int slash_fn(struct chat *chat, const char *arguments, struct slash_resu
 
 /* ---- slash_tree.c: the conversation as a tree ---- */
 slash_fn slash_continue, slash_regenerate, slash_edit, slash_undo, slash_redo, slash_branch;
+/* The n-th message of the path, counting from 1 what people and the model said; 0: the last question. NULL:
+ * there is none. */
+struct said *slash_message(const struct chat *chat, unsigned long number);
+
+/* ---- slash_show.c: what is seen ---- */
+slash_fn slash_copy, slash_find, slash_raw, slash_theme;
 
 /* ---- slash_archive.c: kept chats ---- */
 slash_fn slash_open, slash_save, slash_delete, slash_export;

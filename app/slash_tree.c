@@ -44,8 +44,7 @@ int slash_redo(struct chat *chat, const char *arguments, struct slash_result *re
 
 /* ---- editing ---- */
 
-/* The n-th message of the path, counting from 1 what people and the model said; 0: the last question. */
-static struct said *message_number(const struct chat *chat, unsigned long number) {
+struct said *slash_message(const struct chat *chat, unsigned long number) {
     const struct conversation *conversation = &chat->conversation;
     struct said *last_question = NULL;
     for (size_t i = 0; i < conversation->n; i++) {
@@ -63,7 +62,7 @@ int slash_edit(struct chat *chat, const char *arguments, struct slash_result *re
     unsigned long number = strtoul(arguments, &rest, 10);
     bool numbered = rest > arguments && strchr(" \t\n", *rest) && *arguments != '-' && number > 0;
     const char *text = numbered ? rest + strspn(rest, " \t\n") : arguments;
-    struct said *said = message_number(chat, numbered ? number : 0);
+    struct said *said = slash_message(chat, numbered ? number : 0);
     if (!said && numbered)
         return err_set(err, STATUS_USAGE,
                        "/edit: found %lu, expected the number of a message, 1 is the first question", number);

@@ -58,6 +58,14 @@ static int line_ends_before(const struct render *r, size_t offset) {
     return n;
 }
 
+/* Where a block without text of its own begins: nothing tells but what was shown before it. */
+static size_t next_source(const struct render *r) {
+    const char *text = r->chunk->text;
+    size_t at = r->markdown->source;
+    while (at < r->chunk->end && text[at] && strchr(" \t\r\n>", text[at])) at++;
+    return at;
+}
+
 /* ---- lines ---- */
 
 static const struct level *innermost(const struct render *r) {
@@ -244,14 +252,7 @@ static void enter_code(struct render *r, const MD_BLOCK_CODE_DETAIL *detail) {
     r->in_block_code = r->code_line = true;
     if (r->carried) return;
     size_t offset = source_offset(r, detail->lang.text ? detail->lang.text : "");
-    /* Without a language nothing tells where it begins but what was shown before it. */
-    if (offset == SIZE_MAX) {
-        const char *text = r->chunk->text;
-        size_t at = r->markdown->source;
-        while (at < r->chunk->end && strchr(" \t\r\n>", text[at]) && text[at]) at++;
-        offset = at;
-    }
-    code_head(r, detail->lang.text, detail->lang.size, offset);
+    code_head(r, detail->lang.text, detail->lang.size, offset == SIZE_MAX ? next_source(r) : offset);
 }
 
 static int enter_block(MD_BLOCKTYPE type, void *detail, void *context) {
@@ -265,7 +266,7 @@ static int enter_block(MD_BLOCKTYPE type, void *detail, void *context) {
         break;
     }
     case MD_BLOCK_LI: enter_item(r, detail); break;
-    case MD_BLOCK_HR: begin_block(r, SIZE_MAX, MARKDOWN_RULE); break;
+    case MD_BLOCK_HR: begin_block(r, next_source(r), MARKDOWN_RULE); break;
     case MD_BLOCK_H: r->heading = 1; /* fall through */
     case MD_BLOCK_P: r->fresh = true; break;
     case MD_BLOCK_CODE: enter_code(r, detail); break;

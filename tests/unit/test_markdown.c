@@ -78,7 +78,7 @@ static void constructs(void **state) {
         {"- [x] done\n- [ ] not", "0.6|-\xE2\x80\xA2 [x] -done\n0.6|-\xE2\x80\xA2 [ ] -not\n"},
         {"1. do:\n   ```sh\n   ls\n   ```\n2. end", "0.3|-1. -do:\n3.3|-[1] sh-\n5.5|#ls#\n0.3|-2. -end\n"},
         {"> said\n> twice\n> > deeper", "2.2>|said\n2.2>|twice\n4.4>>|deeper\n"},
-        {"a\n\n---\n\nb", "|a\n---\n|\n|b\n"},
+        {"a\n\n---\n\nb", "|a\n|\n---\n|\n|b\n"},
         {"| a | b |\n|---|---|\n| **1** | 2 |\n\nend", "|| a | b |\n||---|---|\n|| **1** | 2 |\n|\n|end\n"},
         {"see [here](http://x.y/z) and <http://a.b>", "|see here- (http://x.y/z)- and http://a.b\n"},
         {"![alt](p.png)", "|alt- (p.png)-\n"},

@@ -1,0 +1,141 @@
+/* Commands about what is seen: search, copies, the text as it is, themes. What they do the front end does. */
+#include "app/config.h"
+#include "app/slash_internal.h"
+#include "ui/ui.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- words of the arguments ---- */
+
+static bool take_word(const char **at, const char *word) {
+    size_t n = strlen(word);
+    if (strncmp(*at, word, n) || ((*at)[n] && !isspace((unsigned char)(*at)[n]))) return false;
+    *at += n;
+    *at += strspn(*at, " \t");
+    return true;
+}
+
+/* A number from 1 on; 0, and nothing taken, if none stands there. */
+static unsigned long take_number(const char **at) {
+    size_t n = strspn(*at, "0123456789");
+    if (!n || n > 9 || ((*at)[n] && !isspace((unsigned char)(*at)[n]))) return 0;
+    unsigned long number = strtoul(*at, NULL, 10);
+    *at += n;
+    *at += strspn(*at, " \t");
+    return number;
+}
+
+/* ---- what is meant ---- */
+
+/* Message `number`, counted as /edit does; 0: the last answer. */
+static int find_message(const struct chat *chat, const char *command, unsigned long number, struct said **out,
+                        struct err *err) {
+    *out = number ? slash_message(chat, number) : NULL;
+    for (size_t i = chat->conversation.n; !number && !*out && i > 0; i--)
+        if (chat->conversation.messages[i - 1]->by == SAID_BY_MODEL)
+            *out = chat->conversation.messages[i - 1];
+    if (*out) return STATUS_OK;
+    if (!number) return err_set(err, STATUS_USAGE, "%s: there is no answer yet", command);
+    return err_set(err, STATUS_USAGE,
+                   "%s: found %lu, expected the number of a message, 1 is the first question", command,
+                   number);
+}
+
+static int take_code(const struct said *said, unsigned long k, struct buf *out, struct err *err) {
+    size_t n = ui_code_block(said->text.data ? said->text.data : "", said->text.len, 0, NULL);
+    if (n == 0) return err_set(err, STATUS_USAGE, "/copy code: there is no code block in that message");
+    if (k > n)
+        return err_set(err, STATUS_USAGE, "/copy code: found %lu, expected 1%s%.0zu", k, n > 1 ? " to " : "",
+                       n > 1 ? n : 0);
+    ui_code_block(said->text.data, said->text.len, k ? k : n, out);
+    return STATUS_OK;
+}
+
+/* A file that is there already is somebody's. */
+static int write_file(const char *name, const struct buf *text, struct err *err) {
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0) return err_set(err, STATUS_FAILED, "%s: %s", name, strerror(errno));
+    for (size_t at = 0; at < text->len;) {
+        ssize_t n = write(fd, text->data + at, text->len - at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) {
+            int kept = errno;
+            close(fd);
+            unlink(name);
+            return err_set(err, STATUS_FAILED, "%s: %s", name, strerror(kept));
+        }
+        at += (size_t)n;
+    }
+    return close(fd) ? err_set(err, STATUS_FAILED, "%s: %s", name, strerror(errno)) : STATUS_OK;
+}
+
+/* /copy [N] [code [K]] [file NAME] */
+int slash_copy(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    struct said *said;
+    struct buf text = {0};
+    unsigned long number = take_number(&arguments);
+    bool code = take_word(&arguments, "code");
+    unsigned long k = code ? take_number(&arguments) : 0;
+    bool file = take_word(&arguments, "file");
+    if (file != (*arguments != '\0'))
+        return err_set(err, STATUS_USAGE, "/copy: found \"%.60s\", expected [N] [code [K]] [file NAME]",
+                       arguments);
+    int status = find_message(chat, "/copy", number, &said, err);
+    if (status == STATUS_OK && code) status = take_code(said, k, &text, err);
+    if (status == STATUS_OK && !code) buf_append(&text, said->text.data, said->text.len);
+    if (status == STATUS_OK && file) {
+        status = write_file(arguments, &text, err);
+        if (status == STATUS_OK)
+            snprintf(result->line, sizeof result->line, "%zu bytes written to %.180s", text.len, arguments);
+    } else if (status == STATUS_OK) {
+        result->show = SLASH_SHOW_COPY;
+        result->text = text;
+        return STATUS_OK;
+    }
+    buf_free(&text);
+    return status;
+}
+
+int slash_raw(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    struct said *said;
+    unsigned long number = take_number(&arguments);
+    if (*arguments)
+        return err_set(err, STATUS_USAGE, "/raw: found \"%.60s\", expected the number of a message",
+                       arguments);
+    int status = find_message(chat, "/raw", number, &said, err);
+    if (status < 0) return status;
+    result->show = SLASH_SHOW_PLAIN;
+    buf_append(&result->text, said->text.data, said->text.len);
+    return STATUS_OK;
+}
+
+int slash_find(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    (void)chat, (void)err;
+    result->show = SLASH_SHOW_FIND;
+    buf_puts(&result->text, arguments);
+    return STATUS_OK;
+}
+
+int slash_theme(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    (void)chat;
+    if (!*arguments) {
+        result->title = "themes";
+        theme_list(&result->page);
+        return STATUS_OK;
+    }
+    struct buf problems = {0};
+    int status = theme_load(arguments, &problems, err);
+    if (status == STATUS_OK) {
+        result->show = SLASH_SHOW_THEME;
+        snprintf(result->line, sizeof result->line, "theme %.60s%s%.150s", arguments,
+                 problems.len ? ": " : "", problems.len ? problems.data : "");
+    }
+    buf_free(&problems);
+    return status;
+}
