@@ -112,9 +112,8 @@ static size_t choose(const struct find *find, const struct match *matches, size_
                      (matches[i].message == at.message && matches[i].offset < at.offset)))
         i++;
     bool exact = here && i < n && matches[i].message == at.message && matches[i].offset == at.offset;
-    if (find->step < 0) return i > 0 ? i - 1 : n - 1;
-    if (find->step > 0 && exact) i++;
-    return i < n ? i : 0;
+    long target = (long)i + find->step - (find->step > 0 && !exact), count = (long)n;
+    return (size_t)((target % count + count) % count);
 }
 
 size_t find_go(struct find *find, const struct chat_entry *entries, const struct ui_model *model,

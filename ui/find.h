@@ -20,7 +20,7 @@ struct find {
     enum find_state state;
     struct buf pattern; /* UTF-8 */
     bool changed;       /* the pattern: search from the view on */
-    int step;           /* to the match after (1), before (-1) */
+    int step;           /* so many matches on, or back */
     uint64_t message;   /* of the match we are at; 0: there is none */
     size_t offset;      /* in its shown text */
     size_t n, count;    /* it is the n-th of so many */

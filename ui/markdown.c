@@ -114,6 +114,11 @@ static bool is_blank(const char *line, size_t len) {
     return true;
 }
 
+/* Does a table's row begin here? (At the left edge only: in lists and quotes tables are text.) */
+static bool is_row(const char *text, size_t at) {
+    return text[at] == '|' && (at == 0 || text[at - 1] == '\n');
+}
+
 /* Where a chunk that grows too long is cut: at its last line, else its last blank, else anywhere. */
 static size_t forced_cut(const char *text, size_t begin, size_t last_line) {
     if (last_line > begin) return last_line;
@@ -128,7 +133,7 @@ static size_t forced_cut(const char *text, size_t begin, size_t last_line) {
  * place yet. fence: what is open at `begin`, then at the end. */
 static size_t chunk_end(const char *text, size_t begin, size_t end, bool open, char *fence, uint8_t *length) {
     bool full = end - begin > MARKDOWN_CHUNK, list = false, blank_before = false;
-    size_t view = full ? begin + MARKDOWN_CHUNK : end, last_line = begin;
+    size_t view = full ? begin + MARKDOWN_CHUNK : end, last_line = begin, last_line_before = begin;
     char now = *fence, at_last = now;
     uint8_t now_length = *length, length_at_last = now_length;
     for (size_t at = begin; at < view;) {
@@ -140,10 +145,12 @@ static size_t chunk_end(const char *text, size_t begin, size_t end, bool open, c
         if (!newline && (full || open)) break; /* how it goes on is not known */
         bool blank = is_blank(text + at, next - at), edge = text[at] != ' ' && text[at] != '\t';
         bool item = edge && is_item(text + at, next - at), bare = false;
-        if (!now && blank_before && !blank && edge && !(item && list)) {
+        bool border = at > begin && is_row(text, at) != is_row(text, last_line_before);
+        if (!now && ((blank_before && !blank && edge && !(item && list)) || border)) {
             *fence = 0;
             return at;
         }
+        last_line_before = at;
         list = list || item;
         uint8_t n = 0;
         char c = fence_of(text + at, next - at, &n, &bare);
@@ -252,10 +259,12 @@ void markdown_feed(struct markdown *markdown, const struct ui_message *message, 
         }
         size_t stop = thinking && thinking->start < len ? thinking->start : len;
         bool more = open && stop == len;
-        struct markdown_chunk chunk = {message->text, at, stop, markdown->fence, markdown->fence_length};
+        struct markdown_chunk chunk = {message->text,          at,   stop, markdown->fence,
+                                       markdown->fence_length, false};
         char fence = markdown->fence;
         uint8_t length = markdown->fence_length;
         chunk.end = chunk_end(message->text, at, stop, more, &fence, &length);
+        chunk.table = !markdown->fence && is_row(message->text, at);
         bool settled = chunk.end < len;
         markdown_render(markdown, &chunk);
         at = chunk.end;

@@ -3,9 +3,9 @@
  * styles.
  *
  * A message that is still being said is cut into chunks at places behind which nothing changes any more (a
- * blank line outside of fences, or MARKDOWN_CHUNK bytes): what is before the last cut is settled, and only
- * the rest is parsed again when more comes. So a token costs at most a chunk, however long the message is,
- * and fed in any portions the result is that of the whole.
+ * blank line outside of fences, the beginning or end of a table, or MARKDOWN_CHUNK bytes): what is before the
+ * last cut is settled, and only the rest is parsed again when more comes. So a token costs at most a chunk,
+ * however long the message is, and fed in any portions the result is that of the whole.
  *
  * Shown differently: headings, bold, italics, code, code blocks ("[1] python" above, so that a block can be
  * named), lists, quotes, rules, links (the address behind the text). Tables, HTML and line breaks stay as
@@ -28,6 +28,7 @@ enum markdown_kind {
     MARKDOWN_TEXT,
     MARKDOWN_CODE /* a line of a code block */,
     MARKDOWN_RULE,
+    MARKDOWN_TABLE,
     MARKDOWN_THOUGHT
 };
 
@@ -82,6 +83,7 @@ struct markdown_chunk {
     size_t begin, end;
     char fence;
     uint8_t fence_length;
+    bool table; /* all of it are rows of a table */
 };
 void markdown_render(struct markdown *markdown, const struct markdown_chunk *chunk);
 void markdown_begin_line(struct markdown *markdown, struct markdown_line line);

@@ -30,9 +30,7 @@ struct render {
     bool code_line;     /* the next byte of code begins a line */
     bool carried;       /* this code block began in an earlier chunk */
     char marker[24];    /* of the list item that begins with the next line */
-    bool table;
-    size_t table_begin, table_end; /* source of the first and behind the last cell with text */
-    size_t link_from;              /* where the shown text of the innermost link begins */
+    size_t link_from;   /* where the shown text of the innermost link begins */
 };
 
 /* ---- places in the source ---- */
@@ -177,12 +175,8 @@ static void put_entity(struct render *r, const char *text, size_t len) {
 static int on_text(MD_TEXTTYPE type, const MD_CHAR *text, MD_SIZE len, void *context) {
     struct render *r = context;
     size_t offset = source_offset(r, text);
-    if (r->table) {
-        if (offset == SIZE_MAX) return 0;
-        if (offset < r->table_begin) r->table_begin = offset;
-        r->table_end = offset + len;
-        return 0;
-    }
+    bool broken = len > r->n_input || (offset != SIZE_MAX && offset + len > r->chunk->end);
+    if (broken) return 0; /* a parser's slip must not become ours */
     if (r->in_block_code) {
         if (r->carried && offset != SIZE_MAX && len) { /* cut within a line: it goes on */
             if (line_ends_before(r, offset) == 0) r->code_line = false;
@@ -205,25 +199,6 @@ static int on_text(MD_TEXTTYPE type, const MD_CHAR *text, MD_SIZE len, void *con
 }
 
 /* ---- blocks ---- */
-
-/* Rows as they are written: columns that fit in the source stay so. */
-static void put_table(struct render *r) {
-    const char *text = r->chunk->text;
-    if (r->table_begin == SIZE_MAX) return;
-    size_t at = r->table_begin, end = r->table_end;
-    while (at > r->chunk->begin && text[at - 1] != '\n') at--;
-    while (end < r->chunk->end && text[end] != '\n') end++;
-    begin_block(r, at, MARKDOWN_TEXT);
-    while (at < end) {
-        const char *newline = memchr(text + at, '\n', end - at);
-        size_t stop = newline ? (size_t)(newline - text) : end;
-        size_t shown = stop > at && text[stop - 1] == '\r' ? stop - 1 : stop;
-        markdown_put(r->markdown, STYLE_TEXT, text + at, shown - at);
-        at = stop + (newline != NULL);
-        if (at < end) begin_line(r, MARKDOWN_TEXT);
-    }
-    r->markdown->source = end;
-}
 
 static void enter_item(struct render *r, const MD_BLOCK_LI_DETAIL *detail) {
     if (r->marker[0]) begin_line(r, MARKDOWN_TEXT); /* an item that begins with a list */
@@ -252,7 +227,8 @@ static void enter_code(struct render *r, const MD_BLOCK_CODE_DETAIL *detail) {
     r->in_block_code = r->code_line = true;
     if (r->carried) return;
     size_t offset = source_offset(r, detail->lang.text ? detail->lang.text : "");
-    code_head(r, detail->lang.text, detail->lang.size, offset == SIZE_MAX ? next_source(r) : offset);
+    size_t len = detail->lang.size <= r->n_input ? detail->lang.size : 0;
+    code_head(r, detail->lang.text, len, offset == SIZE_MAX ? next_source(r) : offset);
 }
 
 static int enter_block(MD_BLOCKTYPE type, void *detail, void *context) {
@@ -270,10 +246,6 @@ static int enter_block(MD_BLOCKTYPE type, void *detail, void *context) {
     case MD_BLOCK_H: r->heading = 1; /* fall through */
     case MD_BLOCK_P: r->fresh = true; break;
     case MD_BLOCK_CODE: enter_code(r, detail); break;
-    case MD_BLOCK_TABLE:
-        r->table = true;
-        r->table_begin = SIZE_MAX;
-        break;
     default: break;
     }
     return 0;
@@ -291,10 +263,6 @@ static int leave_block(MD_BLOCKTYPE type, void *detail, void *context) {
         break;
     case MD_BLOCK_H: r->heading = 0; break;
     case MD_BLOCK_CODE: r->in_block_code = r->carried = false; break;
-    case MD_BLOCK_TABLE:
-        r->table = false;
-        put_table(r);
-        break;
     default: break;
     }
     return 0;
@@ -315,7 +283,7 @@ static int enter_span(MD_SPANTYPE type, void *detail, void *context) {
 /* The address is always seen: what a link says and where it leads may differ. */
 static void put_address(struct render *r, const MD_ATTRIBUTE *address) {
     struct buf *shown = &r->markdown->text;
-    if (r->table || r->fresh || !address->size) return;
+    if (r->fresh || !address->size || address->size > r->n_input) return;
     size_t from = r->link_from < shown->len ? r->link_from : 0, len = shown->len - from;
     if (len >= address->size &&
         memcmp(shown->data + shown->len - address->size, address->text, address->size) == 0)
@@ -335,16 +303,38 @@ static int leave_span(MD_SPANTYPE type, void *detail, void *context) {
     return 0;
 }
 
-static const MD_PARSER parser = {.flags = MD_FLAG_NOHTML | MD_FLAG_TABLES | MD_FLAG_TASKLISTS,
+static const MD_PARSER parser = {.flags = MD_FLAG_NOHTML | MD_FLAG_TASKLISTS,
                                  .enter_block = enter_block,
                                  .leave_block = leave_block,
                                  .enter_span = enter_span,
                                  .leave_span = leave_span,
                                  .text = on_text};
 
+/* A table's rows as they are written: columns that fit in the source stay so. */
+static void render_table(struct render *r) {
+    const char *text = r->chunk->text;
+    size_t at = r->chunk->begin, end = r->chunk->end;
+    while (end > at && text[end - 1] == '\n') end--;
+    begin_block(r, at, MARKDOWN_TABLE);
+    while (at < end) {
+        const char *newline = memchr(text + at, '\n', end - at);
+        size_t stop = newline ? (size_t)(newline - text) : end;
+        note_source(r, at);
+        markdown_put(r->markdown, STYLE_TEXT, text + at,
+                     stop > at && text[stop - 1] == '\r' ? stop - 1 - at : stop - at);
+        at = stop + (newline != NULL);
+        if (at < end) begin_line(r, MARKDOWN_TABLE);
+    }
+    r->markdown->source = end;
+}
+
 void markdown_render(struct markdown *markdown, const struct markdown_chunk *chunk) {
     struct render r = {.markdown = markdown, .chunk = chunk};
     struct buf fenced = {0};
+    if (chunk->table) {
+        render_table(&r);
+        return;
+    }
     r.input = chunk->text + chunk->begin;
     r.n_input = chunk->end - chunk->begin;
     if (chunk->fence) {
@@ -363,7 +353,7 @@ void markdown_render(struct markdown *markdown, const struct markdown_chunk *chu
 /* ---- code blocks of a text, for /copy ---- */
 
 struct pick_code {
-    size_t wanted, seen;
+    size_t wanted, seen, len;
     struct buf *out; /* NULL: only count */
     bool inside;
 };
@@ -389,19 +379,20 @@ static int pick_span(MD_SPANTYPE type, void *detail, void *context) {
 
 static int pick_text(MD_TEXTTYPE type, const MD_CHAR *text, MD_SIZE len, void *context) {
     struct pick_code *pick = context;
+    if (len > pick->len) return 0; /* as above */
     if (pick->inside && pick->out)
         buf_append(pick->out, type == MD_TEXT_NULLCHAR ? "" : text, type == MD_TEXT_NULLCHAR ? 1 : len);
     return 0;
 }
 
 size_t ui_code_block(const char *text, size_t len, size_t k, struct buf *out) {
-    static const MD_PARSER picker = {.flags = MD_FLAG_NOHTML | MD_FLAG_TABLES | MD_FLAG_TASKLISTS,
+    static const MD_PARSER picker = {.flags = MD_FLAG_NOHTML | MD_FLAG_TASKLISTS,
                                      .enter_block = pick_enter,
                                      .leave_block = pick_leave,
                                      .enter_span = pick_span,
                                      .leave_span = pick_span,
                                      .text = pick_text};
-    struct pick_code pick = {.wanted = k, .out = out};
+    struct pick_code pick = {.wanted = k, .len = len, .out = out};
     if (len <= UINT_MAX) md_parse(text, (MD_SIZE)len, &picker, &pick);
     return pick.seen;
 }

@@ -193,8 +193,8 @@ static void own_action(struct ui *ui, int action) {
     case UI_ACTION_BOTTOM: chat_follow(&screen->chat); break;
     case UI_ACTION_TYPE: typing_begin(ui); break;
     case UI_ACTION_FIND: find_begin(&screen->chat.find); break;
-    case UI_ACTION_FIND_NEXT: screen->chat.find.step = 1; break;
-    case UI_ACTION_FIND_BACK: screen->chat.find.step = -1; break;
+    case UI_ACTION_FIND_NEXT: screen->chat.find.step++; break;
+    case UI_ACTION_FIND_BACK: screen->chat.find.step--; break;
     case UI_ACTION_SOURCE: screen->chat.raw = !screen->chat.raw; break;
     case UI_ACTION_UNFOLD: screen->chat.unfolded = !screen->chat.unfolded; break;
     case UI_ACTION_MOUSE: mouse_switch(ui, !ui->mouse); break;
