@@ -34,6 +34,16 @@ const char *amount_duration(uint64_t seconds, char out[static AMOUNT_MAX]) {
     return out;
 }
 
+const char *amount_tokens(uint32_t n, char out[static AMOUNT_MAX]) {
+    if (!n)
+        snprintf(out, AMOUNT_MAX, "-");
+    else if (n >= 1024)
+        snprintf(out, AMOUNT_MAX, "%" PRIu32 "k", n / 1024);
+    else
+        snprintf(out, AMOUNT_MAX, "%" PRIu32, n);
+    return out;
+}
+
 const char *amount_age(int64_t then, int64_t now, char out[static AMOUNT_MAX]) {
     size_t unit = 0;
     if (!then) {

@@ -1,6 +1,7 @@
 #include "app/chat.h"
 
 #include "app/chat_internal.h"
+#include "app/pull_command.h"
 #include "app/record_json.h"
 #include "app/vocabulary.h"
 #include "base/mem.h"
@@ -16,6 +17,8 @@ void chat_open(struct chat *chat, struct engine *engine, const struct options *o
         chat->template_path = xstrdup(options->chosen_model);
         chat->how = options_engine(options, NULL);
         chat->models_dir = options->models_dir;
+        chat->offline = pull_is_offline(options);
+        chat->incognito = options->incognito;
     }
     buf_append(&chat->variables, options->template_variables.data, options->template_variables.len);
     if (options->system) chat_set_system(chat, options->system, strlen(options->system), NULL);

@@ -31,6 +31,8 @@ struct chat {
     char *model_path;               /* of its file; NULL: a script */
     struct engine_options how;      /* device, threads and so on, for whatever model; strings are the options' */
     const char *models_dir;         /* the options' */
+    bool offline;                   /* no model may be fetched */
+    bool incognito;                 /* that a model was used is not noted */
     char *template_path;            /* the model that how.chat_template is for: the first one */
     struct engine *coming;          /* another model that is being loaded beside the one that speaks; NULL */
     char *coming_path;

@@ -124,7 +124,7 @@ bool chat_model_cancel(struct chat *chat) {
 
 void chat_model_ready(struct chat *chat) {
     if (!chat->model_path) return;
-    model_note_used(chat->model_path);
+    if (!chat->incognito) model_note_used(chat->model_path);
     chat->computed = NULL; /* its KV cache is empty */
     if (!chat->former_path) return;
     free(chat->former_path);

@@ -239,7 +239,8 @@ static int run_inspect(struct options *options, struct err *err) {
     struct buf report = {0};
     struct inspect_options inspect = {
         .tensors = options->tensors, .ranges = options->ranges, .json = options->json};
-    int status = path ? STATUS_OK : options_model(options, &path, err);
+    if (path) options->model = path;
+    int status = options_model(options, &path, err);
     if (status < 0) return status;
     status = tool_inspect(path, &inspect, &report, err);
     int written = report.len ? write_report(&report, status < 0 ? NULL : err) : STATUS_OK;

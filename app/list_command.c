@@ -5,12 +5,14 @@
 #include "app/out.h"
 #include "app/record_json.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { NAME_MIN = 12, NAME_MAX = 48 }; /* columns */
+enum { NAME_MIN = 12, BEFORE_FACTS = 26, REST = 59 }; /* columns; REST: of all but the name */
 
 /* ---- for programs ---- */
 
@@ -71,46 +73,53 @@ static bool wants_colour(const struct options *options) {
     return isatty(STDOUT_FILENO) && !(no_colour && *no_colour);
 }
 
-static unsigned name_width(const struct model_list *list) {
+static unsigned terminal_columns(void) {
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : UINT_MAX;
+}
+
+/* As wide as a terminal lets them be; whole where there is none. */
+static unsigned name_width(const struct model_list *list, unsigned columns) {
     unsigned width = NAME_MIN;
     for (size_t i = 0; i < list->n; i++) {
         unsigned cells = text_width(list->entries[i].name, strlen(list->entries[i].name));
         if (cells > width) width = cells;
     }
-    return width < NAME_MAX ? width : NAME_MAX;
+    unsigned most = columns > REST + NAME_MIN ? columns - REST : NAME_MIN;
+    return width < most ? width : most;
 }
 
 static void put_name(struct buf *out, const char *name, unsigned width) {
-    text_sanitize_line(out, name, strlen(name));
+    text_cut_line(out, name, strlen(name), width);
     for (unsigned cells = text_width(name, strlen(name)); cells < width; cells++) buf_putc(out, ' ');
 }
 
-static void put_entry(struct buf *out, const struct model_entry *entry, unsigned width, int64_t now) {
+/* columns: of the line, for the reason of what cannot be run. */
+static void put_entry(struct buf *out, const struct model_entry *entry, unsigned width, unsigned columns,
+                      int64_t now) {
     char size[AMOUNT_MAX], age[AMOUNT_MAX], context[AMOUNT_MAX];
     const struct model_facts *facts = &entry->facts;
     put_name(out, entry->name, width);
     buf_printf(out, "  %-12s%s %8s  ", model_source_name(entry->source), entry->also ? "+" : " ",
                amount_bytes(entry->size, size));
-    if (entry->fault) {
-        text_sanitize_line(out, entry->fault, strlen(entry->fault));
-    } else {
-        snprintf(context, sizeof context, "%u", facts->context);
-        buf_printf(out, "%-8s %8s  %-4s  %s", facts->quantisation, facts->context ? context : "-",
+    if (entry->fault)
+        text_cut_line(out, entry->fault, strlen(entry->fault), columns - width - BEFORE_FACTS);
+    else
+        buf_printf(out, "%-7s %7s  %-4s  %s", facts->quantisation, amount_tokens(facts->context, context),
                    model_fit_name(entry->fit), amount_age(entry->last_used, now, age));
-    }
 }
 
-static void put_table(const struct model_list *list, bool colour, struct buf *out) {
-    unsigned width = name_width(list);
+static void put_table(const struct model_list *list, unsigned columns, bool colour, struct buf *out) {
+    unsigned width = name_width(list, columns);
     int64_t now = time(NULL);
     put_name(out, "NAME", width);
-    buf_printf(out, "  %-12s  %8s  %-8s %8s  %-4s  %s\n", "SOURCE", "SIZE", "QUANT", "CONTEXT", "FITS",
+    buf_printf(out, "  %-12s  %8s  %-7s %7s  %-4s  %s\n", "SOURCE", "SIZE", "QUANT", "CONTEXT", "FITS",
                "USED");
     for (size_t i = 0; i < list->n; i++) {
         const struct model_entry *entry = &list->entries[i];
         bool grey = colour && entry->fault;
         if (grey) buf_puts(out, "\033[2m");
-        put_entry(out, entry, width, now);
+        put_entry(out, entry, width, columns, now);
         if (grey) buf_puts(out, "\033[0m");
         buf_putc(out, '\n');
     }
@@ -121,7 +130,7 @@ void models_print(const char *models_dir, struct buf *out) {
     struct model_list list;
     places_fill(&own, models_dir);
     models_scan(&own.places, &list);
-    put_table(&list, false, out);
+    put_table(&list, UINT_MAX, false, out);
     models_free(&list);
     places_free(&own);
 }
@@ -136,7 +145,7 @@ int list_command(struct options *options, struct err *err) {
     if (options->json)
         put_json(&list, isatty(STDOUT_FILENO), &report);
     else if (list.n)
-        put_table(&list, wants_colour(options), &report);
+        put_table(&list, terminal_columns(), wants_colour(options), &report);
     if (list.note) out_error("%s", list.note);
     if (!list.n && !options->json) out_error("there is no model yet; `logitop pull` fetches one");
     out_open(&out, STDOUT_FILENO);

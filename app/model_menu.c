@@ -83,16 +83,6 @@ struct model_row {
     char size[AMOUNT_MAX], context[AMOUNT_MAX];
 };
 
-static void context_text(const struct model_facts *facts, char out[static AMOUNT_MAX]) {
-    uint32_t n = facts->context;
-    if (!n)
-        snprintf(out, AMOUNT_MAX, "-");
-    else if (n >= 1024)
-        snprintf(out, AMOUNT_MAX, "%uk", n / 1024);
-    else
-        snprintf(out, AMOUNT_MAX, "%u", n);
-}
-
 static void fill_rows(struct model_menu *menu) {
     const struct model_list *list = &menu->list;
     free(menu->rows);
@@ -103,7 +93,7 @@ static void fill_rows(struct model_menu *menu) {
         const struct model_entry *entry = &list->entries[i];
         struct model_row *texts = &menu->texts[i];
         amount_bytes(entry->size, texts->size);
-        context_text(&entry->facts, texts->context);
+        amount_tokens(entry->facts.context, texts->context);
         menu->rows[i] = (struct ui_picker_row){.id = i + 1,
                                                .columns = {[NAME] = entry->name,
                                                            [SOURCE] = model_source_name(entry->source),

@@ -201,7 +201,8 @@ static int on_event(struct answer *answer, const struct engine_event *event, str
     case ENGINE_READY:
         clear_progress(answer);
         if (answer->running) return STATUS_OK; /* on another device, in the middle of the answer */
-        if (answer->options->chosen_model) model_note_used(answer->options->chosen_model);
+        if (answer->options->chosen_model && !answer->options->incognito)
+            model_note_used(answer->options->chosen_model);
         return submit(answer, err);
     case ENGINE_FAILED:
         clear_progress(answer);

@@ -20,19 +20,6 @@ static unsigned percent(const struct pull_progress *progress) {
     return progress->total ? (unsigned)((double)progress->done * 100 / (double)progress->total) : 0;
 }
 
-/* What stays of a name in so many cells. */
-static void put_name(const char *name, unsigned cells, struct buf *out) {
-    size_t len = strlen(name);
-    struct text_row row = {0};
-    if (text_width(name, len) <= cells || cells < 4) {
-        text_sanitize_line(out, name, len);
-        return;
-    }
-    text_wrap(name, len, 0, cells - 3, &row);
-    text_sanitize_line(out, name, row.end);
-    buf_puts(out, "...");
-}
-
 void pull_print(const struct pull_progress *progress, unsigned columns, struct buf *out) {
     char done[AMOUNT_MAX], total[AMOUNT_MAX], rate[AMOUNT_MAX], left[AMOUNT_MAX];
     struct buf rest = {0};
@@ -48,8 +35,8 @@ void pull_print(const struct pull_progress *progress, unsigned columns, struct b
         buf_printf(&rest, "  %s/s  %s left", amount_bytes((uint64_t)progress->rate, rate),
                    amount_duration((uint64_t)progress->left, left));
     const char *slash = strrchr(progress->name, '/');
-    put_name(progress->stage != PULL_ASKING && slash ? slash + 1 : progress->name,
-             columns > rest.len + 4 ? columns - (unsigned)rest.len : 4, out);
+    const char *name = progress->stage != PULL_ASKING && slash ? slash + 1 : progress->name;
+    text_cut_line(out, name, strlen(name), columns > rest.len + 4 ? columns - (unsigned)rest.len : 4);
     buf_append(out, rest.data, rest.len);
     buf_free(&rest);
 }

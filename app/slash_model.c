@@ -23,7 +23,7 @@ int slash_model(struct chat *chat, const char *arguments, struct slash_result *r
 }
 
 int slash_pull(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
-    (void)chat;
+    if (chat->offline) return err_set(err, STATUS_USAGE, "/pull: --offline forbids to fetch anything");
     if (!*arguments)
         return err_set(err, STATUS_USAGE, "/pull: found no name, expected user/repo[:QUANT] or name[:tag]");
     buf_puts(&result->pull, arguments);

@@ -346,6 +346,22 @@ void text_sanitize_line(struct buf *out, const char *text, size_t len) {
     sanitize(out, text, len, true);
 }
 
+void text_cut_line(struct buf *out, const char *text, size_t len, unsigned max_cells) {
+    struct text_piece piece;
+    size_t kept = 0;
+    unsigned cells = 0;
+    if (text_width(text, len) <= max_cells) {
+        text_sanitize_line(out, text, len);
+        return;
+    }
+    while (text_next(text + kept, len - kept, false, cells, &piece) && cells + piece.width + 3 <= max_cells) {
+        cells += piece.width;
+        kept += piece.len;
+    }
+    text_sanitize_line(out, text, kept);
+    buf_puts(out, "...");
+}
+
 unsigned text_width(const char *text, size_t len) {
     unsigned column = 0;
     for (size_t at = 0; at < len;) {

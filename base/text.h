@@ -57,6 +57,8 @@ int text_code_point_width(uint32_t code_point);
 void text_sanitize(struct buf *out, const char *text, size_t len);
 /* The same on one line: LF becomes a blank. For titles, names, error lines. */
 void text_sanitize_line(struct buf *out, const char *text, size_t len);
+/* The same, at most max_cells wide (>= 4): a longer one ends in "...". */
+void text_cut_line(struct buf *out, const char *text, size_t len, unsigned max_cells);
 unsigned text_width(const char *text, size_t len); /* cells of the shown form of one line */
 
 /* Offset of the first place where `what` [n] stands in the text, upper and lower case being the same (simple

@@ -144,6 +144,8 @@ static int try_again(struct work *work, const struct lane *lane, CURLcode code, 
     long status = reply->status;
     bool answered = code == CURLE_OK && status != 200 && status != 206;
     if (lane->refused == STATUS_BUSY) code = CURLE_PARTIAL_FILE;
+    if (code == CURLE_COULDNT_RESOLVE_HOST && work->reached)
+        code = CURLE_COULDNT_CONNECT; /* the network went away */
     if (lane->refused && lane->refused != STATUS_BUSY) {
         *err = work->err;
         return lane->refused;

@@ -310,13 +310,17 @@ size_t models_find(const struct model_list *list, const char *name, size_t *foun
     return n ? n : find_by(list, name, true, found, has_part);
 }
 
+/* One that can chat, then one for the card, then the larger. */
+static bool is_better(const struct model_entry *a, const struct model_entry *b) {
+    if (a->facts.has_template != b->facts.has_template) return a->facts.has_template;
+    return a->fit != b->fit ? a->fit > b->fit : a->size > b->size;
+}
+
 const struct model_entry *models_best(const struct model_list *list) {
     const struct model_entry *best = NULL;
     for (size_t i = 0; i < list->n; i++) {
         const struct model_entry *entry = &list->entries[i];
-        if (entry->fit == MODEL_FIT_NOT || !entry->facts.has_template) continue;
-        if (!best || entry->fit > best->fit || (entry->fit == best->fit && entry->size > best->size))
-            best = entry;
+        if (entry->fit != MODEL_FIT_NOT && (!best || is_better(entry, best))) best = entry;
     }
     return best;
 }

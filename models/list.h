@@ -70,7 +70,8 @@ void models_free(struct model_list *list);
  * that cannot. Returns how many. */
 size_t models_find(const struct model_list *list, const char *name, size_t *found);
 
-/* The best that can be run: the largest that fits the card, else that fits the memory. NULL: none fits. */
+/* The best that can be run: the largest that fits the card, else that fits the memory; one without a chat template only
+ * where there is no other. NULL: none fits. */
 const struct model_entry *models_best(const struct model_list *list);
 
 /* Note that a model was used now. */

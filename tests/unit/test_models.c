@@ -194,6 +194,7 @@ static void test_the_best_fits(void **state) {
     };
     assert_string_equal(models_best(&(struct model_list){.entries = some, .n = 5})->name, "larger card");
     assert_string_equal(models_best(&(struct model_list){.entries = some, .n = 3})->name, "cpu");
+    assert_string_equal(models_best(&(struct model_list){.entries = some + 2, .n = 1})->name, "base");
     assert_null(models_best(&(struct model_list){.entries = some, .n = 1}));
 }
 
@@ -211,6 +212,9 @@ static void test_amounts(void **state) {
     assert_string_equal(amount_duration(200, out), "3 min 20 s");
     assert_string_equal(amount_duration(3600, out), "1 h");
     assert_string_equal(amount_duration(187200, out), "2 d 4 h");
+    assert_string_equal(amount_tokens(131072, out), "128k");
+    assert_string_equal(amount_tokens(1000, out), "1000");
+    assert_string_equal(amount_tokens(0, out), "-");
     assert_string_equal(amount_age(0, 1000, out), "-");
     assert_string_equal(amount_age(990, 1000, out), "just now");
     assert_string_equal(amount_age(1000, 1000 + 7500, out), "2 h ago");

@@ -305,8 +305,26 @@ static void clusters_are_whole_for_the_editor(void **state) {
     assert_int_equal(text_cluster_before(family, n, 0), 0);
 }
 
+static void test_cut_line(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        unsigned cells;
+        const char *shown;
+    } cases[] = {{"model.gguf", 10, "model.gguf"}, {"model.gguf", 9, "model...."}, {"a b c d e f", 8, "a b c..."},
+                 {"\xE6\xBC\xA2\xE5\xAD\x97\xE6\xBC\xA2", 5, "\xE6\xBC\xA2..."}, {"\033[31mred", 8, "^[[31..."}, {"", 4, ""},
+                 {"abcdef", 4, "a..."}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf out = {0};
+        text_cut_line(&out, cases[i].text, strlen(cases[i].text), cases[i].cells);
+        assert_string_equal(out.data ? out.data : "", cases[i].shown);
+        buf_free(&out);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cut_line),
         cmocka_unit_test(every_byte_is_harmless),
         cmocka_unit_test(every_code_point_is_harmless),
         cmocka_unit_test(controls_are_shown),
