@@ -52,6 +52,10 @@ void archive_draft(struct archive *archive, const char *text, size_t len);
 int archive_resume(struct archive *archive, int64_t id, const struct options *given, struct buf *line,
                    struct buf *draft, struct err *err);
 
+/* The chat that the options ask for: *id is 0 for a new one, -1 for one to be chosen from a list. */
+int archive_wanted(const struct archive *archive, const struct options *options, int64_t *id,
+                   struct err *err);
+
 /* What is kept of a chat beside its messages: settings, system text, template variables, as JSON. Owned by
  * the caller. */
 char *archive_settings(const struct chat *chat);

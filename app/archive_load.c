@@ -71,6 +71,20 @@ void archive_settings_read(struct chat *chat, const char *json, const struct opt
     json_decref(all);
 }
 
+int archive_wanted(const struct archive *archive, const struct options *options, int64_t *id,
+                   struct err *err) {
+    *id = 0;
+    if (!options->resume && !options->resume_newest) return STATUS_OK;
+    struct store *store = archive_store(archive->chat, err);
+    if (!store) return STATUS_UNSUPPORTED;
+    if (options->resume_newest || strcmp(options->resume, "last") == 0) {
+        *id = store_newest(store);
+        return *id ? STATUS_OK : err_set(err, STATUS_USAGE, "no chat was kept yet");
+    }
+    *id = *options->resume ? strtoll(options->resume, NULL, 10) : -1;
+    return STATUS_OK;
+}
+
 /* ---- messages ---- */
 
 static void load_tokens(struct said *said, const struct store_message *message) {
@@ -166,6 +180,9 @@ int archive_resume(struct archive *archive, int64_t id, const struct options *gi
         chat->told_leaf = conversation_leaf(&chat->conversation);
         chat->last_said = chat->conversation.last_id;
         if (kept.draft) buf_puts(draft, kept.draft);
+        archive->draft_of = archive->conversation;
+        buf_clear(&archive->draft);
+        buf_append(&archive->draft, draft->data, draft->len);
         tell(archive, &kept, line);
     }
     store_conversation_free(&kept);

@@ -293,8 +293,7 @@ int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err) {
 
 /* ---- events ---- */
 
-static void write_note(struct chat *chat, const struct engine_event *event) {
-    struct said *answer = chat->answer;
+void said_write_note(struct said *answer, const struct engine_event *event) {
     const struct engine_stats *stats = &event->done.stats;
     static const char *const marks[] = {[ENGINE_END] = "",
                                         [ENGINE_LIMIT] = "[limit, /continue]  ",
@@ -307,7 +306,6 @@ static void write_note(struct chat *chat, const struct engine_event *event) {
     if (stats_decode_tps(stats) > 0) buf_printf(&answer->note, "  %.1f tok/s", stats_decode_tps(stats));
     if (stats->prompt_tokens)
         buf_printf(&answer->note, "  prompt %u (%u cached)", stats->prompt_tokens, stats->cached_tokens);
-    if (chat->moved) buf_puts(&answer->note, "  the device failed");
 }
 
 static void forget(struct chat *chat, uint64_t last_id) {
@@ -365,7 +363,8 @@ static void on_done(struct chat *chat, const struct engine_event *event) {
                 "%s; /new starts over, /drop forgets the oldest turns and goes on",
                 *event->error.text ? event->error.text : "the context is full");
     chat->answer->open = false;
-    write_note(chat, event);
+    said_write_note(chat->answer, event);
+    if (chat->moved) buf_puts(&chat->answer->note, "  the device failed");
     chat->moved = chat->moving = false;
     tell_tokens(chat);
     bool wordless = !chat->continuing && chat->answer->n_tokens == 0;

@@ -1,10 +1,12 @@
 #include "app/chat_list.h"
 
+#include "base/utf8.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { SHOWN_MAX = 500, COLUMNS = 4, MODEL_WIDTH = 18 };
+enum { SHOWN_MAX = 500, COLUMNS = 4, MODEL_WIDTH = 18, TITLE_BESIDE = 16 /* bytes */ };
 
 /* "14:05" today, "Mar 05 14:05" this year, else "2026-03-05". */
 static char *moment(int64_t seconds, struct arena *arena) {
@@ -20,10 +22,16 @@ static char *moment(int64_t seconds, struct arena *arena) {
     return arena_dup(arena, text, len);
 }
 
+/* The title; with what was searched for beside it, unless that is where the title is from. */
 static char *first_column(const struct store_row *row, struct arena *arena) {
     struct buf text = {0};
-    buf_puts(&text, *row->title ? row->title : "(no words yet)");
-    if (row->found) buf_printf(&text, "  -  %s", row->found);
+    const char *title = *row->title ? row->title : "(no words yet)";
+    bool beside = row->found && strncmp(row->found, title, strcspn(title, "\n")) != 0;
+    size_t len = strlen(title), most = beside ? TITLE_BESIDE : len;
+    if (len > most) len = most - utf8_incomplete_tail(title, most);
+    buf_append(&text, title, len);
+    if (len < strlen(title)) buf_puts(&text, "\xE2\x80\xA6");
+    if (beside) buf_printf(&text, "  %s", row->found);
     char *copy = arena_dup(arena, text.data, text.len);
     buf_free(&text);
     return copy;

@@ -1,4 +1,5 @@
 /* The line mode: a terminal that knows no screen. The terminal itself edits the line. */
+#include "app/archive.h"
 #include "app/chat.h"
 #include "app/out.h"
 #include "app/paths.h"
@@ -16,6 +17,7 @@
 
 struct lines {
     struct chat chat;
+    struct archive archive;
     struct out out;
     struct buf input;  /* read and not used yet */
     uint64_t shown_id; /* message that is being written out */
@@ -144,6 +146,9 @@ static void take_signals(struct lines *lines) {
 static int turn(struct lines *lines, struct err *err) {
     struct chat *chat = &lines->chat;
     bool was_busy = chat_busy(chat), was_loading = chat->state == CHAT_LOADING;
+    archive_pump(&lines->archive);
+    if (lines->archive.notice.code) out_error("%s", lines->archive.notice.text);
+    lines->archive.notice.code = STATUS_OK;
     chat_pump(chat);
     int status = STATUS_OK;
     if (chat->state == CHAT_FAILED && !chat_busy(chat)) {
@@ -168,16 +173,33 @@ static int run(struct lines *lines, struct err *err) {
         if (lines->quit) break;
         struct engine *engine = lines->chat.engine;
         struct engine *coming = lines->chat.coming;
-        struct pollfd fds[4] = {{.fd = engine->ops->wake_fd(engine), .events = POLLIN},
+        struct pollfd fds[] = {{.fd = engine->ops->wake_fd(engine), .events = POLLIN},
                                 {.fd = signals_fd(), .events = POLLIN},
                                 {.fd = lines->input_over ? -1 : STDIN_FILENO, .events = POLLIN},
-                                {.fd = coming ? coming->ops->wake_fd(coming) : -1, .events = POLLIN}};
-        if (poll(fds, 4, -1) < 0 && errno != EINTR)
+                                {.fd = coming ? coming->ops->wake_fd(coming) : -1, .events = POLLIN},
+                                {.fd = archive_wake_fd(&lines->archive), .events = POLLIN}};
+        if (poll(fds, sizeof fds / sizeof *fds, -1) < 0 && errno != EINTR)
             return err_set(err, STATUS_FAILED, "cannot wait: %s", strerror(errno));
         if (fds[2].revents) read_input_bytes(lines);
         take_signals(lines);
     }
     return lines->exit_code;
+}
+
+/* What the options ask for. */
+static void begin(struct lines *lines, const struct options *options) {
+    struct err err = {0};
+    struct buf line = {0}, draft = {0};
+    int64_t id;
+    int status = archive_wanted(&lines->archive, options, &id, &err);
+    if (status == STATUS_OK && id < 0) take_line(lines, "/open", 5);
+    if (status == STATUS_OK && id > 0)
+        status = archive_resume(&lines->archive, id, options, &line, &draft, &err);
+    if (status < 0) out_error("%s", err.text);
+    if (line.len) out_error("%s", line.data);
+    if (draft.len) out_error("not sent yet: %s", draft.data);
+    buf_free(&line);
+    buf_free(&draft);
 }
 
 int plain_lines(struct options *options, struct err *err) {
@@ -186,11 +208,15 @@ int plain_lines(struct options *options, struct err *err) {
     if (!engine) return err->code;
     out_open(&lines.out, STDOUT_FILENO);
     chat_open(&lines.chat, engine, options);
+    archive_open(&lines.archive, &lines.chat, options);
+    begin(&lines, options);
     const char *first = options->prompt ? options->prompt : options->text.data;
     if (first && *first) chat_send(&lines.chat, first, strlen(first), NULL);
     out_error("a plain terminal: question and answer line by line; /help lists commands, Ctrl-D leaves");
     int status = run(&lines, err);
     if (status == STATUS_OK) out_end(&lines.out, NULL);
+    struct err unsaved = {0};
+    if (archive_close(&lines.archive, &unsaved) < 0) out_error("%s", unsaved.text);
     chat_close(&lines.chat);
     out_close(&lines.out);
     buf_free(&lines.input);

@@ -1,9 +1,11 @@
 #include "app/config.h"
 #include "app/options.h"
 #include "app/out.h"
+#include "base/log.h"
 
 #include <locale.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int show_help(const struct options *options) {
@@ -39,6 +41,7 @@ int main(int argc, char **argv) {
     struct options options;
     struct err err = {0};
     setlocale(LC_CTYPE, "");
+    if (getenv("LOGITOP_LOG")) log_open(getenv("LOGITOP_LOG"));
     options_begin(&options);
     if (wants_config(argv)) config_read(&options);
     const char *configured = options.theme;

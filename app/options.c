@@ -312,6 +312,9 @@ static int check_together(const struct options *options, struct err *err) {
         return err_set(err, STATUS_USAGE, "found both -hf and -m, expected one of them");
     if (options->hf_file && !options->hf && !options->input)
         return err_set(err, STATUS_USAGE, "found --hf-file alone, expected -hf user/repo too");
+    if (options->save && (options->raw || options->incognito))
+        return err_set(err, STATUS_USAGE, "found both --save and --%s: there is no chat to keep",
+                       options->raw ? "raw" : "incognito");
     if (options->script && options->model)
         return err_set(err, STATUS_USAGE, "found both --script and -m, expected one of them");
     if ((options->command == COMMAND_LOGITS || options->command == COMMAND_TRACE) &&

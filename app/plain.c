@@ -1,9 +1,12 @@
 #include "app/plain.h"
 
 #include "app/model_choice.h"
+#include "app/archive.h"
+#include "app/chat_internal.h"
 #include "app/out.h"
 #include "app/record_json.h"
 #include "app/signals.h"
+#include "app/vocabulary.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -11,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 struct engine *open_engine(struct options *options, struct err *err) {
@@ -33,12 +37,14 @@ struct answer {
     struct options *options;
     struct engine *engine;
     struct out out;
-    struct buf text; /* what is asked */
-    struct buf said; /* --json: the answer */
-    json_t *tokens;  /* --json: its records */
-    bool running;    /* a request was taken */
-    bool over;       /* nothing more to wait for */
-    bool progress;   /* a line of progress is on standard error */
+    struct buf text;    /* what is asked */
+    struct chat kept;   /* --save: the same as a chat, */
+    struct said *words; /* and the answer in it; NULL: it is not kept */
+    struct buf said;    /* --json: the answer */
+    json_t *tokens;     /* --json: its records */
+    bool running;       /* a request was taken */
+    bool over;          /* nothing more to wait for */
+    bool progress;      /* a line of progress is on standard error */
     int exit_code;
 };
 
@@ -73,8 +79,32 @@ static int gather(struct answer *answer, struct err *err) {
     return STATUS_OK;
 }
 
+/* --save: question and answer as a chat of their own. */
+static void keep_question(struct answer *answer) {
+    struct conversation *conversation = &answer->kept.conversation;
+    chat_open(&answer->kept, answer->engine, answer->options);
+    answer->kept.info = answer->engine->ops->info(answer->engine);
+    answer->kept.began = time(NULL);
+    conversation->vocabulary = vocabulary_fingerprint(answer->engine);
+    conversation_add(conversation, SAID_BY_USER, answer->text.data, answer->text.len);
+    answer->words = conversation_add(conversation, SAID_BY_MODEL, "", 0);
+}
+
+static void keep_answer(struct answer *answer) {
+    struct archive archive;
+    struct err err = {0};
+    if (!answer->words) return;
+    archive_open(&archive, &answer->kept, answer->options);
+    chat_change_done(&answer->kept);
+    if (archive.notice.code) out_error("%s", archive.notice.text);
+    if (archive_close(&archive, &err) < 0) out_error("%s", err.text);
+    answer->kept.engine = NULL; /* closed below */
+    chat_close(&answer->kept);
+}
+
 static int submit(struct answer *answer, struct err *err) {
     const struct options *options = answer->options;
+    if (options->save) keep_question(answer);
     struct message messages[2] = {
         {.role = "system", .text = options->system, .len = options->system ? strlen(options->system) : 0},
         {.role = "user", .text = answer->text.data, .len = answer->text.len}};
@@ -128,6 +158,7 @@ static int write_json(struct answer *answer, json_t *value, struct err *err) {
 static int on_token(struct answer *answer, const struct token_record *record, struct err *err) {
     const struct options *options = answer->options;
     clear_progress(answer);
+    if (answer->words) said_append(answer->words, answer->engine, record);
     if (options->jsonl) return write_json(answer, record_json(answer->engine, record), err);
     if (options->json) json_array_append_new(answer->tokens, record_json(answer->engine, record));
     if (record->end) return STATUS_OK;
@@ -163,6 +194,7 @@ static int on_done(struct answer *answer, const struct engine_event *event, stru
     struct err failure = {0};
     if (failed) failure = failure_of(answer, event);
     answer->over = true;
+    if (answer->words) said_write_note(answer->words, event);
     clear_progress(answer);
     int status = STATUS_OK;
     if (options->json || options->jsonl) {
@@ -264,6 +296,7 @@ int plain_answer(struct options *options, struct err *err) {
     if (status == STATUS_OK) status = wait_for_answer(&answer, err);
     int exit_code = quiet_exit_code(&answer, status);
     clear_progress(&answer);
+    keep_answer(&answer);
     answer.engine->ops->close(answer.engine);
     out_close(&answer.out);
     buf_free(&answer.text);

@@ -375,16 +375,14 @@ static void take_events(struct screen *screen) {
     }
 }
 
-/* The box, twice a second while somebody types, and at the end. */
+/* The box, half a second after a key, and at the end. */
 static void keep_draft(struct screen *screen) {
-    int64_t now = clock_ns();
-    if (!screen->quit && (!screen->typed || now < screen->draft_due)) return;
+    if (!screen->quit && (!screen->typed || clock_ns() < screen->draft_due)) return;
     struct buf text = {0};
     ui_input_text(screen->ui, &text);
     if (!text.len || text.data[0] != '/') archive_draft(&screen->archive, text.data, text.len);
     buf_free(&text);
     screen->typed = false;
-    screen->draft_due = now + (int64_t)DRAFT_MS * 1000000;
 }
 
 static int timeout_ms(const struct screen *screen) {
@@ -412,7 +410,10 @@ static bool step(void *context) {
         if (errno != EINTR) leave(screen, 1);
     }
     take_signals(screen);
-    if (fds[0].revents) screen->typed = true;
+    if (fds[0].revents && !screen->typed) {
+        screen->typed = true;
+        screen->draft_due = clock_ns() + (int64_t)DRAFT_MS * 1000000;
+    }
     if (!screen->quit && ui_input(screen->ui, fds, &err) < 0) leave(screen, signals_exit_code(SIGHUP));
     while (!screen->quit && ui_next_action(screen->ui, &action)) act(screen, &action);
     model_menu_pump(&screen->models);
@@ -488,20 +489,15 @@ static int check_model(struct options *options, const char **file, struct err *e
 
 /* What the options ask for, or what was left in the box. */
 static void begin(struct screen *screen, const struct options *options) {
-    struct store *store = screen->archive.store;
-    if (options->resume || options->resume_newest) {
-        struct err err = {0};
-        if (!archive_store(&screen->chat, &err))
-            tell(screen, &err);
-        else if (options->resume && !*options->resume)
-            list_chats(screen, &(struct buf){0});
-        else if (options->resume_newest || strcmp(options->resume, "last") == 0)
-            open_chat(screen, store_newest(store), options);
-        else
-            open_chat(screen, strtoll(options->resume, NULL, 10), options);
-        return;
-    }
-    char *draft = store ? store_take_draft(store) : NULL;
+    struct err err = {0};
+    int64_t id;
+    if (archive_wanted(&screen->archive, options, &id, &err) < 0)
+        tell(screen, &err);
+    else if (id < 0)
+        list_chats(screen, &(struct buf){0});
+    else if (id)
+        open_chat(screen, id, options);
+    char *draft = !id && screen->archive.store ? store_take_draft(screen->archive.store) : NULL;
     if (draft) ui_input_set(screen->ui, draft, strlen(draft));
     free(draft);
 }

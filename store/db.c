@@ -37,6 +37,11 @@ static const char schema[] =
     "CREATE VIRTUAL TABLE search USING fts5(text, content='message', content_rowid='id', "
     "tokenize='trigram');";
 
+static const char *file_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
 bool db_is_damage(int code) {
     code &= 0xff;
     return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
@@ -51,38 +56,28 @@ int db_error(sqlite3 *db, const char *doing, struct err *err) {
 
 /* ---- opening ---- */
 
-static uint32_t big_endian(const unsigned char *bytes) {
-    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
-}
-
 static int check_version(const char *path, uint32_t application, uint32_t version, struct err *err) {
     if (application != APPLICATION_ID)
-        return err_set(err, STATUS_UNSUPPORTED, "%s: found the database of another program", path);
+        return err_set(err, STATUS_UNSUPPORTED, "%s: found the database of another program", file_name(path));
     if (version != SCHEMA_VERSION)
-        return err_set(err, STATUS_UNSUPPORTED, "%s: found version %u of the format, expected %d", path,
-                       version, SCHEMA_VERSION);
+        return err_set(err, STATUS_UNSUPPORTED, "%s: found version %u of the format, expected %d",
+                       file_name(path), version, SCHEMA_VERSION);
     return STATUS_OK;
 }
 
-/* The file itself, before SQLite may touch it: it is there, for its owner only, and of a version that is
- * known. In one that was just made both numbers may still be 0 here, because they are in the journal. */
-static int check_file(const char *path, bool *damaged, struct err *err) {
-    enum { HEADER = 100, AT_VERSION = 60, AT_APPLICATION = 68 };
-    unsigned char header[HEADER];
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) return err_set(err, STATUS_FAILED, "%s: %s", path, strerror(errno));
+/* For its owner only. A file that is there is not opened here: closing it would drop the locks that SQLite
+ * holds on it in this process (https://sqlite.org/howtocorrupt.html, 2.2). */
+static int make_file(const char *path, struct err *err) {
     struct stat facts;
-    if (fstat(fd, &facts) == 0 && facts.st_mode & 077) fchmod(fd, 0600);
-    ssize_t n = pread(fd, header, sizeof header, 0);
-    close(fd);
-    if (n < 0) return err_set(err, STATUS_FAILED, "%s: %s", path, strerror(errno));
-    if (n == 0) return STATUS_OK;
-    if (n < HEADER || memcmp(header, "SQLite format 3", 16)) {
-        *damaged = true;
-        return err_set(err, STATUS_FAILED, "%s: found no SQLite header", path);
+    if (stat(path, &facts) == 0) {
+        if (facts.st_mode & 077) chmod(path, 0600);
+        return STATUS_OK;
     }
-    uint32_t application = big_endian(header + AT_APPLICATION), version = big_endian(header + AT_VERSION);
-    return application || version ? check_version(path, application, version, err) : STATUS_OK;
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 && errno != EEXIST)
+        return err_set(err, STATUS_FAILED, "cannot make %s: %s", path, strerror(errno));
+    if (fd >= 0) close(fd);
+    return STATUS_OK;
 }
 
 static int number(sqlite3 *db, const char *sql, uint32_t *value) {
@@ -136,17 +131,17 @@ int db_open(sqlite3 **db, const char *path, enum db_kind kind, bool *damaged, st
     struct err refused = {0};
     *db = NULL;
     *damaged = false;
-    int status = check_file(path, damaged, err);
+    int status = make_file(path, err);
     if (status < 0) return status;
     int code = sqlite3_open_v2(path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (code == SQLITE_OK) code = prepare_connection(*db, path, kind, &refused);
     if (code == SQLITE_OK && !refused.code && kind == DB_WRITER && sqlite3_db_readonly(*db, "main"))
-        err_set(&refused, STATUS_FAILED, "%s: found it read-only, expected to write there", path);
+        err_set(&refused, STATUS_FAILED, "%s: found it read-only, expected to write there", file_name(path));
     if (code == SQLITE_OK && !refused.code) return STATUS_OK;
     *damaged = db_is_damage(code);
-    status = refused.code
-                 ? err_set(err, refused.code, "%s", refused.text)
-                 : err_set(err, STATUS_FAILED, "%s: %s", path, *db ? sqlite3_errmsg(*db) : "no memory");
+    status = refused.code ? err_set(err, refused.code, "%s", refused.text)
+                          : err_set(err, STATUS_FAILED, "%s: %s", file_name(path),
+                                    *db ? sqlite3_errmsg(*db) : "no memory");
     sqlite3_close(*db);
     *db = NULL;
     return status;

@@ -144,7 +144,7 @@ static void list_sql(const struct query *query, struct buf *sql) {
 
 /* Around the first word that is found byte by byte in any ASCII letter case, else the beginning. */
 static char *found_place(const char *text, size_t len, const struct query *query, struct arena *arena) {
-    enum { BEFORE = 24, LENGTH = 160 };
+    enum { BEFORE = 8, LENGTH = 160 };
     size_t at = 0;
     for (size_t w = 0; w < query->n && !at; w++) {
         size_t n = strlen(query->words[w]);

@@ -3,6 +3,7 @@
 #include "store/db.h"
 
 #include "base/buf.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -135,11 +136,9 @@ int db_salvage(const char *path, const char *renamed, struct err *line, struct e
     count(to, n);
     sqlite3_close(to);
     if (status < 0) return status;
-    const char *slash = strrchr(renamed, '/');
-    err_set(
-        line, STATUS_FAILED,
-        "the kept chats were damaged: the file is now %s; %lld chat%s with %lld message%s could be read and "
-        "went into a new one",
-        slash ? slash + 1 : renamed, n[0], n[0] == 1 ? "" : "s", n[1], n[1] == 1 ? "" : "s");
+    err_set(line, STATUS_FAILED,
+            "chats.db was damaged: it is set aside, %lld chat%s (%lld message%s) went into a new one", n[0],
+            n[0] == 1 ? "" : "s", n[1], n[1] == 1 ? "" : "s");
+    log_line("damaged, and now %s", renamed);
     return STATUS_OK;
 }

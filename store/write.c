@@ -311,7 +311,7 @@ static int transaction(struct writer *writer, const struct job *jobs) {
 static enum outcome open_again(struct writer *writer, struct err *err) {
     if (writer->db)
         err_set(&writer->notice, STATUS_FAILED,
-                "%s was removed or replaced; this chat goes into what is there now", writer->path);
+                "chats.db was removed or replaced; this chat goes into what is there now");
     writer_close(writer);
     return writer_open(writer, err) < 0 ? OUTCOME_RETRY : OUTCOME_VOID;
 }
