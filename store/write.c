@@ -257,8 +257,10 @@ static int replace(struct writer *writer, struct err *err) {
 int writer_open(struct writer *writer, struct err *err) {
     bool damaged = false;
     if (writer->renamed) return replace(writer, err);
-    int status = connect(writer, &damaged, err);
-    return status < 0 && damaged ? replace(writer, err) : status;
+    struct err broken = {0};
+    int status = connect(writer, &damaged, &broken);
+    if (status < 0 && damaged) return replace(writer, err);
+    return status < 0 ? err_set(err, broken.code, "%s", broken.text) : STATUS_OK;
 }
 
 void writer_close(struct writer *writer) {

@@ -394,6 +394,7 @@ static void test_damaged_header(void **state) {
     struct err aside = {0}, err = {0};
     assert_int_equal(store_open(&store, store_path, &aside, &err), STATUS_OK);
     assert_int_not_equal(aside.code, 0);
+    assert_int_equal(err.code, 0);
     assert_non_null(strstr(aside.text, "damaged"));
     assert_int_equal(count_aside(), 1);
     check_conversation(store, kept_conversation(store, 0));
