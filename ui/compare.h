@@ -16,7 +16,7 @@ struct compare { /* zero-initialise */
     int page;          /* lines of the last drawing */
 };
 
-void compare_draw(struct compare *compare, const struct ui_compare *of, enum colour_mode colour,
+void compare_draw(struct compare *compare, const struct ui_compare *of, enum colour_mode colour, bool digits,
                   struct canvas *canvas, struct rect rect);
 void compare_free(struct compare *compare);
 

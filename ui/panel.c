@@ -5,23 +5,24 @@
 #include "ui/tokens.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char *moment_name(const struct ui_model *model) {
     return model->inspect ? "TOKEN" : "NEXT";
 }
 
-/* "13 of 86  position 412  branch 2 of 3" */
+/* "13 of 86  position 412  branch 2 of 3  ": those parts of it that fit whole. */
 static int draw_place(const struct ui_model *model, struct canvas *canvas, int y, int x, int limit) {
     const struct ui_inspect *inspect = model->inspect;
-    if (inspect)
-        x = canvas_printf(canvas, y, x, limit, STYLE_DIM, "%zu of %zu  ", inspect->index + 1,
-                          inspect->n_tokens);
-    if (model->shown)
-        x = canvas_printf(canvas, y, x, limit, STYLE_DIM, "position %u  ", model->shown->position);
+    char parts[3][64] = {"", "", ""};
+    if (inspect) snprintf(parts[0], sizeof parts[0], "%zu of %zu  ", inspect->index + 1, inspect->n_tokens);
+    if (model->shown) snprintf(parts[1], sizeof parts[1], "position %u  ", model->shown->position);
     if (inspect && inspect->n_siblings > 1)
-        x = canvas_printf(canvas, y, x, limit, STYLE_DIM, "branch %u of %u  ", inspect->sibling,
-                          inspect->n_siblings);
+        snprintf(parts[2], sizeof parts[2], "branch %u of %u  ", inspect->sibling, inspect->n_siblings);
+    for (size_t i = 0; i < 3; i++)
+        if (x + (int)strlen(parts[i]) <= limit)
+            x = canvas_text(canvas, y, x, limit, STYLE_DIM, parts[i], strlen(parts[i]));
     return x;
 }
 

@@ -91,7 +91,7 @@ static void draw_body(struct screen *screen, const struct ui_model *model, const
     else if (model->picker)
         picker_draw(&screen->picker, model->picker, canvas, page); /* it has the cursor */
     else if (model->compare)
-        compare_draw(&screen->compare, model->compare, screen->colour, canvas, page);
+        compare_draw(&screen->compare, model->compare, screen->colour, screen->digits, canvas, page);
     else if (model->score)
         score_draw(&screen->score, model->score, screen->colour, screen->digits, canvas, page);
     else {

@@ -214,6 +214,9 @@ static void compare_screens(void **state) {
     check_sizes(&scene->screen, &scene->model, "compare");
     scene->screen.colour = COLOUR_MODE_PROB;
     check_screen(&scene->screen, &scene->model, "compare-colour", 24, 80);
+    scene->screen.digits = true;
+    check_screen(&scene->screen, &scene->model, "compare-digits", 24, 80);
+    scene->screen.digits = false;
     assert_true(screen_scroll_view(&scene->screen, UI_ACTION_BOTTOM));
     check_screen(&scene->screen, &scene->model, "compare-end", 10, 40);
     assert_true(screen_scroll_view(&scene->screen, UI_ACTION_PAGE_UP));
