@@ -389,7 +389,10 @@ static void take_key(struct ui *ui, const struct key *key) {
         return;
     }
     if (find_key(ui, key, action)) return;
-    if (context == KEY_FIND && action == ACTION_EDITOR) context = KEY_BOX; /* which ended it */
+    if (context == KEY_FIND && action == ACTION_EDITOR) { /* which ended it */
+        context = screen_keys(&ui->screen);
+        action = keymap_find(key, context);
+    }
     if (search_key(ui, key, action)) return;
     if (typing_key(ui, key, action)) return;
     if (context == KEY_BOX) action = box_action(ui, key, action);

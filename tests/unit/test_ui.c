@@ -339,6 +339,11 @@ static void inspect_mode_has_its_own_keys(void **state) {
         bench.actions.data,
         "inspect|export|back|message on|take|typed( \xC3\xA9)|escape|inspect|submit(drafts)|submit(drafts)");
     bench_close(&bench);
+    bench = (struct bench){0}; /* a search that a key ends leaves that key to inspect mode */
+    bench_open(&bench, NULL);
+    type(&bench, (const char *const[]){"\033OR", "\033[18~", "x", "\r", "n", "\033[D", "\033[D", "x", NULL});
+    assert_string_equal(bench.actions.data, "inspect|back|back|export");
+    bench_close(&bench);
 }
 
 /* Keys that come in one piece act one after another: the filter has had its effect when Enter chooses. */

@@ -86,6 +86,35 @@ static void a_frame_costs_what_is_visible(void **state) {
     talk_free(talk);
 }
 
+/* The cursor of inspect mode over 100,000 tokens: nothing is broken into rows again, wherever it goes. */
+static void the_cursor_costs_what_is_visible(void **state) {
+    (void)state;
+    enum { N = 100000 };
+    struct talk *talk = talk_new(3);
+    struct ui_token *tokens = xcalloc(N, sizeof *tokens);
+    for (uint32_t i = 0; i < N; i++) {
+        say(talk, i % 40 == 39 ? ".\n" : " word");
+        tokens[i] = (struct ui_token){.end = (uint32_t)talk->last.len, .prob = 0.5f, .rank = 1};
+    }
+    struct ui_message *message = &talk->messages[2];
+    message->open = false;
+    message->tokens = tokens;
+    message->n_tokens = N;
+    struct ui_inspect inspect = {.message = message->id};
+    talk->model.inspect = &inspect;
+    picture(talk);
+    uint64_t before = talk->chat.n_wrapped;
+    for (size_t i = 0; i < 500; i++) {
+        inspect.token = i % 2 ? (i * 7919) % N : N - 1 - i; /* far away and back */
+        picture(talk);
+        assert_true(talk->canvas.n_put <= 3 * ROWS * COLUMNS);
+        assert_true(talk->canvas.cursor_row >= 0);
+    }
+    assert_int_equal(talk->chat.n_wrapped, before);
+    talk_free(talk);
+    free(tokens);
+}
+
 static void only_visible_messages_are_broken(void **state) {
     (void)state;
     struct talk *talk = talk_new(20000);
@@ -269,6 +298,7 @@ static void new_lines_are_counted(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_frame_costs_what_is_visible),
+        cmocka_unit_test(the_cursor_costs_what_is_visible),
         cmocka_unit_test(only_visible_messages_are_broken),
         cmocka_unit_test(growing_equals_whole),
         cmocka_unit_test(follows_until_scrolled),
