@@ -262,17 +262,43 @@ int term_open(struct term **out, int in_fd, int out_fd, enum ui_colour colour, c
     doupdate();             /* enters the alternate screen and clears it, */
     clearok(stdscr, FALSE); /* which a new window would ask for again */
     write_out(term, modes_on);
-    if (strncmp(getenv("TERM"), "linux", 5) != 0)
-        write_out(term, sync_question); /* old consoles would print a letter of it */
+    const char *tmux = getenv("TMUX");
+    if (tmux && *tmux)
+        term->sync = true; /* it knows this, or passes over it, but most of its versions do not answer */
+    else if (xterm_like(getenv("TERM")))
+        write_out(term, sync_question); /* old terminals would print a letter of it */
     *out = term;
     return STATUS_OK;
 }
 
+/* A capability without its padding; NULL and those that the terminal lacks are nothing. */
+static void put_capability(struct term *term, const char *capability) {
+    struct buf bytes = {0};
+    if (!capability || capability == (const char *)-1) return;
+    for (const char *p = capability; *p; p++) {
+        const char *end = p[0] == '$' && p[1] == '<' ? strchr(p, '>') : NULL;
+        if (end)
+            p = end;
+        else
+            buf_putc(&bytes, *p);
+    }
+    term_put(term, bytes.data ? bytes.data : "", bytes.len);
+    buf_free(&bytes);
+}
+
+/* Not by endwin(): when curses takes the screen again after that, it sets all colours back to the terminal's
+ * built-in ones (OSC 104), and a person's own palette would be gone. */
 void term_leave(struct term *term) {
     if (term->left) return;
+    const char *move_cursor = tigetstr("cup");
     write_out(term, modes_off);
-    endwin();
-    tcsetattr(term->in_fd, TCSANOW, &emergency.modes);
+    if (move_cursor && move_cursor != (const char *)-1)
+        put_capability(term, tparm(move_cursor, LINES - 1, 0));
+    put_capability(term, tigetstr("sgr0"));
+    put_capability(term, tigetstr("cnorm"));
+    put_capability(term, tigetstr("rmcup"));
+    write_out(term, "\r");
+    tcsetattr(term->in_fd, TCSADRAIN, &emergency.modes);
     emergency.on = 0;
     term->left = true;
 }
@@ -287,6 +313,7 @@ void term_enter(struct term *term) {
     term_set_modes(term);
     emergency.on = 1;
     term->left = false;
+    put_capability(term, tigetstr("smcup"));
     term_resized(term);
     term_redraw(term);
     write_out(term, modes_on);
@@ -295,7 +322,12 @@ void term_enter(struct term *term) {
 
 void term_close(struct term *term) {
     if (!term) return;
-    term_leave(term);
+    if (!term->left) {
+        write_out(term, modes_off);
+        endwin();
+        tcsetattr(term->in_fd, TCSANOW, &emergency.modes);
+        emergency.on = 0;
+    }
     delscreen(term->screen);
     fclose(term->in);
     fclose(term->out);

@@ -19,7 +19,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const int64_t FRAME_NS = 16 * 1000000LL, AGAIN_NS = 2000 * 1000000LL;
+/* What is typed is not kept waiting for the next frame of what is said. */
+static const int64_t FRAME_NS = 16 * 1000000LL, KEY_FRAME_NS = 3 * 1000000LL, AGAIN_NS = 2000 * 1000000LL;
 
 struct waiting { /* an action the app has not taken yet */
     struct ui_action action;
@@ -41,8 +42,8 @@ struct ui {
     struct buf draft; /* what was in the box before a token is typed in it */
     bool (*step)(void *context);
     void *step_context;
-    bool gone; /* the terminal */
-    bool frame_wanted, busy, blurred;
+    bool gone;                                   /* the terminal */
+    bool frame_wanted, key_frame, busy, blurred; /* key_frame: it shows a key's effect */
     enum ui_bell bell;
     int out_fd;
     bool mouse;
@@ -377,7 +378,7 @@ static int box_action(struct ui *ui, const struct key *key, int action) {
 static void take_key(struct ui *ui, const struct key *key) {
     enum key_context context = screen_keys(&ui->screen);
     int action = keymap_find(key, context);
-    ui->frame_wanted = true;
+    ui->frame_wanted = ui->key_frame = true;
     if (terminal_event(ui, key)) return;
     ui->screen.notice_on = false;
     if (action != UI_ACTION_INTERRUPT) ui->interrupt_ns = 0;
@@ -463,11 +464,15 @@ static void sooner(int64_t *best, int64_t when) {
     if (*best == 0 || when < *best) *best = when;
 }
 
+static int64_t frame_ns(const struct ui *ui) {
+    return ui->key_frame ? KEY_FRAME_NS : FRAME_NS;
+}
+
 int ui_timeout_ms(struct ui *ui) {
     int64_t now = clock_ns(), when = 0, keys = keys_deadline_ns(&ui->keys);
     if (actions_waiting(ui) || ui->screen.picker.stale) return 0;
     if (keys) sooner(&when, keys);
-    if (ui->frame_wanted) sooner(&when, ui->last_frame_ns + FRAME_NS);
+    if (ui->frame_wanted) sooner(&when, ui->last_frame_ns + frame_ns(ui));
     if (ui->screen.notice_on) sooner(&when, ui->notice_until_ns);
     if (when == 0) return -1;
     return when <= now ? 0 : (int)((when - now + 999999) / 1000000);
@@ -480,9 +485,9 @@ void ui_draw(struct ui *ui, const struct ui_model *model) {
     if (!ui->screen.inspecting) typing_end(ui);
     ui->frame_wanted = true;
     bool keys_first = ui->keys.at < ui->keys.in.len; /* what is painted now would be out of date at once */
-    if (keys_first || now - ui->last_frame_ns < FRAME_NS) return;
+    if (keys_first || now - ui->last_frame_ns < frame_ns(ui)) return;
     ui->last_frame_ns = now;
-    ui->frame_wanted = false;
+    ui->frame_wanted = ui->key_frame = false;
     if (ui->screen.notice_on && now >= ui->notice_until_ns) ui->screen.notice_on = false;
     int rows, columns;
     term_size(ui->term, &rows, &columns);
