@@ -231,7 +231,7 @@ bool theme_is_mono(void) {
 /* The nearest of the 8: what of red, green and blue there is. (Colours 16..231 are a cube of six levels
  * each.) */
 static int16_t eighth(int16_t colour) {
-    if (colour < 16) return colour < 0 ? colour : (int16_t)(colour % 8);
+    if (colour < 16) return (int16_t)(colour < 0 ? colour : colour % 8);
     if (colour >= 232) return colour < 244 ? BLACK : WHITE;
     int c = colour - 16, r = c / 36, g = c / 6 % 6, b = c % 6,
         most = r > g ? (r > b ? r : b) : (g > b ? g : b);
