@@ -52,6 +52,7 @@ static void replace(struct chat *chat, char *path) {
     chat->engine->ops->close(chat->engine);
     chat->engine = open_model(chat, path);
     chat->info = NULL;
+    chat->conversation.vocabulary = 0; /* nothing that was sampled means anything until it is there */
     chat->state = CHAT_LOADING;
     chat->error.code = STATUS_OK;
     chat->progress_done = chat->progress_total = 0;
