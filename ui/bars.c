@@ -263,7 +263,8 @@ static const char *bar_word(const struct binding *binding, enum key_context cont
                             const struct ui_model *model) {
     bool holds = context == KEY_BOX ? binding->context <= KEY_BOX : binding->context == context;
     bool of_app = binding->action != ACTION_EDITOR && binding->action < UI_ACTION_COUNT_APP;
-    if (!holds || binding->key.code == KEY_CODE_NONE || (of_app && model->off & UI_OFF(binding->action))) return NULL;
+    if (!holds || binding->key.code == KEY_CODE_NONE || (of_app && model->off & UI_OFF(binding->action)))
+        return NULL;
     if (binding->action == UI_ACTION_COMPARE && context == KEY_VIEW && !model->compare) return NULL;
     if (context != KEY_PICKER) return binding->bar;
     if (binding->action == UI_ACTION_PICK_DELETE && !model->picker->deletes) return NULL;

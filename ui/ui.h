@@ -59,8 +59,8 @@ struct ui_status {
     double prefill_tps;                    /* 0: not shown */
     uint32_t prompt_tokens, cached_tokens; /* of the last prompt; 0, 0: not shown */
     const char *mark;                      /* a word that stays in sight, "incognito"; NULL: none */
-    const char *task;                      /* what goes on beside the chat, shown while nothing else does; NULL */
-    const char *error;                     /* one line, shown until it is gone from here */
+    const char *task;  /* what goes on beside the chat, shown while nothing else does; NULL */
+    const char *error; /* one line, shown until it is gone from here */
 };
 
 enum ui_role { UI_ROLE_YOU, UI_ROLE_BOT, UI_ROLE_SYSTEM, UI_ROLE_NOTE /* the program's own words, dimmed */ };
@@ -378,8 +378,8 @@ void ui_follow(struct ui *ui); /* show the end of the conversation and stay ther
 void ui_keys_text(struct buf *out);
 
 /* Other keys for an action, before ui_open(): ui_bind("keys", "find", "F7, Alt+/", &err); "none" takes them
- * away. `context`: "keys", "keys.inspect", "keys.view", "keys.picker" or "keys.find". STATUS_USAGE with what was found and
- * what was expected. */
+ * away. `context`: "keys", "keys.inspect", "keys.view", "keys.picker" or "keys.find". STATUS_USAGE with what
+ * was found and what was expected. */
 int ui_bind(const char *context, const char *action, const char *keys, struct err *err);
 /* After all are bound: STATUS_USAGE where one key has two meanings. */
 int ui_bindings_check(struct err *err);
