@@ -434,14 +434,16 @@ static bool step(void *context) {
 
 /* What was said goes where it can be scrolled and copied. A long one only with its end. */
 static void print_transcript(struct chat *chat) {
-    enum { TRANSCRIPT_MAX = 256 * 1024 };
+    enum { TRANSCRIPT_MAX = 256 * 1024, LINE_NEAR = 4096 };
     struct buf clean = {0};
     conversation_print(&chat->conversation, &chat->earlier);
     const char *text = chat->earlier.data;
     size_t len = chat->earlier.len;
     if (len > TRANSCRIPT_MAX) {
-        const char *newline = memchr(text + len - TRANSCRIPT_MAX, '\n', TRANSCRIPT_MAX);
-        size_t skip = newline ? (size_t)(newline + 1 - text) : len - TRANSCRIPT_MAX;
+        size_t skip = len - TRANSCRIPT_MAX;
+        const char *newline = memchr(text + skip, '\n', LINE_NEAR);
+        if (newline) skip = (size_t)(newline + 1 - text);
+        while (skip < len && ((unsigned char)text[skip] & 0xC0) == 0x80) skip++;
         buf_puts(&clean, "... (the beginning is left out)\n");
         text += skip;
         len -= skip;
