@@ -82,7 +82,10 @@ int chat_fork(struct chat *chat, struct said *said, const struct chat_fork *fork
         close_fork(chat, answer);
         return STATUS_OK;
     }
-    if (fork->reroll) chat->settings.sampling.attempt++;
+    if (fork->reroll) {
+        chat->settings.sampling.attempt++;
+        KEEP(chat, settings_changed, chat);
+    }
     status = chat_submit(chat, answer, answer->text.len > 0, fork->limit, err);
     if (status < 0)
         chat_change_give_up(chat);

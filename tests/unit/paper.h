@@ -75,6 +75,11 @@ static const char *paper_text(struct engine *engine, int32_t id, size_t *len) {
     return longest;
 }
 
+static bool paper_is_end(struct engine *engine, int32_t id) {
+    (void)engine;
+    return id == 8;
+}
+
 static size_t paper_count(struct engine *engine, const char *text, size_t len) {
     (void)engine, (void)text;
     return len;
@@ -89,6 +94,7 @@ static const struct engine_ops paper_ops = {.submit = paper_submit,
                                             .stop = paper_stop,
                                             .info = paper_info,
                                             .token_text = paper_text,
+                                            .token_is_end = paper_is_end,
                                             .count_tokens = paper_count,
                                             .close = paper_close};
 

@@ -167,7 +167,8 @@ static void walk_step(struct kept *kept, unsigned dice) {
     struct chat *chat = &kept->chat;
     unsigned n;
     struct said *said = any(chat, dice >> 8);
-    switch (dice % 12) {
+    int32_t ids[] = {(int32_t)(dice % 9), 3};
+    switch (dice % 14) {
     case 0:
     case 1: chat_send(chat, "a question", 10, NULL); break;
     case 2: chat_regenerate(chat, NULL); break;
@@ -184,6 +185,16 @@ static void walk_step(struct kept *kept, unsigned dice) {
     case 9: chat_set(chat, "min-p", dice & 256 ? "0.25" : "0.01", NULL); break;
     case 10:
         if (dice % 5 == 0) chat_drop(chat, &n, NULL);
+        break;
+    case 11:
+    case 12:
+        if (said)
+            chat_fork(chat, said,
+                      &(struct chat_fork){.keep = said->n_tokens ? dice / 14 % said->n_tokens : 0,
+                                          .ids = ids,
+                                          .n_ids = dice / 7 % 3,
+                                          .reroll = dice % 3 == 0},
+                      NULL);
         break;
     default: chat_set_system(chat, "be brief", dice & 256 ? 8 : 0, NULL); break;
     }
