@@ -122,6 +122,13 @@ static void wake(struct store *store) {
     (void)written; /* a counter that is full wakes as well */
 }
 
+static void free_all(struct job *jobs) {
+    for (struct job *next; jobs; jobs = next) {
+        next = jobs->next;
+        job_free(jobs);
+    }
+}
+
 /* Locked before and after. False if nothing could be written. */
 static bool work(struct store *store) {
     size_t n_void;
@@ -149,11 +156,10 @@ static bool work(struct store *store) {
     if (outcome == OUTCOME_VOID) store->epoch++;
     if (outcome == OUTCOME_VOID || news) wake(store);
     store->error.code = STATUS_OK;
-    for (struct job *next; jobs; jobs = next) {
-        next = jobs->next;
-        job_free(jobs);
-        store->waiting--;
-    }
+    for (const struct job *job = jobs; job; job = job->next) store->waiting--;
+    pthread_mutex_unlock(&store->lock); /* nobody waits for free() */
+    free_all(jobs);
+    pthread_mutex_lock(&store->lock);
     return true;
 }
 
@@ -218,10 +224,7 @@ int store_close(struct store *store, struct err *err) {
     if (store->first)
         status = err_set(err, STATUS_FAILED, "the newest part of the chat could not be kept: %s",
                          store->error.text);
-    for (struct job *next; store->first; store->first = next) {
-        next = store->first->next;
-        job_free(store->first);
-    }
+    free_all(store->first);
     reader_free(store->reader);
     writer_free(&store->writer);
     close(store->wake_fd);

@@ -112,7 +112,8 @@ struct store_row {
 };
 
 /* The newest `limit` conversations in which all words of `query` occur in one message or the title, in any
- * letter case, parts of words too; NULL or empty: any. Rows and texts are in the arena. */
+ * letter case, parts of words too; NULL or empty: any. Where no word has
+ * three letters, of the newest 20,000 messages only. Rows and texts are in the arena. */
 int store_list(struct store *store, const char *query, uint32_t limit, struct arena *arena,
                struct store_row **rows, size_t *n, struct err *err);
 
