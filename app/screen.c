@@ -38,6 +38,7 @@ struct screen {
     struct view view;
     const char *file; /* what is loaded, for the status line */
     bool typed;       /* since the box was last looked at for the draft */
+    size_t waiting;   /* bytes of a question that waited then */
     int64_t draft_due;
     bool quit;
     int exit_code;
@@ -375,12 +376,27 @@ static void take_events(struct screen *screen) {
     }
 }
 
-/* The box, half a second after a key, and at the end. */
+static void expect_draft(struct screen *screen) {
+    if (!screen->typed) screen->draft_due = clock_ns() + (int64_t)DRAFT_MS * 1000000;
+    screen->typed = true;
+}
+
+/* What was not sent yet, half a second after a key and at the end: a question that waits for the model, and
+ * the box. A command is no draft. */
 static void keep_draft(struct screen *screen) {
+    const struct buf *waiting = &screen->chat.waiting;
+    if (waiting->len != screen->waiting) expect_draft(screen);
+    screen->waiting = waiting->len;
     if (!screen->quit && (!screen->typed || clock_ns() < screen->draft_due)) return;
-    struct buf text = {0};
-    ui_input_text(screen->ui, &text);
-    if (!text.len || text.data[0] != '/') archive_draft(&screen->archive, text.data, text.len);
+    struct buf box = {0}, text = {0};
+    ui_input_text(screen->ui, &box);
+    buf_append(&text, waiting->data, waiting->len);
+    if (box.len && box.data[0] != '/') {
+        if (text.len) buf_putc(&text, '\n');
+        buf_append(&text, box.data, box.len);
+    }
+    if (!box.len || box.data[0] != '/') archive_draft(&screen->archive, text.data, text.len);
+    buf_free(&box);
     buf_free(&text);
     screen->typed = false;
 }
@@ -410,10 +426,7 @@ static bool step(void *context) {
         if (errno != EINTR) leave(screen, 1);
     }
     take_signals(screen);
-    if (fds[0].revents && !screen->typed) {
-        screen->typed = true;
-        screen->draft_due = clock_ns() + (int64_t)DRAFT_MS * 1000000;
-    }
+    if (fds[0].revents) expect_draft(screen);
     if (!screen->quit && ui_input(screen->ui, fds, &err) < 0) leave(screen, signals_exit_code(SIGHUP));
     while (!screen->quit && ui_next_action(screen->ui, &action)) act(screen, &action);
     model_menu_pump(&screen->models);
