@@ -12,9 +12,9 @@
 #include <string.h>
 
 /* Options that only make sense for one start. */
-static const char *const once[] = {"prompt",  "raw",       "json",        "jsonl", "script",
-                                   "resume",  "continue",  "save",        "help",  "help-all",
-                                   "version", "no-config", "print-config"};
+static const char *const once[] = {"prompt",   "raw",     "json",      "jsonl",       "script",
+                                   "resume",   "hf-file", "continue",  "save",        "help",
+                                   "help-all", "version", "no-config", "print-config"};
 
 static bool configurable(const char *name) {
     for (size_t i = 0; i < sizeof once / sizeof *once; i++)

@@ -327,8 +327,18 @@ static int check_together(const struct options *options, struct err *err) {
     return STATUS_OK;
 }
 
+/* The model of the configuration is for those who name none in any way. */
+static void default_model(struct options *options, const char *model, const char *hf) {
+    bool file = options->command == COMMAND_INSPECT && options->input;
+    if (options->model || options->hf || options->script || file) return;
+    options->model = model;
+    options->hf = model ? NULL : hf;
+}
+
 static int read_all(struct options *options, char **argv, struct err *err) {
     struct reader reader = {options, argv + 1};
+    const char *model = options->model, *hf = options->hf;
+    options->model = options->hf = NULL;
     int status = STATUS_OK;
     if (*reader.next)
         for (int i = COMMAND_CHAT + 1; i < COMMAND_COUNT; i++)
@@ -351,6 +361,7 @@ static int read_all(struct options *options, char **argv, struct err *err) {
         }
     }
     if (status < 0 || options->help) return status;
+    default_model(options, model, hf);
     if (options->command == COMMAND_CHAT && operands == 1 && (status = check_slip(first, err)) < 0)
         return status;
     return check_together(options, err);
