@@ -14,6 +14,7 @@
 #include "app/slash.h"
 #include "app/view.h"
 #include "base/clock.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "ui/ui.h"
 
@@ -40,6 +41,7 @@ struct screen {
     bool typed;       /* since the box was last looked at for the draft */
     size_t waiting;   /* bytes of a question that waited then */
     int64_t draft_due;
+    int64_t escape_ns; /* when Esc was pressed last with nothing to end; 0: not */
     bool quit;
     int exit_code;
     struct err gone; /* why the screen had to be left; code 0: nothing went wrong */
@@ -235,6 +237,16 @@ static int delete_chat(struct screen *screen, int64_t id, struct err *err) {
 /* ---- inspect mode ---- */
 
 /* Esc closes the first that there is. */
+/* Esc with nothing to end: twice in a row it goes back into what was said, token by token. */
+static void escape_again(struct screen *screen) {
+    enum { AGAIN_MS = 600 };
+    int64_t now = clock_ns();
+    bool again = screen->escape_ns && now - screen->escape_ns < AGAIN_MS * (int64_t)1000000;
+    screen->escape_ns = again ? 0 : now;
+    struct err err = {0};
+    if (again && ui_input_empty(screen->ui) && inspect_enter(&screen->inspect, &err) < 0) tell(screen, &err);
+}
+
 static void escape(struct screen *screen) {
     struct inspect *inspect = &screen->inspect;
     if (close_list(screen)) return;
@@ -246,8 +258,8 @@ static void escape(struct screen *screen) {
         return;
     else if (inspect->on)
         inspect_leave(inspect);
-    else if (!stop_editing(screen))
-        model_menu_stop(&screen->models);
+    else if (!stop_editing(screen) && !model_menu_stop(&screen->models))
+        escape_again(screen);
 }
 
 static int switch_inspect(struct screen *screen, struct err *err) {
