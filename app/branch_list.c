@@ -91,13 +91,12 @@ static void add_row(struct branch_list *list, const struct said *said, unsigned 
     struct ui_picker_row *row = &list->rows[list->picker.n_rows++];
     *row = (struct ui_picker_row){.id = said->id, .depth = depth, .current = current};
     row->columns[0] = first_words(list, said);
-    snprintf(text, sizeof text, n > 1 ? "%zu/%zu" : "", index + 1, n);
-    row->columns[1] = keep(list, text);
-    snprintf(text, sizeof text, measure.tokens ? "%zu" : "", measure.tokens);
-    row->columns[2] = keep(list, text);
-    snprintf(text, sizeof text, measure.known ? "%.2f" : "",
-             exp(-measure.nats / (double)(measure.known ? measure.known : 1)));
-    row->columns[3] = keep(list, text);
+    snprintf(text, sizeof text, "%zu/%zu", index + 1, n);
+    row->columns[1] = keep(list, n > 1 ? text : "");
+    snprintf(text, sizeof text, "%zu", measure.tokens);
+    row->columns[2] = keep(list, measure.tokens ? text : "");
+    snprintf(text, sizeof text, "%.2f", exp(-measure.nats / (double)(measure.known ? measure.known : 1)));
+    row->columns[3] = keep(list, measure.known ? text : "");
     row->columns[4] = moment(list, said->born);
 }
 

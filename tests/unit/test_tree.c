@@ -261,7 +261,7 @@ static void test_memory_of_tokens(void **state) {
                  said->arena.used;
     }
     print_message("100,000 tokens with 20 candidates: %.1f MB\n", (double)bytes / 1e6);
-    assert_true(bytes < 40e6);
+    assert_true(bytes < 40000000);
     struct said *last = conversation_last(&conversation);
     assert_int_equal(said_token_begin(last, 999), 999 * 5);
     conversation_clear(&conversation);

@@ -61,7 +61,7 @@ struct scene {
 
 /* Of 12 candidates, top-k leaves 8, top-p 5, min-p 4. */
 static void fill_position(struct scene *scene) {
-    static const char *const texts[] = {" blue", " violet", " short", "\n\n", "\xF0\x9F", " " WIDE};
+    static const char *const texts[] = {" blue", " violet", " short", "\n\n", "\xF0\x9F", (" " WIDE)};
     static const size_t left[STAGES] = {CANDIDATES, 8, 5, 4, 4};
     double raw[CANDIDATES], p = 0.5;
     for (size_t i = 0; i < CANDIDATES; i++, p *= 0.55) raw[i] = p;
@@ -119,9 +119,16 @@ static struct scene *scene_new(void) {
     say_words(&scene->answer,
               "Because air scatters short wavelengths more.\nThe effect grows as 1/lambda^4, so blue light "
               "comes from everywhere.\n");
-    const char *odd[] = {
-        "\n",       WIDE,   " fam",      "\xF0\x9F\x91\xA9\xE2\x80", "\x8D\xF0\x9F\x91\xA9", " e", "\xCC\x81",
-        " " ARABIC, "\n\n", "<|im_end|>"};
+    const char *odd[] = {"\n",
+                         WIDE,
+                         " fam",
+                         "\xF0\x9F\x91\xA9\xE2\x80",
+                         "\x8D\xF0\x9F\x91\xA9",
+                         " e",
+                         "\xCC\x81",
+                         (" " ARABIC),
+                         "\n\n",
+                         "<|im_end|>"};
     for (size_t i = 0; i + 1 < sizeof odd / sizeof *odd; i++) say(&scene->answer, odd[i]);
     say(&scene->answer, ""); /* the end token has no text */
     say_words(&scene->question, "why is the sky blue?");
