@@ -3,7 +3,7 @@
 # Everything that must be installed, once: to build and run, and, below, what the tests need on top.
 packages_run=(gcc libc6-dev cmake ninja-build pkg-config libncurses-dev libedit-dev libutf8proc-dev libjansson-dev libcurl4-openssl-dev
               libmd4c-dev libsqlite3-dev python3 python3-pip ca-certificates)
-packages_test=(libcmocka-dev tmux)
+packages_test=(libcmocka-dev tmux zsh fish)
 
 model_file=SmolLM2-135M-Instruct.Q4_1.gguf
 model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53

@@ -1,4 +1,4 @@
-# bash completion for logitop. Commands and options come from the program's own help, so they are always its own.
+# bash completion for logitop. Commands, options and models come from the program itself, so they are always its own.
 _logitop() {
     local program=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     local command=${COMP_WORDS[1]} commands help
@@ -6,6 +6,11 @@ _logitop() {
     case $before in
     --device) COMPREPLY=($(compgen -W "auto cpu cuda" -- "$word")) && return ;;
     --color) COMPREPLY=($(compgen -W "auto always never" -- "$word")) && return ;;
+    -m | --model)
+        local IFS=$'\n'
+        COMPREPLY=($(compgen -f -- "$word") $(compgen -W "$("$program" list 2>/dev/null | sed -n '2,$s/  .*//p')" -- "$word"))
+        return
+        ;;
     --positions) COMPREPLY=($(compgen -W "all last" -- "$word")) && return ;;
     esac
     if [[ $word == -* ]]; then
