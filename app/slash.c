@@ -160,6 +160,8 @@ static const struct slash table[] = {
     {"find", "[TEXT]", "search in the conversation", slash_find},
     {"raw", "[N]", "the last answer or message N as plain lines, for the terminal's own selection",
      slash_raw},
+    {"tokens", "[N]", "the last answer's tokens as numbers, or what could have come in place of token N",
+     slash_tokens},
     {"theme", "[NAME]", "list the themes, or use one", slash_theme},
     {"stats", "", "model, context, speed of the last answer", run_stats},
     {"open", "[ID|WORDS]", "go on with a kept chat: choose from a list, or find words in all", slash_open},
@@ -167,8 +169,10 @@ static const struct slash table[] = {
     {"export", "FORMAT [FILE]", "write it to a file: md, json (all branches), jsonl (with candidates)",
      slash_export},
     {"delete", "[yes]", "delete this chat for good", slash_delete},
-    {"model", "[NAME]", "go on with another model: choose from a list, or by a part of its name", slash_model},
-    {"pull", "NAME|stop", "fetch a model: user/repo[:QUANT] of huggingface.co, name[:tag] of ollama.com", slash_pull},
+    {"model", "[NAME]", "go on with another model: choose from a list, or by a part of its name",
+     slash_model},
+    {"pull", "NAME|stop", "fetch a model: user/repo[:QUANT] of huggingface.co, name[:tag] of ollama.com",
+     slash_pull},
     {"quit", "", "leave", run_quit},
 };
 enum { N_COMMANDS = sizeof table / sizeof *table };

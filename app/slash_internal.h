@@ -13,7 +13,7 @@ slash_fn slash_continue, slash_regenerate, slash_edit, slash_undo, slash_redo, s
 struct said *slash_message(const struct chat *chat, unsigned long number);
 
 /* ---- slash_show.c: what is seen ---- */
-slash_fn slash_copy, slash_find, slash_raw, slash_theme;
+slash_fn slash_copy, slash_find, slash_raw, slash_theme, slash_tokens;
 
 /* ---- slash_archive.c: kept chats ---- */
 slash_fn slash_open, slash_save, slash_delete, slash_export;

@@ -1,11 +1,14 @@
 /* Commands about what is seen: search, copies, the text as it is, themes. What they do the front end does. */
 #include "app/config.h"
+#include "app/record_json.h"
 #include "app/slash_internal.h"
+#include "base/text.h"
 #include "ui/ui.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,6 +103,61 @@ int slash_copy(struct chat *chat, const char *arguments, struct slash_result *re
     }
     buf_free(&text);
     return status;
+}
+
+/* ---- tokens as numbers ---- */
+
+static void print_name(const struct chat *chat, int32_t id, struct buf *out) {
+    const struct engine_ops *ops = chat->engine->ops;
+    size_t len, start = out->len;
+    const char *text = ops->token_text(chat->engine, id, &len);
+    if (ops->token_is_control(chat->engine, id))
+        buf_append(out, text, len);
+    else
+        text_quote(out, text, len, 24);
+    unsigned width = text_width(out->data + start, out->len - start);
+    buf_printf(out, "%*s", width < 24 ? (int)(24 - width) : 1, "");
+}
+
+/* Candidates of one token: rank, token, raw and final probability, what cut it. */
+static void print_candidates(const struct chat *chat, const struct kept_token *token, struct buf *out) {
+    for (uint32_t i = 0; i < token->n_top; i++) {
+        struct candidate candidate = kept_token_candidate(token, i);
+        bool chosen = candidate.id == token->id;
+        buf_printf(out, "%-7s%5u  ", chosen ? "chosen" : "", chosen && token->rank ? token->rank : i + 1);
+        print_name(chat, candidate.id, out);
+        buf_printf(out, "raw %.3f  final %.3f", exp((double)(candidate.logit - token->log_sum_exp)),
+                   (double)candidate.prob);
+        buf_printf(out, *stage_name(candidate.cut) ? "  cut by %s\n" : "\n", stage_name(candidate.cut));
+    }
+    buf_printf(out, "entropy %.2f bits, %.1f ms\n", (double)token->entropy / M_LN2, (double)token->ms);
+}
+
+/* /tokens: those of the last answer; /tokens N: what could have come in place of the N-th. */
+int slash_tokens(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    struct said *said;
+    unsigned long number = take_number(&arguments);
+    if (*arguments)
+        return err_set(err, STATUS_USAGE, "/tokens: found \"%.60s\", expected the number of a token",
+                       arguments);
+    int status = find_message(chat, "/tokens", 0, &said, err);
+    if (status < 0) return status;
+    if (number > said->n_tokens)
+        return err_set(err, STATUS_USAGE, "/tokens: found %lu, expected 1 to %zu", number, said->n_tokens);
+    result->title = "tokens";
+    if (number) {
+        print_candidates(chat, &said->tokens[number - 1], &result->page);
+        return STATUS_OK;
+    }
+    for (size_t i = 0; i < said->n_tokens; i++) {
+        const struct kept_token *token = &said->tokens[i];
+        buf_printf(&result->page, "%5zu  ", i + 1);
+        print_name(chat, token->id, &result->page);
+        buf_printf(&result->page, "p %.3f  rank %u\n", exp((double)(token->logit - token->log_sum_exp)),
+                   token->rank);
+    }
+    buf_puts(&result->page, "/tokens N: what else could have come in place of token N\n");
+    return STATUS_OK;
 }
 
 int slash_raw(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {

@@ -61,6 +61,7 @@ static uint32_t glyph(enum glyphs glyphs, uint32_t c) {
     if (glyphs == GLYPHS_BOXES) return c;
     if (c >= 0x2190 && c <= 0x2193) return (uint32_t)arrows[c - 0x2190];
     switch (c) {
+    case 0x2022: return '*';
     case 0x2500: return '-';
     case 0x2502: return '|';
     case 0x2588: return '#';
