@@ -145,7 +145,8 @@ bool model_menu_act(struct model_menu *menu, const struct ui_action *action) {
     case UI_ACTION_PICK: pick(menu, action->id); return true;
     case UI_ACTION_ESCAPE:
     case UI_ACTION_INTERRUPT: menu->open = false; return true;
-    case UI_ACTION_BRANCHES: menu->open = false; return false; /* one list at a time */
+    case UI_ACTION_BRANCHES:
+    case UI_ACTION_CHATS: menu->open = false; return false; /* one list at a time */
     default: return false;
     }
 }

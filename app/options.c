@@ -387,7 +387,8 @@ int options_set(struct options *options, const char *name, const char *value, st
         struct suggest suggest = {.word = name};
         options_each(COMMAND_CHAT, try_name, &suggest);
         return err_set(err, STATUS_USAGE, "found \"%.60s\", expected an option%s%s", name,
-                       suggest.best ? "; did you mean " : " (logitop --print-config lists them)", suggest.best ? suggest.best : "");
+                       suggest.best ? "; did you mean " : " (logitop --print-config lists them)",
+                       suggest.best ? suggest.best : "");
     }
     return field_set(&found.field, found_base(options, &found), name, value, err);
 }
@@ -446,8 +447,8 @@ static void help_short(struct buf *out) {
     for (int i = COMMAND_CHAT + 1; i < COMMAND_COUNT; i++)
         buf_printf(out, "  %-10s %s\n", command_table[i].name, command_table[i].help);
     buf_puts(out, "\nOptions used most:\n");
-    static const char *const most[] = {"model",  "prompt", "predict", "ctx-size",
-                                       "system", "temp",   "seed",    "device"};
+    static const char *const most[] = {"model", "prompt", "predict", "ctx-size", "system",
+                                       "temp",  "seed",   "device",  "continue"};
     for (size_t i = 0; i < sizeof most / sizeof *most; i++) {
         const struct setting *setting = setting_find(most[i]);
         if (setting) print_option(out, setting->name, setting->letter, setting->argument, setting->help);

@@ -317,6 +317,9 @@ static void act(struct screen *screen, const struct ui_action *action) {
     case UI_ACTION_INTERRUPT: interrupt(screen); break;
     case UI_ACTION_ESCAPE: escape(screen); break;
     case UI_ACTION_BRANCHES: status = list_branches(screen, &err); break;
+    case UI_ACTION_CHATS:
+        if (!close_list(screen)) list_chats(screen, &(struct buf){0});
+        break;
     case UI_ACTION_PICK: status = pick(screen, action->id, &err); break;
     case UI_ACTION_PICK_DELETE: status = delete_chat(screen, (int64_t)action->id, &err); break;
     case UI_ACTION_FILTER:

@@ -207,6 +207,7 @@ enum ui_action_type {
                      */
     UI_ACTION_MODELS,   /* choose another model */
     UI_ACTION_BRANCHES, /* list the branches */
+    UI_ACTION_CHATS,    /* list the kept chats */
     UI_ACTION_UNDO,     /* the path before the last change of the tree */
     UI_ACTION_REDO,
 
