@@ -97,6 +97,12 @@ static void show(struct screen *screen, const struct slash_result *result) {
 }
 
 /* kept: what failed stays in the box. */
+static int list_branches(struct screen *screen, struct err *err) {
+    if (!screen->branches.open) return branch_list_open(&screen->branches, &screen->chat.conversation, err);
+    branch_list_close(&screen->branches);
+    return STATUS_OK;
+}
+
 static void run_slash(struct screen *screen, const char *text, size_t len, bool kept) {
     struct slash_result result = {0};
     struct err err = {0};
@@ -107,6 +113,7 @@ static void run_slash(struct screen *screen, const char *text, size_t len, bool 
     if (result.list == SLASH_LIST_MODELS) model_menu_open(&screen->models);
     if (result.pull.len && model_menu_pull(&screen->models, result.pull.data, &err) < 0) tell(screen, &err);
     if (*result.line) ui_notice(screen->ui, NOTICE_MS, "%s", result.line);
+    if (result.list == SLASH_LIST_BRANCHES && list_branches(screen, &err) < 0) tell(screen, &err);
     if (result.list == SLASH_LIST_CHATS)
         list_chats(screen, &result.query);
     else if (result.page.len && !result.list)
@@ -185,12 +192,6 @@ static int fold(struct screen *screen, const struct ui_action *action, struct er
 }
 
 /* ---- the list of branches ---- */
-
-static int list_branches(struct screen *screen, struct err *err) {
-    if (!screen->branches.open) return branch_list_open(&screen->branches, &screen->chat.conversation, err);
-    branch_list_close(&screen->branches);
-    return STATUS_OK;
-}
 
 static int go_to_branch(struct screen *screen, uint64_t id, struct err *err) {
     struct chat *chat = &screen->chat;

@@ -19,7 +19,7 @@ enum slash_show {
     SLASH_SHOW_THEME, /* the theme changed */
 };
 
-enum slash_list { SLASH_LIST_NONE, SLASH_LIST_CHATS, SLASH_LIST_MODELS };
+enum slash_list { SLASH_LIST_NONE, SLASH_LIST_CHATS, SLASH_LIST_MODELS, SLASH_LIST_BRANCHES };
 
 /* What a command leaves for the front end. */
 struct slash_result {

@@ -116,6 +116,7 @@ int slash_branch(struct chat *chat, const char *arguments, struct slash_result *
         return err_set(err, STATUS_USAGE, "/branch: found \"%.20s\", expected a number from 1 to %zu",
                        arguments, n_leaves);
     if (!*arguments) {
+        result->list = SLASH_LIST_BRANCHES; /* on a screen; else as text */
         result->title = "branches";
         for (size_t i = 1; i <= n_leaves; i++)
             print_branch(conversation, find_leaf(conversation, i, &n_leaves), i, &result->page);
