@@ -91,6 +91,8 @@ static int lane_start(struct work *work, struct lane *lane, size_t chunk, struct
     snprintf(range, sizeof range, "%llu-%llu", (unsigned long long)lane->at,
              (unsigned long long)lane->end - 1);
     curl_easy_setopt(lane->easy, CURLOPT_RANGE, range);
+    /* a connection each: over one of HTTP/2 they would share what it gives */
+    curl_easy_setopt(lane->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(lane->easy, CURLOPT_HEADERFUNCTION, reply_header);
     curl_easy_setopt(lane->easy, CURLOPT_HEADERDATA, &lane->reply);
     curl_easy_setopt(lane->easy, CURLOPT_WRITEFUNCTION, take_bytes);

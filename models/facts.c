@@ -71,13 +71,14 @@ static void facts_from_json(const json_t *object, struct model_facts *out) {
 }
 
 static json_t *facts_to_json(const struct model_facts *facts, const struct stat *st, bool has_gpu) {
-    return json_pack("{sI sI sI sb ss ss ss ss sI sI sI sb sI sI sI}", "seconds", (json_int_t)st->st_mtim.tv_sec,
-                     "nanoseconds", (json_int_t)st->st_mtim.tv_nsec, "size", (json_int_t)st->st_size, "gpu",
-                     has_gpu, "name", facts->name, "architecture", facts->architecture, "quantisation",
-                     facts->quantisation, "fault", facts->fault, "bytes", (json_int_t)facts->size, "parameters",
-                     (json_int_t)facts->n_parameters, "context", (json_int_t)facts->context, "template",
-                     facts->has_template, "cpu_need", (json_int_t)facts->cpu_need, "gpu_need",
-                     (json_int_t)facts->gpu_need, "kv_position", (json_int_t)facts->kv_position);
+    return json_pack("{sI sI sI sb ss ss ss ss sI sI sI sb sI sI sI}", "seconds",
+                     (json_int_t)st->st_mtim.tv_sec, "nanoseconds", (json_int_t)st->st_mtim.tv_nsec, "size",
+                     (json_int_t)st->st_size, "gpu", has_gpu, "name", facts->name, "architecture",
+                     facts->architecture, "quantisation", facts->quantisation, "fault", facts->fault, "bytes",
+                     (json_int_t)facts->size, "parameters", (json_int_t)facts->n_parameters, "context",
+                     (json_int_t)facts->context, "template", facts->has_template, "cpu_need",
+                     (json_int_t)facts->cpu_need, "gpu_need", (json_int_t)facts->gpu_need, "kv_position",
+                     (json_int_t)facts->kv_position);
 }
 
 /* A machine may have got a card since. */

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -168,14 +169,14 @@ int http_failed(const struct service *service, CURLcode code, struct err *err) {
 
 /* ---- requests ---- */
 
-static void once(void) {
-    static atomic_flag done = ATOMIC_FLAG_INIT;
-    if (!atomic_flag_test_and_set(&done)) curl_global_init(CURL_GLOBAL_DEFAULT);
+static void init(void) {
+    curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
 CURL *http_open(const struct service *service, const char *url, struct curl_slist **headers,
                 struct err *err) {
-    once();
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, init);
     CURL *easy = curl_easy_init();
     *headers = NULL;
     if (!easy) {

@@ -47,6 +47,8 @@ void list_add(struct model_list *list, enum model_source source, char *name, cha
         return;
     }
     if (fault) entry.fault = xstrdup(fault);
+    struct stat st;
+    if (stat(path, &st) == 0) entry.device = st.st_dev, entry.inode = st.st_ino;
     grow_array(&list->entries, &list->cap, list->n + 1, sizeof *list->entries);
     list->entries[list->n++] = entry;
 }
@@ -131,9 +133,12 @@ static void join_shards(struct model_list *list) {
             }
             seen[other] = 1;
             if (other < number) {
-                char *first = list->entries[j].path;
-                list->entries[j].path = list->entries[i].path;
-                list->entries[i].path = first;
+                struct model_entry *later = &list->entries[i], *first = &list->entries[j];
+                char *path = first->path;
+                first->path = later->path;
+                later->path = path;
+                later->device = first->device;
+                later->inode = first->inode;
                 number = other;
             }
             list_remove(list, j);
@@ -155,10 +160,8 @@ static void join_shards(struct model_list *list) {
 /* ---- the same file in several places ---- */
 
 static bool same_file(const struct model_entry *a, const struct model_entry *b) {
-    struct stat sa, sb;
     if (a->digest && b->digest) return strcmp(a->digest, b->digest) == 0;
-    return stat(a->path, &sa) == 0 && stat(b->path, &sb) == 0 && sa.st_dev == sb.st_dev &&
-           sa.st_ino == sb.st_ino;
+    return a->inode && a->inode == b->inode && a->device == b->device;
 }
 
 static void add_other_name(struct model_entry *entry, const char *name) {

@@ -37,9 +37,10 @@ struct model_entry {
     char *path;   /* the file to open; of a split model the first */
     char *digest; /* SHA-256 of the file in hexadecimal, where its store says so; NULL */
     enum model_source source;
-    unsigned also;     /* other sources that hold the same bytes, a bit each */
-    uint64_t size;     /* bytes, all files of a split model */
-    int64_t last_used; /* seconds since the epoch, 0: never */
+    unsigned also;          /* other sources that hold the same bytes, a bit each */
+    uint64_t device, inode; /* of the file; 0, 0: it is not there */
+    uint64_t size;          /* bytes, all files of a split model */
+    int64_t last_used;      /* seconds since the epoch, 0: never */
     struct model_facts facts;
     char *fault; /* why it cannot be run; NULL: it can */
     enum model_fit fit;
@@ -70,8 +71,8 @@ void models_free(struct model_list *list);
  * that cannot. Returns how many. */
 size_t models_find(const struct model_list *list, const char *name, size_t *found);
 
-/* The best that can be run: the largest that fits the card, else that fits the memory; one without a chat template only
- * where there is no other. NULL: none fits. */
+/* The best that can be run: the largest that fits the card, else that fits the memory; one without a chat
+ * template only where there is no other. NULL: none fits. */
 const struct model_entry *models_best(const struct model_list *list);
 
 /* Note that a model was used now. */
