@@ -43,8 +43,7 @@ char *archive_settings(const struct chat *chat) {
 }
 
 static bool is_given(const struct options *given, const char *name) {
-    const struct setting *setting = setting_find(name);
-    return given && setting && given->settings_given & 1u << (setting - setting_table);
+    return given && given->given & option_given_bit(name);
 }
 
 /* What this version does not know, or finds wrong, stays as it is. */
@@ -56,18 +55,18 @@ void archive_settings_read(struct chat *chat, const char *json, const struct opt
         if (text && !is_given(given, name)) setting_set(&chat->settings, name, text, NULL);
     }
     chat->settings.sampling.attempt = (uint32_t)json_integer_value(json_object_get(all, "attempt"));
-    if (!given || !given->system) {
+    if (!is_given(given, "system")) {
         buf_clear(&chat->system);
         text_from_json(json_object_get(all, "system"), &chat->system);
     }
     const json_t *variables = json_object_get(all, "template");
-    if (!given || !given->template_variables.len) {
+    if (!is_given(given, "template-var")) {
         char *text = json_is_object(variables) ? json_dumps(variables, JSON_COMPACT) : NULL;
         buf_clear(&chat->variables);
         if (text) buf_puts(&chat->variables, text);
         free(text);
     }
-    chat->fold = json_is_true(json_object_get(all, "fold")) || (given && given->fold_system);
+    if (!is_given(given, "fold-system")) chat->fold = json_is_true(json_object_get(all, "fold"));
     json_decref(all);
 }
 
@@ -91,10 +90,11 @@ static void load_tokens(struct said *said, const struct store_message *message) 
     uint32_t begin = 0;
     for (size_t i = 0; i < message->n_tokens; i++) {
         const struct store_token *from = &message->tokens[i];
+        uint32_t n_top = from->n_top <= CANDIDATES_MAX + 1 ? from->n_top : CANDIDATES_MAX + 1;
         struct kept_token token = {.id = from->id,
                                    .position = from->position,
                                    .rank = from->rank,
-                                   .n_top = from->n_top,
+                                   .n_top = n_top,
                                    .ms = from->ms,
                                    .logit = from->logit,
                                    .prob = from->prob,

@@ -196,6 +196,16 @@ struct reader {
     char **next; /* the arguments that are left, ended by NULL */
 };
 
+uint64_t option_given_bit(const char *name) {
+    static const char *const others[] = {"system", "template-var", "fold-system"};
+    enum { AFTER_SETTINGS = 48 };
+    const struct setting *setting = setting_find(name);
+    if (setting) return (uint64_t)1 << (setting - setting_table);
+    for (int i = 0; i < 3; i++)
+        if (strcmp(name, others[i]) == 0) return (uint64_t)1 << (AFTER_SETTINGS + i);
+    return 0;
+}
+
 /* A value that may be missing is told from the text that may follow. */
 static bool names_kept_chat(const char *argument) {
     if (!argument || !*argument) return false;
@@ -219,7 +229,7 @@ static int take_value(struct reader *reader, const struct found *found, const ch
                            found->argument);
         value = *reader->next++;
     }
-    if (found->setting) reader->options->settings_given |= 1u << (setting_find(found->name) - setting_table);
+    reader->options->given |= option_given_bit(found->name);
     return field_set(&found->field, found_base(reader->options, found), label, value, err);
 }
 

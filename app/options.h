@@ -68,21 +68,24 @@ struct options {
     struct buf config;          /* the configuration file: texts of options may lie in it */
     struct buf config_problems; /* what is wrong with it, a line each */
     struct settings settings;
-    uint32_t settings_given; /* a bit for each row of setting_table that the command line names */
-    char *chosen_model;      /* what options_model() found */
+    uint64_t given; /* option_given_bit() of what the command line names, which goes before what a chat had */
+    char *chosen_model; /* what options_model() found */
 };
 
-/* What is so if nothing is said; then a configuration file may speak, then the command line (options_read). */
+/* What is so if nothing is said; then a configuration file may speak, then the command line (options_read).
+ */
 void options_begin(struct options *options);
 int options_read(struct options *options, int argc, char **argv, struct err *err);
 
 /* An option of the chat by its long name, as a configuration writes it: flags are on or off. */
 int options_set(struct options *options, const char *name, const char *value, struct err *err);
-void options_print(const struct options *options, const char *name, struct buf *out); /* its value, in that form */
+void options_print(const struct options *options, const char *name,
+                   struct buf *out); /* its value, in that form */
 
-/* Both: options_begin() and options_read(). STATUS_USAGE with one line that says what was found and what was expected. The
- * strings of argv are borrowed. options_free() after success and failure. */
+/* Both: options_begin() and options_read(). STATUS_USAGE with one line that says what was found and what was
+ * expected. The strings of argv are borrowed. options_free() after success and failure. */
 int options_parse(struct options *options, int argc, char **argv, struct err *err);
+uint64_t option_given_bit(const char *name);
 void options_free(struct options *options);
 
 struct engine_options options_engine(const struct options *options, const char *model);

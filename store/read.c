@@ -331,7 +331,9 @@ static void add_records(struct records *records, sqlite3_stmt *statement, const 
         records->broken = true;
     for (size_t i = before; i < records->n; i++) {
         uint32_t last = i ? records->tokens[i - 1].end : 0;
-        if (records->tokens[i].end < last || records->tokens[i].end > message->len) records->broken = true;
+        const struct store_token *token = &records->tokens[i];
+        if (token->end < last || token->end > message->len || (token->ended && token->end != last))
+            records->broken = true;
     }
 }
 

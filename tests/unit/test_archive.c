@@ -147,8 +147,7 @@ static void test_given_options_stay(void **state) {
     exchange(&kept.chat, &kept.paper, "hi", 5, "hello");
     int64_t id = settle(&kept);
     begin(&other, "be short");
-    struct options given = {.settings_given = 1u << (setting_find("top-k") - setting_table),
-                            .system = "be short"};
+    struct options given = {.given = option_given_bit("top-k") | option_given_bit("system")};
     resume(&other, id, &given);
     assert_true(other.chat.settings.sampling.temperature == 0.5f);
     assert_int_equal(other.chat.settings.sampling.top_k, 40);

@@ -133,7 +133,7 @@ static void test_taken(void **state) {
             assert_string_equal(o.text.data, resumes[i].text);
         else
             assert_null(o.text.data);
-        assert_int_equal(o.settings_given != 0, strstr(resumes[i].line, "temp") != NULL);
+        assert_int_equal(o.given != 0, strstr(resumes[i].line, "temp") != NULL);
         options_free(&o);
     }
 

@@ -90,6 +90,100 @@ static void test_close_commits(void **state) {
     store_close(store, NULL);
 }
 
+static void execute(const char *sql) {
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(store_path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* ---- token records ---- */
+
+static unsigned roll(unsigned *dice) {
+    *dice = *dice * 1664525u + 1013904223u;
+    return *dice >> 8;
+}
+
+static size_t decode(const struct buf *blob, struct arena *arena, struct store_token **tokens, int *status) {
+    size_t n = 0, cap = 0;
+    *tokens = NULL;
+    *status = tokens_decode(blob->data, blob->len, arena, tokens, &n, &cap, NULL);
+    return n;
+}
+
+static void test_records_to_the_bit(void **state) {
+    (void)state;
+    enum { N = 200 };
+    unsigned dice = 5;
+    uint64_t top[40];
+    struct store_token tokens[N], *got;
+    struct buf blob = {0};
+    struct arena arena = {0};
+    int status;
+    for (size_t i = 0; i < 40; i++)
+        top[i] = (uint64_t)roll(&dice) << 40 ^ (uint64_t)roll(&dice) << 20 ^ roll(&dice);
+    for (size_t i = 0; i < N; i++) {
+        tokens[i] = token_of((int32_t)roll(&dice) - (1 << 23), roll(&dice));
+        if (i % 3 == 0) tokens[i].position = UINT32_MAX - roll(&dice) % 3;
+        if (i % 7 == 0) tokens[i].id = i % 2 ? INT32_MIN : INT32_MAX;
+        tokens[i].ended = i & 1;
+        tokens[i].top = top;
+        tokens[i].n_top = 1 + roll(&dice) % 40;
+        uint32_t bits = roll(&dice) << 9; /* any floats, NaN and Inf too */
+        memcpy(&tokens[i].logit, &bits, sizeof bits);
+    }
+    for (size_t i = 0; i < N; i += 10) tokens_encode(&blob, tokens + i, 10); /* in pieces, as they stream */
+    assert_int_equal(decode(&blob, &arena, &got, &status), N);
+    assert_int_equal(status, STATUS_OK);
+    for (size_t i = 0; i < N; i++) check_token(&got[i], tokens[i]);
+    free(got);
+    for (size_t len = 0; len < 2000; len++) { /* cut anywhere: those before are there */
+        struct buf cut = {.data = blob.data, .len = len};
+        size_t n = decode(&cut, &arena, &got, &status);
+        for (size_t i = 0; i < n; i++) check_token(&got[i], tokens[i]);
+        free(got);
+    }
+    for (int i = 0; i < 3000; i++) { /* any byte may be another: nothing worse than other numbers */
+        size_t at = roll(&dice) % blob.len;
+        char was = blob.data[at];
+        blob.data[at] = (char)roll(&dice);
+        decode(&blob, &arena, &got, &status);
+        free(got);
+        blob.data[at] = was;
+        if (i % 100 == 0) arena_free(&arena);
+    }
+    blob.data[0] = 2;
+    assert_int_equal(decode(&blob, &arena, &got, &status), 0);
+    assert_int_equal(status, STATUS_FAILED);
+    arena_free(&arena);
+    buf_free(&blob);
+}
+
+/* Records that are damaged, or not all there, are left out; the text is not. */
+static void test_broken_records(void **state) {
+    (void)state;
+    static const char *const damages[] = {
+        "UPDATE tokens SET records = x'01ff' WHERE message = 2",
+        "DELETE FROM tokens WHERE message = 2 AND first = 0",
+        "UPDATE tokens SET records = CAST(x'02' || substr(records, 2) AS BLOB) WHERE message = 2",
+        "UPDATE message SET text = x'6f' WHERE id = 2"};
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+        struct store *store = must_open();
+        kept_conversation(store, 0);
+        store_close(store, NULL);
+        execute(damages[i]);
+        store = must_open();
+        struct store_conversation got;
+        assert_int_equal(store_load(store, 1, &got, NULL), STATUS_OK);
+        assert_int_equal(got.messages[1].n_tokens, 0);
+        check_text(&got.messages[1], i == 3 ? "o" : "one \xff\xf0two");
+        assert_int_equal(got.messages[2].n_tokens, 3);
+        store_conversation_free(&got);
+        store_close(store, NULL);
+        unlink(store_path);
+    }
+}
+
 static void test_resume_goes_on(void **state) {
     (void)state;
     struct store *store = must_open();
@@ -320,13 +414,6 @@ static void test_two_in_one_conversation(void **state) {
 
 /* ---- files that are not what they should be ---- */
 
-static void execute(const char *sql) {
-    sqlite3 *db;
-    assert_int_equal(sqlite3_open(store_path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
-}
-
 static char *contents(size_t *len) {
     FILE *file = fopen(store_path, "rb");
     assert_non_null(file);
@@ -504,6 +591,8 @@ int main(void) {
         TEST(round_trip),
         TEST(stays_locked),
         TEST(close_commits),
+        TEST(records_to_the_bit),
+        TEST(broken_records),
         TEST(resume_goes_on),
         TEST(search),
         TEST(search_of_unfinished),
