@@ -178,6 +178,25 @@ static void *write_all(void *context) {
     return NULL;
 }
 
+static struct job *new_job(enum job_kind kind) {
+    struct job *job = xcalloc(1, sizeof *job);
+    job->kind = kind;
+    job->time = time(NULL);
+    return job;
+}
+
+static void put(struct store *store, struct job *job, bool urgent) {
+    pthread_mutex_lock(&store->lock);
+    job->epoch = store->epoch;
+    *store->end = job;
+    store->end = &job->next;
+    store->waiting++;
+    bool first = store->first == job;
+    store->urgent |= urgent;
+    pthread_mutex_unlock(&store->lock);
+    if (first || urgent) pthread_cond_signal(&store->changed);
+}
+
 /* ---- opening ---- */
 
 int store_open(struct store **out, const char *path, struct err *set_aside, struct err *err) {
@@ -209,6 +228,7 @@ int store_open(struct store **out, const char *path, struct err *set_aside, stru
         store_close(store, NULL);
         return err_set(err, STATUS_FAILED, "cannot start a thread: %s", strerror(code));
     }
+    put(store, new_job(JOB_TIDY), false);
     *out = store;
     return STATUS_OK;
 }
@@ -250,25 +270,6 @@ int store_wake_fd(struct store *store) {
 }
 
 /* ---- work ---- */
-
-static struct job *new_job(enum job_kind kind) {
-    struct job *job = xcalloc(1, sizeof *job);
-    job->kind = kind;
-    job->time = time(NULL);
-    return job;
-}
-
-static void put(struct store *store, struct job *job, bool urgent) {
-    pthread_mutex_lock(&store->lock);
-    job->epoch = store->epoch;
-    *store->end = job;
-    store->end = &job->next;
-    store->waiting++;
-    bool first = store->first == job;
-    store->urgent |= urgent;
-    pthread_mutex_unlock(&store->lock);
-    if (first || urgent) pthread_cond_signal(&store->changed);
-}
 
 static void put_string(struct buf *buf, const char *text) {
     if (text) buf_puts(buf, text);

@@ -37,6 +37,8 @@ enum statement {
     REMOVE_MESSAGE,
     SET_DRAFT,
     DELETE_DRAFT,
+    INDEX_UNFINISHED,
+    UNFINISHED_INDEXED,
     UNINDEX_CONVERSATION,
     DELETE_CONVERSATION,
     OPTIMISE_INDEX,
@@ -66,6 +68,9 @@ static const char *const sql[STATEMENT_COUNT] = {
     [REMOVE_MESSAGE] = "DELETE FROM message WHERE id = ?1",
     [SET_DRAFT] = "INSERT OR REPLACE INTO draft(conversation, text) VALUES(?1, ?2)",
     [DELETE_DRAFT] = "DELETE FROM draft WHERE conversation = ?1",
+    [INDEX_UNFINISHED] =
+        "INSERT INTO search(rowid, text) SELECT id, CAST(text AS TEXT) FROM message WHERE searchable = 0",
+    [UNFINISHED_INDEXED] = "UPDATE message SET searchable = 1 WHERE searchable = 0",
     [UNINDEX_CONVERSATION] = "INSERT INTO search(search, rowid, text) SELECT 'delete', id, CAST(text AS TEXT)"
                              " FROM message WHERE conversation = ?1 AND searchable = 1",
     [DELETE_CONVERSATION] = "DELETE FROM conversation WHERE id = ?1",
@@ -73,14 +78,6 @@ static const char *const sql[STATEMENT_COUNT] = {
         "INSERT INTO search(search) VALUES('optimize')", /* or deleted words would stay in it */
 };
 _Static_assert((int)STATEMENT_COUNT <= STATEMENTS_MAX, "room for the statements");
-
-/* What the end of a program left open is complete now. Where another program is still writing it, that one
- * takes it out of the index again with its next words. */
-static const char index_unfinished[] =
-    "BEGIN IMMEDIATE;"
-    "INSERT INTO search(rowid, text) SELECT id, CAST(text AS TEXT) FROM message WHERE searchable = 0;"
-    "UPDATE message SET searchable = 1 WHERE searchable = 0;"
-    "COMMIT";
 
 /* Values of a statement: 'i' int64_t, 't' const struct buf * as text, 'b' as a blob, 'n' as NULL. */
 static int run(struct writer *writer, enum statement which, const char *types, ...) {
@@ -194,6 +191,13 @@ static int delete_conversation(struct writer *writer, int64_t id) {
     return code == SQLITE_OK ? run(writer, OPTIMISE_INDEX, "") : code;
 }
 
+/* What the end of a program left open is complete now. Where another program is still writing it, that one
+ * takes it out of the index again with its next words. */
+static int index_unfinished(struct writer *writer) {
+    int code = run(writer, INDEX_UNFINISHED, "");
+    return code == SQLITE_OK ? run(writer, UNFINISHED_INDEXED, "") : code;
+}
+
 static void resume(struct writer *writer, const struct job *job) {
     note_row(&writer->conversations, &writer->cap_conversations, job->conversation, job->id);
     for (size_t i = 0; i < job->n; i++)
@@ -217,6 +221,7 @@ static int run_job(struct writer *writer, const struct job *job) {
                              : run(writer, DELETE_DRAFT, "i", conversation);
     case JOB_DELETE: return delete_conversation(writer, job->id);
     case JOB_RESUME: resume(writer, job); return SQLITE_OK;
+    case JOB_TIDY: return index_unfinished(writer);
     case JOB_REPAIR: return SQLITE_CORRUPT;
     }
     return SQLITE_OK;
@@ -227,9 +232,6 @@ static int run_job(struct writer *writer, const struct job *job) {
 static int connect(struct writer *writer, bool *damaged, struct err *err) {
     int status = db_open(&writer->db, writer->path, DB_WRITER, damaged, err);
     if (status < 0) return status;
-    sqlite3_exec(writer->db, index_unfinished, NULL, NULL,
-                 NULL); /* where that fails now, a later start does it */
-    if (!sqlite3_get_autocommit(writer->db)) sqlite3_exec(writer->db, "ROLLBACK", NULL, NULL, NULL);
     for (int i = 0; i < STATEMENT_COUNT; i++) {
         int code = sqlite3_prepare_v3(writer->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
                                       &writer->statements[i], NULL);
@@ -290,7 +292,7 @@ static bool file_is_gone(const struct writer *writer) {
 /* Ends of messages survive the loss of power; what streams is soon followed by one. */
 static bool is_durable(const struct job *jobs) {
     for (; jobs; jobs = jobs->next)
-        if (jobs->kind != JOB_APPEND && jobs->kind != JOB_DRAFT) return true;
+        if (jobs->kind != JOB_APPEND && jobs->kind != JOB_DRAFT && jobs->kind != JOB_TIDY) return true;
     return false;
 }
 

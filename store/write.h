@@ -20,6 +20,7 @@ enum job_kind {
     JOB_DRAFT,
     JOB_DELETE,
     JOB_RESUME,
+    JOB_TIDY,   /* what a program that is gone left */
     JOB_REPAIR, /* a reader met damage */
 };
 

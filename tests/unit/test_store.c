@@ -287,6 +287,7 @@ static void test_search_of_unfinished(void **state) {
     store_append(store, 1, "beginning", 9, 0, &token, 1);
     wait_store(store);
     struct store *other = must_open(); /* takes it for left behind */
+    wait_store(other);
     assert_int_equal(found(other, "beginning"), 1);
     token = token_of(2, 18);
     store_append(store, 1, " continued", 10, 1, &token, 1);
