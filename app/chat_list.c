@@ -85,7 +85,7 @@ int chat_list_open(struct chat_list *list, struct archive *archive, const struct
                            .heads = {"chat", "messages", "model", "last"},
                            .n_columns = COLUMNS,
                            .empty = words->len ? "no chat has these words" : "nothing was kept yet",
-                           .verb = "open",
+                           .verb = "Open",
                            .deletes = true,
                            .searches = true};
     int status = fill(list, archive, err);
