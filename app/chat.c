@@ -139,13 +139,23 @@ int chat_ask(struct chat *chat, struct err *err) {
     return status;
 }
 
+int chat_queue(struct chat *chat, const char *text, size_t len, struct err *err) {
+    if (chat->waiting.len) return err_set(err, STATUS_BUSY, "one question waits already; Esc takes it back");
+    buf_append(&chat->waiting, text, len);
+    chat->n_waited++;
+    return STATUS_OK;
+}
+
+bool chat_unqueue(struct chat *chat) {
+    if (!chat->waiting.len) return false;
+    if (chat->returned.len) buf_putc(&chat->returned, '\n');
+    buf_append(&chat->returned, chat->waiting.data, chat->waiting.len);
+    buf_clear(&chat->waiting);
+    return true;
+}
+
 int chat_send(struct chat *chat, const char *text, size_t len, struct err *err) {
-    if (chat->state == CHAT_LOADING) {
-        if (chat->waiting.len)
-            return err_set(err, STATUS_BUSY, "the model is still loading; one question waits already");
-        buf_append(&chat->waiting, text, len);
-        return STATUS_OK;
-    }
+    if (chat->state == CHAT_LOADING) return chat_queue(chat, text, len, err);
     if (chat->editing) return chat_edit(chat, chat->editing, text, len, err);
     int status = chat_check_idle(chat, err);
     if (status < 0) return status;
@@ -347,6 +357,15 @@ static void tell_tokens(struct chat *chat) {
     chat->told_tokens = answer->n_tokens;
 }
 
+static void send_waiting(struct chat *chat) {
+    if (!chat->waiting.len) return;
+    struct buf text = chat->waiting;
+    chat->waiting = (struct buf){0};
+    if (chat_send(chat, text.data, text.len, &chat->error) < 0)
+        buf_append(&chat->returned, text.data, text.len);
+    buf_free(&text);
+}
+
 static void on_done(struct chat *chat, const struct engine_event *event) {
     chat->request = 0;
     chat->reason = event->done.reason;
@@ -374,6 +393,10 @@ static void on_done(struct chat *chat, const struct engine_event *event) {
         KEEP(chat, said_closed, chat, chat->answer);
     chat->computed = conversation_leaf(&chat->conversation);
     chat->answer = NULL;
+    if (event->done.reason == ENGINE_END || event->done.reason == ENGINE_LIMIT)
+        send_waiting(chat);
+    else
+        chat_unqueue(chat);
 }
 
 static void on_token(struct chat *chat, const struct token_record *record) {
@@ -392,12 +415,7 @@ void chat_ready(struct chat *chat) {
     if (chat->request) return; /* on another device, in the middle of an answer */
     chat->state = CHAT_IDLE;
     chat_model_ready(chat);
-    if (!chat->waiting.len) return;
-    struct buf text = chat->waiting;
-    chat->waiting = (struct buf){0};
-    if (chat_send(chat, text.data, text.len, &chat->error) < 0)
-        buf_append(&chat->returned, text.data, text.len);
-    buf_free(&text);
+    send_waiting(chat);
 }
 
 /* ---- looking ---- */

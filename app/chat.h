@@ -49,7 +49,8 @@ struct chat {
     bool fold;            /* the system text goes into the first message. For the next chat too */
     int64_t began;        /* of the conversation, seconds since the epoch; 0: nothing was asked yet */
     struct buf earlier;   /* chats that /new ended, as text for the transcript */
-    struct buf waiting;   /* said while the model loads: sent when it is there */
+    struct buf waiting;   /* said while the model loads or answers: sent when that is over */
+    uint32_t n_waited;    /* questions that waited so far */
     struct buf
         returned;    /* a question that was not answered at all: back into the box. The front end takes it */
     bool wants_fold; /* the template refused, and would not have with `fold` */
@@ -95,6 +96,10 @@ bool chat_pump(struct chat *chat);
 /* A question, or in place of the message that is edited another one; while the model loads it waits.
  * STATUS_BUSY while an answer runs. */
 int chat_send(struct chat *chat, const char *text, size_t len, struct err *err);
+/* A question while an answer runs: it is asked when that is done; taken back, it goes into `returned`. One can wait.
+ * Where the answer is stopped or fails it is not asked, and goes back too. */
+int chat_queue(struct chat *chat, const char *text, size_t len, struct err *err);
+bool chat_unqueue(struct chat *chat); /* false: none waits */
 /* Go on with an answer that was cut, or answer a question that was not. */
 int chat_continue(struct chat *chat, struct err *err);
 /* Another answer to the last question, beside the one there is: with the next attempt of the same seed. */

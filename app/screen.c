@@ -133,9 +133,11 @@ static void submit(struct screen *screen, const char *text, size_t len) {
         run_slash(screen, text, len, true);
         return;
     }
+    struct chat *chat = &screen->chat;
     struct err err = {0};
     size_t skip = len > 1 && text[0] == '/' && text[1] == '/';
-    if (chat_send(&screen->chat, text + skip, len - skip, &err) < 0) {
+    bool later = chat_busy(chat) && !chat->editing;
+    if ((later ? chat_queue : chat_send)(chat, text + skip, len - skip, &err) < 0) {
         tell(screen, &err);
         ui_input_set(screen->ui, text, len);
         return;
@@ -238,6 +240,21 @@ static int delete_chat(struct screen *screen, int64_t id, struct err *err) {
 /* ---- inspect mode ---- */
 
 /* Esc closes the first that there is. */
+/* What came back unasked, where there is room for it. */
+static void give_back(struct screen *screen) {
+    struct buf *returned = &screen->chat.returned;
+    if (!returned->len || !ui_input_empty(screen->ui)) return;
+    ui_input_set(screen->ui, returned->data, returned->len);
+    buf_clear(returned);
+}
+
+/* A question that waits goes back into the box. */
+static bool take_back(struct screen *screen) {
+    if (!chat_busy(&screen->chat) || !chat_unqueue(&screen->chat)) return false;
+    give_back(screen);
+    return true;
+}
+
 /* Esc with nothing to end: twice in a row it goes back into what was said, token by token. */
 static void escape_again(struct screen *screen) {
     enum { AGAIN_MS = 600 };
@@ -255,7 +272,7 @@ static void escape(struct screen *screen) {
         inspect->compare = 0;
     else if (screen->score.open)
         scoring_close(&screen->score);
-    else if (stop(screen))
+    else if (take_back(screen) || stop(screen))
         return;
     else if (inspect->on)
         inspect_leave(inspect);
@@ -379,10 +396,7 @@ static void take_events(struct screen *screen) {
     bool was_busy = chat_busy(chat);
     if (!chat_pump(chat)) return;
     if (was_busy && !chat_busy(chat)) ui_bell(screen->ui);
-    if (chat->returned.len && ui_input_empty(screen->ui)) {
-        ui_input_set(screen->ui, chat->returned.data, chat->returned.len);
-        buf_clear(&chat->returned);
-    }
+    give_back(screen);
     if (chat->has_notice) ui_notice(screen->ui, NOTICE_MS, "%s", chat->notice.data);
     chat->has_notice = false;
     /* A model that never came leaves nothing to look at. One that was lost leaves the conversation. */

@@ -58,9 +58,13 @@ struct ui_message view_message(const struct said *said) {
                                .note = said->note.len ? said->note.data : NULL};
 }
 
+enum {
+    WAITING_ID = INT32_MAX
+}; /* of a question that is not asked yet: no message of the conversation has it */
+
 static void fill_messages(struct view *view, const struct chat *chat, const struct inspect *inspect) {
     const struct conversation *conversation = &chat->conversation;
-    grow_array(&view->messages, &view->cap_messages, conversation->n + 1, sizeof *view->messages);
+    grow_array(&view->messages, &view->cap_messages, conversation->n + 2, sizeof *view->messages);
     for (size_t i = 0, from = 0; i < conversation->n; i++) {
         const struct said *said = conversation->messages[i];
         struct ui_message *message = &view->messages[i];
@@ -73,6 +77,16 @@ static void fill_messages(struct view *view, const struct chat *chat, const stru
     }
     view->model.messages = view->messages;
     view->model.n_messages = conversation->n;
+    view->model.waits = chat->waiting.len > 0;
+    if (view->model.waits && !inspect->on)
+        view->messages[view->model.n_messages++] = (struct ui_message){
+            .id = WAITING_ID,
+            .version = chat->n_waited,
+            .role = UI_ROLE_YOU,
+            .text = chat->waiting.data,
+            .len = chat->waiting.len,
+            .note = chat->state == CHAT_LOADING ? "[waits for the model]"
+                                                : "[waits for the answer; Esc or Up takes it back]"};
 }
 
 static void fill_candidate(struct ui_candidate *to, const struct chat *chat, const struct kept_token *token,

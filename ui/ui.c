@@ -43,7 +43,7 @@ struct ui {
     bool (*step)(void *context);
     void *step_context;
     bool gone;                                   /* the terminal */
-    bool frame_wanted, key_frame, busy, blurred; /* key_frame: it shows a key's effect */
+    bool frame_wanted, key_frame, busy, waits, blurred; /* key_frame: it shows a key's effect */
     enum ui_bell bell;
     int out_fd;
     bool mouse;
@@ -370,6 +370,7 @@ static int box_action(struct ui *ui, const struct key *key, int action) {
     bool empty = editor_empty(ui->editor);
     if (key->code == KEY_CODE_END && key->mods == 0 && empty && ui->screen.chat.stays)
         return UI_ACTION_BOTTOM;
+    if (key->code == KEY_CODE_UP && key->mods == 0 && empty && ui->waits) return UI_ACTION_ESCAPE;
     if (action == UI_ACTION_EOF && !empty) return ACTION_EDITOR;
     if (action == UI_ACTION_ESCAPE && !ui->busy && editor_is_vi(ui->editor)) return ACTION_EDITOR;
     return action;
@@ -480,6 +481,7 @@ int ui_timeout_ms(struct ui *ui) {
 
 void ui_draw(struct ui *ui, const struct ui_model *model) {
     int64_t now = clock_ns();
+    ui->waits = model->waits;
     ui->busy = model->status.state != UI_STATE_IDLE && model->status.state != UI_STATE_FAILED;
     screen_follow(&ui->screen, model);
     if (!ui->screen.inspecting) typing_end(ui);

@@ -290,6 +290,7 @@ struct ui_model {
     const struct ui_compare *compare; /* at most one of these three is there; NULL: none */
     const struct ui_score *score;
     const struct ui_picker *picker;
+    bool waits;       /* the last message is not sent yet: Up in an empty box is UI_ACTION_ESCAPE */
     const char *hint; /* shown in an empty box: "ask something" */
     uint64_t off;     /* actions that can do nothing now, UI_OFF() of each: hidden from the key bar */
 };
