@@ -175,9 +175,10 @@ void view_fill(struct view *view, const struct chat *chat, struct inspect *inspe
     view->model.inspect = inspect_view(inspect);
     view->model.compare = view_compare(view, chat, inspect);
     view->model.off = actions_off(chat);
-    view->model.hint = chat->editing       ? "Enter makes a branch with what you type here, Esc leaves it"
-                       : chat->waiting.len ? "your question is sent when the model is there"
-                                           : "ask something, /help lists commands";
+    view->model.hint = chat->editing ? "Enter makes a branch with what you type here, Esc leaves it"
+                       : chat->waiting.len && chat->state == CHAT_LOADING
+                           ? "your question is sent when the model is there"
+                           : "ask something, /help lists commands";
 }
 
 void view_free(struct view *view) {
