@@ -127,12 +127,24 @@ static void tell(struct model_menu *menu, const struct err *err) {
     ui_notice(menu->ui, NOTICE_MS, "%s", err->text);
 }
 
+/* Not even alone: the model that speaks is not closed for it. */
+static int refuse(const struct model_entry *entry, struct err *err) {
+    const struct model_facts *facts = &entry->facts;
+    char need[AMOUNT_MAX];
+    uint64_t least = facts->gpu_need && facts->gpu_need < facts->cpu_need ? facts->gpu_need : facts->cpu_need;
+    return err_set(err, STATUS_MEMORY,
+                   "%s needs %s of memory with a short context: there is not so much here", entry->name,
+                   amount_bytes(least, need));
+}
+
 static void pick(struct model_menu *menu, uint64_t id) {
     struct err err = {0};
     if (id == 0 || id > menu->list.n) return;
     const struct model_entry *entry = &menu->list.entries[id - 1];
     menu->open = false;
-    if (chat_use_model(menu->chat, entry->path, &entry->facts, &err) < 0) tell(menu, &err);
+    int status = entry->fit == MODEL_FIT_NOT ? refuse(entry, &err)
+                                             : chat_use_model(menu->chat, entry->path, &entry->facts, &err);
+    if (status < 0) tell(menu, &err);
 }
 
 bool model_menu_act(struct model_menu *menu, const struct ui_action *action) {
