@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Options that only make sense for one start. */
 static const char *const once[] = {"prompt",   "raw",     "json",      "jsonl",       "script",
@@ -32,11 +33,25 @@ static int take_style(void *context, const struct ini_line *line, struct err *er
     return ui_theme_style(line->name, line->value, err);
 }
 
+/* share/ beside the bin/ that this program lies in: where it was installed to. */
+static bool beside_program(bool (*visit)(void *context, const char *folder), void *context) {
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n <= 0) return false;
+    path[n] = '\0';
+    struct buf folder = {0};
+    buf_printf(&folder, "%.*s/../share/logitop/themes", (int)(path_name(path) - path - 1), path);
+    bool done = visit(context, folder.data);
+    buf_free(&folder);
+    return done;
+}
+
 /* The folders of themes, nearest first. Calls back until it returns true. */
 static bool theme_folders(bool (*visit)(void *context, const char *folder), void *context) {
     char *own = path_config("themes");
     bool done = own && visit(context, own);
     free(own);
+    if (!done) done = beside_program(visit, context);
     const char *dirs = getenv("XDG_DATA_DIRS");
     char *list = xstrdup(dirs && *dirs ? dirs : "/usr/local/share:/usr/share"), *rest = list, *dir;
     while (!done && (dir = strsep(&rest, ":"))) {
@@ -77,12 +92,21 @@ int theme_load(const char *name, struct buf *problems, struct err *err) {
     return found ? STATUS_OK : ui_theme_begin(name, err);
 }
 
+/* Once, though several folders may have it. */
+static void list_name(struct buf *out, const char *name, size_t len) {
+    struct buf line = {0};
+    buf_printf(&line, "\n%.*s\n", (int)len, name);
+    bool known = out->len && memmem(out->data, out->len, line.data, line.len);
+    if (!known) buf_puts(out, line.data + 1);
+    buf_free(&line);
+}
+
 static bool list_folder(void *context, const char *folder) {
     struct dirent **entries;
     int n = scandir(folder, &entries, NULL, alphasort);
     for (int i = 0; i < n; i++) {
         const char *name = entries[i]->d_name, *end = strrchr(name, '.');
-        if (end && strcmp(end, ".theme") == 0) buf_printf(context, "%.*s\n", (int)(end - name), name);
+        if (end && strcmp(end, ".theme") == 0) list_name(context, name, (size_t)(end - name));
         free(entries[i]);
     }
     if (n >= 0) free(entries);

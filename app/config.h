@@ -13,7 +13,8 @@ void config_read(struct options *options);
 /* All that can be configured, commented out, as it is now. */
 void config_print(const struct options *options, struct buf *out);
 
-/* A theme by its name: a file NAME.theme in logitop/themes of $XDG_CONFIG_HOME or $XDG_DATA_DIRS, else one
+/* A theme by its name: a file NAME.theme in logitop/themes of $XDG_CONFIG_HOME, beside
+ * the program (../share) or of $XDG_DATA_DIRS, else one
  * that comes with the program. On failure the theme is as it was. `problems` gets what is wrong within a
  * file. */
 int theme_load(const char *name, struct buf *problems, struct err *err);
