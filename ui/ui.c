@@ -272,6 +272,8 @@ static void complete(struct ui *ui, const struct key *key) {
 
 /* What is no key: true if this was none. */
 static bool terminal_event(struct ui *ui, const struct key *key) {
+    const struct screen *screen = &ui->screen;
+    bool covered = screen->pager.on || screen->picker.id || screen->comparing || screen->scoring;
     switch (key->code) {
     case KEY_CODE_SYNC: term_sync_known(ui->term); return true;
     case KEY_CODE_FOCUS:
@@ -283,13 +285,15 @@ static bool terminal_event(struct ui *ui, const struct key *key) {
             ui->screen.pager.top += rows;
         else if (ui->screen.picker.id)
             picker_move(&ui->screen.picker, rows / 3);
+        else if (covered)
+            for (int i = 0; i < 3; i++)
+                screen_scroll_view(&ui->screen, rows < 0 ? UI_ACTION_LINE_UP : UI_ACTION_LINE_DOWN);
         else
             chat_scroll(&ui->screen.chat, rows);
         return true;
     }
     case KEY_CODE_CLICK:
-        if (!ui->screen.pager.on && !ui->screen.picker.id)
-            chat_click(&ui->screen.chat, key->row, key->column);
+        if (!covered) chat_click(&ui->screen.chat, key->row, key->column);
         return true;
     default: return false;
     }
