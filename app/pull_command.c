@@ -31,6 +31,8 @@ void pull_print(const struct pull_progress *progress, unsigned columns, struct b
                    amount_bytes(progress->total, total));
     if (progress->stage == PULL_CHECKING)
         buf_puts(&rest, "  checking SHA-256");
+    else if (progress->stage == PULL_WAITING)
+        buf_puts(&rest, "  waiting to try again");
     else if (progress->rate > 0 && progress->done < progress->total)
         buf_printf(&rest, "  %s/s  %s left", amount_bytes((uint64_t)progress->rate, rate),
                    amount_duration((uint64_t)progress->left, left));
@@ -75,12 +77,12 @@ static void tell(struct teller *teller, const struct pull_progress *progress) {
         fprintf(stderr, "\r%s\033[K", line.data);
         fflush(stderr);
         teller->line_open = true;
-    } else if (progress->stage == PULL_FETCHING && news) {
+    } else if (progress->stage != PULL_ASKING && news) {
         pull_print(progress, COLUMNS_USUAL + 40, &line);
         fprintf(stderr, "%s\n", line.data);
     }
     teller->file = progress->file;
-    if (progress->stage == PULL_FETCHING) teller->tenth = tenth;
+    teller->tenth = tenth;
     buf_free(&line);
 }
 

@@ -186,6 +186,12 @@ static int take_ends(struct work *work, struct err *err) {
 
 /* ---- the whole ---- */
 
+static bool is_waiting(const struct work *work) {
+    for (int i = 0; i < LANES; i++)
+        if (work->lanes[i].easy) return false;
+    return clock_ns() < work->wait_until_ns;
+}
+
 static int fetch(struct work *work, struct err *err) {
     const struct download *d = work->d;
     struct partial *partial = &work->partial;
@@ -201,7 +207,7 @@ static int fetch(struct work *work, struct err *err) {
             if ((status = partial_note(partial, err)) < 0) return status;
             work->noted_ns = clock_ns();
         }
-        d->progress(d->ctx, partial->total, false);
+        d->progress(d->ctx, partial->total, is_waiting(work) ? DOWNLOAD_WAITING : DOWNLOAD_RUNNING);
         curl_multi_poll(work->multi, NULL, 0, more ? 0 : POLL_MS, NULL);
     }
     return STATUS_OK;
@@ -212,7 +218,7 @@ static int check(struct work *work, struct err *err) {
     while (partial_hash(&work->partial, HASH_AT_ONCE)) {
         if (work->partial.hashed < work->partial.size && d->service.stop && atomic_load(d->service.stop))
             return err_set(err, STATUS_STOPPED, "stopped");
-        d->progress(d->ctx, work->partial.total, true);
+        d->progress(d->ctx, work->partial.total, DOWNLOAD_CHECKING);
     }
     int status = partial_finish(&work->partial, d->target, d->digest, err);
     return status < 0 && err ? err_prefix(err, "%s", d->service.what) : status;

@@ -10,14 +10,20 @@
 #include "base/sha256.h"
 #include "models/http.h"
 
+enum download_state {
+    DOWNLOAD_RUNNING,
+    DOWNLOAD_WAITING,  /* before it is tried again */
+    DOWNLOAD_CHECKING, /* all is there but the hash of it */
+};
+
 struct download {
     struct service service;
     const char *url;
     const char *target; /* path of the finished file; its folder is there */
     const char *digest; /* that it must have */
     uint64_t size;      /* that it must have */
-    /* Called often, from the calling thread: bytes that are there, and whether only the hash is missing. */
-    void (*progress)(void *ctx, uint64_t done, bool checking);
+    /* Called often, from the calling thread: bytes that are there. */
+    void (*progress)(void *ctx, uint64_t done, enum download_state state);
     void *ctx;
 };
 

@@ -75,7 +75,10 @@ static double rate_of(struct pull *pull, int64_t now, uint64_t done) {
     return seconds >= 0.2 && done > oldest->done ? (double)(done - oldest->done) / seconds : 0;
 }
 
-static void on_progress(void *ctx, uint64_t done, bool checking) {
+static void on_progress(void *ctx, uint64_t done, enum download_state state) {
+    static const enum pull_stage stages[] = {[DOWNLOAD_RUNNING] = PULL_FETCHING,
+                                             [DOWNLOAD_WAITING] = PULL_WAITING,
+                                             [DOWNLOAD_CHECKING] = PULL_CHECKING};
     struct pull *pull = ctx;
     int64_t now = clock_ns();
     double rate = rate_of(pull, now, done);
@@ -86,7 +89,7 @@ static void on_progress(void *ctx, uint64_t done, bool checking) {
     pull->progress.done = done;
     pull->progress.rate = rate;
     pull->progress.left = rate > 0 ? (int64_t)((double)(pull->progress.total - done) / rate + 0.5) : -1;
-    pull->progress.stage = checking ? PULL_CHECKING : PULL_FETCHING;
+    pull->progress.stage = stages[state];
     pthread_mutex_unlock(&pull->lock);
     wake(pull);
 }
@@ -111,6 +114,8 @@ static int fetch_file(struct pull *pull, const struct remote_model *remote, cons
                            .ctx = pull};
     begin_file(pull, remote, i);
     int status = has_size(blob, file->size) ? STATUS_OK : download(&job, err);
+    if (status == STATUS_OK)
+        on_progress(pull, file->size, DOWNLOAD_RUNNING); /* what was there already, too */
     if (status == STATUS_OK) status = place_link(place, remote, file, err);
     free(blob);
     return status;

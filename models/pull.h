@@ -22,6 +22,7 @@
 enum pull_stage {
     PULL_ASKING /* the server, for what there is */,
     PULL_FETCHING,
+    PULL_WAITING, /* to try again: after a fault, or as long as the server asked for */
     PULL_CHECKING /* the rest of the hash */
 };
 
