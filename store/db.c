@@ -33,7 +33,8 @@ static const char schema[] =
     " message INTEGER NOT NULL REFERENCES message(id) ON DELETE CASCADE, first INTEGER NOT NULL,"
     " records BLOB NOT NULL);" /* store/tokens.h */
     "CREATE UNIQUE INDEX tokens_message ON tokens(message, first);"
-    "CREATE TABLE draft(conversation INTEGER PRIMARY KEY, text TEXT NOT NULL);" /* 0: the next new one's */
+    "CREATE TABLE draft(conversation INTEGER PRIMARY KEY, text TEXT NOT NULL);" /* -PID: of a chat that has
+                                                                                   not begun */
     "CREATE VIRTUAL TABLE search USING fts5(text, content='message', content_rowid='id', "
     "tokenize='trigram');";
 
@@ -120,10 +121,13 @@ static int prepare_connection(sqlite3 *db, const char *path, enum db_kind kind, 
         sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL); /* not a byte of it is changed */
         return SQLITE_OK;
     }
-    if (kind == DB_READER) return sqlite3_exec(db, "PRAGMA query_only=ON", NULL, NULL, NULL);
+    if (kind == DB_READER)
+        return sqlite3_exec(db, "PRAGMA query_only=ON; PRAGMA temp_store=MEMORY", NULL, NULL, NULL);
     /* A file system without shared memory keeps its rollback journal, which is as safe, only slower. */
-    code = sqlite3_exec(db, "PRAGMA foreign_keys=ON; PRAGMA secure_delete=ON; PRAGMA journal_mode=WAL", NULL,
-                        NULL, NULL);
+    code = sqlite3_exec(
+        db,
+        "PRAGMA foreign_keys=ON; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY; PRAGMA journal_mode=WAL",
+        NULL, NULL, NULL);
     return code == SQLITE_OK && empty ? make_schema(db) : code;
 }
 

@@ -5,10 +5,13 @@
 #include "base/utf8.h"
 #include "store/db.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct reader {
     char *path;
@@ -381,16 +384,22 @@ int reader_load(struct reader *reader, int64_t id, struct store_conversation *ou
     return status;
 }
 
-char *reader_draft(struct reader *reader, int64_t conversation) {
+static bool is_alive(pid_t pid) {
+    return pid != getpid() && (kill(pid, 0) == 0 || errno == EPERM);
+}
+
+char *reader_draft(struct reader *reader, int64_t *id) {
     bool damaged;
     int code;
+    char *text = NULL;
     if (reader_open(reader, &damaged, NULL) < 0) return NULL;
     sqlite3_stmt *statement =
-        prepare(reader, "SELECT text FROM draft WHERE conversation = ?1", conversation, &code);
-    const char *text = code == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW
-                           ? (const char *)sqlite3_column_text(statement, 0)
-                           : NULL;
-    char *copy = text ? xstrdup(text) : NULL;
+        prepare(reader, "SELECT conversation, text FROM draft WHERE conversation < ?1", 0, &code);
+    while (code == SQLITE_OK && !text && sqlite3_step(statement) == SQLITE_ROW) {
+        *id = sqlite3_column_int64(statement, 0);
+        const char *found = (const char *)sqlite3_column_text(statement, 1);
+        if (found && !is_alive((pid_t) - *id)) text = xstrdup(found);
+    }
     sqlite3_finalize(statement);
-    return copy;
+    return text;
 }

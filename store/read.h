@@ -14,6 +14,8 @@ int reader_list(struct reader *reader, const char *query, uint32_t limit, struct
                 struct store_row **rows, size_t *n, bool *damaged, struct err *err);
 int reader_load(struct reader *reader, int64_t id, struct store_conversation *out, bool *damaged,
                 struct err *err);
-char *reader_draft(struct reader *reader, int64_t conversation); /* owned by the caller; NULL: none */
+/* A draft without a conversation, of a program that is gone, and the id it goes by. Owned by the caller;
+ * NULL: none. */
+char *reader_draft(struct reader *reader, int64_t *id);
 
 #endif

@@ -365,6 +365,7 @@ void store_leaf(struct store *store, store_handle conversation, uint64_t message
 void store_draft(struct store *store, store_handle conversation, const char *text, size_t len) {
     struct job *job = new_job(JOB_DRAFT);
     job->conversation = conversation;
+    if (!conversation) job->id = -(int64_t)getpid();
     buf_append(&job->text, text, len);
     put(store, job, false);
 }
@@ -431,7 +432,11 @@ void store_conversation_free(struct store_conversation *conversation) {
 }
 
 char *store_take_draft(struct store *store) {
-    char *text = reader_draft(store->reader, 0);
-    if (text) store_draft(store, 0, "", 0);
+    int64_t id;
+    char *text = reader_draft(store->reader, &id);
+    if (!text) return NULL;
+    struct job *job = new_job(JOB_DRAFT);
+    job->id = id;
+    put(store, job, false);
     return text;
 }

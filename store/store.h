@@ -95,7 +95,8 @@ void store_end(struct store *store, const struct store_message *message);
 void store_remove(struct store *store, uint64_t message); /* one that nothing follows */
 void store_leaf(struct store *store, store_handle conversation,
                 uint64_t message); /* the path shown ends here */
-/* What stands in the box, not sent yet; without a conversation (0) it is the next new one's. */
+/* What stands in the box, not sent yet; without a conversation (0) it is the next new one's after this
+ * program. */
 void store_draft(struct store *store, store_handle conversation, const char *text, size_t len);
 void store_delete(struct store *store, int64_t id);
 
@@ -138,7 +139,8 @@ void store_conversation_free(struct store_conversation *conversation);
 store_handle store_resume(struct store *store, const struct store_conversation *conversation,
                           const uint64_t *numbers);
 
-/* The draft without a conversation, which is forgotten with that; owned by the caller, NULL: none. */
+/* A draft without a conversation that a program left which is gone; it is forgotten with that. Owned by the
+ * caller, NULL: none. */
 char *store_take_draft(struct store *store);
 
 #endif

@@ -217,8 +217,8 @@ static int run_job(struct writer *writer, const struct job *job) {
     case JOB_REMOVE: return remove_message(writer, message);
     case JOB_LEAF: return run(writer, SET_LEAF, "ii", conversation, message);
     case JOB_DRAFT:
-        return job->text.len ? run(writer, SET_DRAFT, "it", conversation, &job->text)
-                             : run(writer, DELETE_DRAFT, "i", conversation);
+        return job->text.len ? run(writer, SET_DRAFT, "it", job->id ? job->id : conversation, &job->text)
+                             : run(writer, DELETE_DRAFT, "i", job->id ? job->id : conversation);
     case JOB_DELETE: return delete_conversation(writer, job->id);
     case JOB_RESUME: resume(writer, job); return SQLITE_OK;
     case JOB_TIDY: return index_unfinished(writer);

@@ -30,7 +30,7 @@ struct job { /* what a kind does not need is 0 */
     uint64_t epoch; /* in which its handles are valid */
     store_handle conversation;
     uint64_t message, parent; /* numbers */
-    int64_t id;               /* JOB_DELETE, JOB_RESUME: of the conversation */
+    int64_t id;               /* JOB_DELETE, JOB_RESUME: of the conversation; JOB_DRAFT: in its stead */
     int64_t time;             /* born, began; otherwise when it was asked for */
     enum store_role role;
     bool flag; /* named, dropped */

@@ -20,6 +20,7 @@ struct faulty_file {
 };
 
 static sqlite3_vfs *real_vfs;
+static atomic_int n_syncs;
 static atomic_int n_calls, fail_from, fail_until, fail_code; /* calls fail_from <= n < fail_until fail */
 
 static int next_call(void) {
@@ -67,6 +68,7 @@ static int faulty_Truncate(sqlite3_file *file, sqlite3_int64 size) {
 }
 
 static int faulty_Sync(sqlite3_file *file, int flags) {
+    n_syncs++;
     int code = next_call();
     return code ? SQLITE_IOERR_FSYNC : REAL(file)->pMethods->xSync(REAL(file), flags);
 }
@@ -282,6 +284,25 @@ static void test_full_while_repairing(void **state) {
     }
 }
 
+/* The end of a message is flushed to the device, what streams before it is not. */
+static void test_flushes(void **state) {
+    (void)state;
+    make_store_folder();
+    struct store *store = must_open();
+    keep_conversation(store, 0);
+    wait_store(store);
+    struct store_token token = token_of(1, 12);
+    int before = n_syncs;
+    store_append(store, 4, "abc", 3, 0, &token, 1);
+    wait_store(store);
+    assert_int_equal(n_syncs, before);
+    end_message(store, 4, "", false);
+    wait_store(store);
+    assert_true(n_syncs > before);
+    store_close(store, NULL);
+    remove_store_folder();
+}
+
 int main(void) {
     install();
     disarm();
@@ -291,6 +312,7 @@ int main(void) {
         cmocka_unit_test(test_fault_while_opening),
         cmocka_unit_test(test_tries_again),
         cmocka_unit_test(test_full_while_repairing),
+        cmocka_unit_test(test_flushes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
