@@ -24,12 +24,13 @@ struct decode_buffers { /* of a backend */
     struct sample_order *order, *host_order;
     struct sample_scratch_device *scratch;
     struct sample_record *ring; /* pinned, mapped */
+    struct sample_all_args all; /* but what a timeline has */
 };
 
 /* How the steps of a run are made. */
 enum decode_way {
-    WAY_DEVICE,  /* a graph that samples and feeds back by itself */
-    WAY_HOST,    /* a graph that ends in logits: chains that need the whole vocabulary */
+    WAY_LISTED,  /* a graph that samples from a list of the best, and feeds back by itself */
+    WAY_ALL,     /* the same from the whole vocabulary: chains that nothing bounds */
     WAY_FORWARD, /* no graph: --exact, and shapes the fused kernels do not take */
 };
 
@@ -40,7 +41,7 @@ struct decode {
     int32_t id;         /* fed by the step whose result is given next */
     uint32_t first;     /* timeline length at the beginning */
     uint32_t given;     /* results taken */
-    uint32_t launched;  /* WAY_DEVICE: steps queued */
+    uint32_t launched;  /* steps queued, of those with a graph */
 };
 
 /* ---- memory that does not depend on the context ---- */
@@ -56,7 +57,7 @@ size_t decode_memory(const struct model_view *m) {
     struct rope_args shape = shape_of(m);
     return decode_attention_partial(shape, decode_attention_splits(shape, MANY, MULTIPROCESSORS_MAX)) +
            decode_attention_blocks(shape) * sizeof(uint32_t) + sizeof(struct decode_state) + sizeof(struct sample_order) + HEAD_PAIRS_MAX * sizeof(float2) +
-           sizeof(struct sample_scratch_device);
+           sizeof(struct sample_scratch_device) + m->n_vocab * (sizeof(float) + sizeof(uint32_t) + sizeof(uint8_t));
 }
 
 static int allocate(void **to, size_t size, bool host, struct err *err) {
@@ -71,6 +72,7 @@ static int allocate(void **to, size_t size, bool host, struct err *err) {
 int decode_memory_new(struct backend *b, struct err *err) {
     struct decode_buffers *d = b->decode = xcalloc(1, sizeof *d);
     struct rope_args shape = shape_of(b->model);
+    size_t n_vocab = b->model->n_vocab;
     d->splits = decode_attention_splits(shape, MANY, (uint32_t)b->properties.multiProcessorCount);
     b->scratch = sample_scratch_new(b->model->n_vocab);
     if (!b->scratch) return err_set(err, STATUS_UNSUPPORTED, "vocabulary: found %u ids, expected at most 262144", b->model->n_vocab);
@@ -88,6 +90,9 @@ int decode_memory_new(struct backend *b, struct err *err) {
         {(void **)&d->host_order, sizeof *d->host_order, true},
         {(void **)&d->scratch, sizeof *d->scratch, false},
         {(void **)&d->ring, SAMPLE_RING * sizeof *d->ring, true},
+        {(void **)&d->all.logits, n_vocab * sizeof *d->all.logits, false},
+        {(void **)&d->all.counts, n_vocab * sizeof *d->all.counts, false},
+        {(void **)&d->all.marks, n_vocab * sizeof *d->all.marks, false},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         int status = allocate(all[i].to, all[i].size, all[i].host, err);
@@ -107,6 +112,9 @@ void decode_memory_free(struct backend *b) {
     cudaFree(d->arrived);
     cudaFree(d->order);
     cudaFree(d->scratch);
+    cudaFree(d->all.logits);
+    cudaFree(d->all.counts);
+    cudaFree(d->all.marks);
     cudaFreeHost(d->host_state);
     cudaFreeHost(d->host_order);
     cudaFreeHost(d->ring);
@@ -144,7 +152,7 @@ static int launch_all(struct backend *b, struct decode_product_args a, struct er
     return STATUS_OK;
 }
 
-static int enqueue_step(struct timeline *t, bool sample, struct err *err) {
+static int enqueue_step(struct timeline *t, enum decode_way way, struct err *err) {
     struct backend *b = t->backend;
     const struct model_view *m = b->model;
     struct decode_buffers *d = b->decode;
@@ -169,18 +177,21 @@ static int enqueue_step(struct timeline *t, bool sample, struct err *err) {
     struct device_matrix head = b->output;
     head.rows = m->n_vocab; /* rows beyond are padding */
     int status = launch_all(b, product_of(b->x, b->output_norm, m->norm_eps, head, b->logits), err);
-    if (status != STATUS_OK || !sample) return status;
+    if (status != STATUS_OK) return status;
     struct sample_args args = {.logits = b->logits, .n_vocab = m->n_vocab, .order = d->order, .history = t->device_ids,
                                .state = d->state, .scratch = d->scratch, .ring = d->ring};
-    CUDA_TRY(launch_sample(b->stream, args, (uint32_t)b->properties.multiProcessorCount));
+    struct sample_all_args all = d->all;
+    all.sample = args;
+    if (way == WAY_ALL) CUDA_TRY(launch_sample_all(b->stream, all));
+    else CUDA_TRY(launch_sample(b->stream, args, (uint32_t)b->properties.multiProcessorCount));
     return STATUS_OK;
 }
 
-static int capture(struct timeline *t, bool sample, cudaGraphExec_t *out, struct err *err) {
+static int capture(struct timeline *t, enum decode_way way, cudaGraphExec_t *out, struct err *err) {
     cudaStream_t stream = t->backend->stream;
     cudaGraph_t graph = NULL;
     CUDA_TRY(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    int status = enqueue_step(t, sample, err);
+    int status = enqueue_step(t, way, err);
     cudaError_t code = cudaStreamEndCapture(stream, &graph);
     if (status == STATUS_OK && code != cudaSuccess) status = cuda_failed(err, code, "capturing the decode step");
     if (status == STATUS_OK) {
@@ -228,8 +239,8 @@ static bool fused_fits(const struct backend *b) {
 
 int decode_prepare(struct timeline *t, struct err *err) {
     if (t->backend->exact || !fused_fits(t->backend)) return STATUS_OK;
-    int status = capture(t, true, &t->graphs[WAY_DEVICE], err);
-    return status == STATUS_OK ? capture(t, false, &t->graphs[WAY_HOST], err) : status;
+    int status = capture(t, WAY_LISTED, &t->graphs[WAY_LISTED], err);
+    return status == STATUS_OK ? capture(t, WAY_ALL, &t->graphs[WAY_ALL], err) : status;
 }
 
 int cuda_decode_begin(struct timeline *t, const struct decode_request *request, struct decode **out, struct err *err) {
@@ -238,9 +249,9 @@ int cuda_decode_begin(struct timeline *t, const struct decode_request *request, 
     struct decode *d = xcalloc(1, sizeof *d);
     *d = (struct decode){.timeline = t, .request = *request, .id = request->id, .first = t->length};
     int status = STATUS_OK;
-    if (!t->graphs[WAY_DEVICE]) d->way = WAY_FORWARD;
-    else d->way = sample_fits(&request->sampling, request->top_k, b->model->n_vocab) ? WAY_DEVICE : WAY_HOST;
-    if (d->way == WAY_DEVICE && t->length < t->n_ctx) status = begin_on_device(d, err);
+    if (!t->graphs[WAY_LISTED]) d->way = WAY_FORWARD;
+    else d->way = sample_fits(&request->sampling, request->top_k, b->model->n_vocab) ? WAY_LISTED : WAY_ALL;
+    if (d->way != WAY_FORWARD && t->length < t->n_ctx) status = begin_on_device(d, err);
     if (status != STATUS_OK) {
         free(d);
         return status;
@@ -249,22 +260,14 @@ int cuda_decode_begin(struct timeline *t, const struct decode_request *request, 
     return STATUS_OK;
 }
 
-/* Logits of what follows d->id into host_logits. */
-static int step_on_host(struct decode *d, struct err *err) {
+/* Logits of what follows d->id, unfused. */
+static int step_unfused(struct decode *d, struct err *err) {
     struct timeline *t = d->timeline;
     struct backend *b = t->backend;
-    if (d->way == WAY_HOST) {
-        int status = put_state(d, err);
-        if (status != STATUS_OK) return status;
-        CUDA_TRY(cudaGraphLaunch(t->graphs[WAY_HOST], b->stream));
-    } else {
-        CUDA_TRY(cudaMemcpyAsync(b->ids, &d->id, sizeof d->id, cudaMemcpyHostToDevice, b->stream));
-        struct forward_request f = {.first = t->length, .n = 1, .stop = d->request.stop};
-        int status = forward(t, &f, err);
-        if (status == STATUS_OK) status = forward_logits(b, 0, err);
-        if (status != STATUS_OK) return status;
-    }
-    return STATUS_OK;
+    CUDA_TRY(cudaMemcpyAsync(b->ids, &d->id, sizeof d->id, cudaMemcpyHostToDevice, b->stream));
+    struct forward_request f = {.first = t->length, .n = 1, .stop = d->request.stop};
+    int status = forward(t, &f, err);
+    return status == STATUS_OK ? forward_logits(b, 0, err) : status;
 }
 
 /* Sample from backend->logits on the host; d->id was fed at timeline length. */
@@ -283,7 +286,7 @@ static int sample_on_host(struct decode *d, struct step_result *out, struct err 
 static int launch_ahead(struct decode *d, struct err *err) {
     struct timeline *t = d->timeline;
     while (d->launched < d->given + AHEAD && d->launched < d->request.limit && d->first + d->launched < t->n_ctx) {
-        CUDA_TRY(cudaGraphLaunch(t->graphs[WAY_DEVICE], t->backend->stream));
+        CUDA_TRY(cudaGraphLaunch(t->graphs[d->way], t->backend->stream));
         d->launched++;
     }
     return STATUS_OK;
@@ -344,17 +347,17 @@ int cuda_decode_next(struct decode *d, struct step_result *out, struct err *err)
     if (d->given == d->request.limit || (d->request.stop && atomic_load(d->request.stop))) return err_set(err, STATUS_STOPPED, "stopped");
     if (t->length == t->n_ctx) return err_set(err, STATUS_CONTEXT_FULL, "the context of %u tokens is full", t->n_ctx);
     int status;
-    if (d->way == WAY_DEVICE) {
+    if (d->way != WAY_FORWARD) {
         status = next_from_device(d, out, err);
     } else {
-        status = step_on_host(d, err);
+        status = step_unfused(d, err);
         if (status == STATUS_OK) status = sample_on_host(d, out, err);
     }
     if (status != STATUS_OK) return status;
     t->ids[t->length++] = d->id;
     d->id = out->id;
     d->given++;
-    if (d->way == WAY_DEVICE && d->launched < d->given && t->length < t->n_ctx) return put_state(d, err); /* after an overflow */
+    if (d->way != WAY_FORWARD && d->launched < d->given && t->length < t->n_ctx) return put_state(d, err); /* after an overflow */
     return STATUS_OK;
 }
 

@@ -96,9 +96,19 @@ struct sample_args {
     struct sample_scratch_device *scratch;
     struct sample_record *ring; /* [SAMPLE_RING] */
 };
-/* Can the device run this chain by itself? */
+/* Is this a chain for launch_sample()? */
 int sample_fits(const struct sampling *sampling, uint32_t top_k, uint32_t n_vocab);
 cudaError_t launch_sample(cudaStream_t stream, struct sample_args args, uint32_t multiprocessors);
+
+/* Every other chain (decode_sample_all.cu). */
+enum { SAMPLE_ALL_THREADS = 1024 };
+struct sample_all_args {
+    struct sample_args sample; /* without scratch */
+    float *logits;             /* [n_vocab] as the stages change them */
+    uint32_t *counts;          /* [n_vocab] of what was said; zero between steps */
+    uint8_t *marks;            /* [n_vocab] enum stage that cut an id */
+};
+cudaError_t launch_sample_all(cudaStream_t stream, struct sample_all_args args);
 
 #ifdef __cplusplus
 }

@@ -182,7 +182,7 @@ static void nothing_is_allocated_in_a_run(void **state) {
             struct step_request request = {.ids = ids, .n = lengths[l]};
             struct err err;
             must(rig.ops->step(rig.timeline, &request, &err), &err, "step");
-            for (int way = 0; way < 2; way++) { /* sampled on the device and on the host */
+            for (int way = 0; way < 2; way++) { /* from a list and from the whole vocabulary */
                 struct decode *decode = NULL;
                 struct step_result result;
                 struct decode_request run = {.id = 5, .limit = 4, .top_k = 20};

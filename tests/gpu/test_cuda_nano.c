@@ -1,9 +1,9 @@
 /* The CUDA backend against the goldens of the nano models, its fused decode against its unfused steps, and its sampler against the
  * CPU's. Skips where there is no device. `test_cuda_nano -v` lists figures. */
 #include "tests/golden/golden.h"
+#include "tests/gpu/sampler.h"
 
 #include "infer/engine.h"
-#include "kernels/cpu/sample.h"
 #include "kernels/cuda/device.h"
 
 #include <unistd.h>
@@ -301,70 +301,13 @@ static void both_backends_trace_the_same(void **state) {
 
 /* ---- the sampler ---- */
 
-static void expect_same(const struct step_result *device, const struct step_result *host, const char *what) {
-    if (device->id != host->id) fail_msg("%s: the device chose %d, the host %d", what, device->id, host->id);
-    assert_int_equal(device->position, host->position);
-    assert_int_equal(device->rank, host->rank);
-    assert_memory_equal(&device->logit, &host->logit, sizeof(float));
-    assert_memory_equal(&device->prob, &host->prob, sizeof(float));
-    assert_memory_equal(&device->log_sum_exp, &host->log_sum_exp, sizeof(float));
-    assert_memory_equal(&device->entropy, &host->entropy, sizeof(float));
-    assert_int_equal(device->n_top, host->n_top);
-    for (uint32_t i = 0; i < host->n_top; i++) {
-        const struct candidate *d = &device->top[i], *h = &host->top[i];
-        if (d->id != h->id || d->logit != h->logit || d->prob != h->prob || d->cut != h->cut)
-            fail_msg("%s: candidate %u: device id %d logit %g prob %g cut %s, host id %d logit %g prob %g cut %s", what, i, d->id, (double)d->logit,
-                     (double)d->prob, stage_name(d->cut), h->id, (double)h->logit, (double)h->prob, stage_name(h->cut));
-    }
-}
-
-/* Every setting a few positions long, the device's choice against the host's on the device's own logits. */
 static void the_sampler_is_the_hosts(void **state) {
     (void)state;
     static const char *const models[] = {"qwen2-gqa7", "qwen2-oldpads", "llama-f16"};
     for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
         struct golden golden = golden_open(models[m]);
         struct rig rig = open_cuda(models[m], false);
-        struct sample_scratch *scratch = sample_scratch_new(rig.view->n_vocab);
-        float *logits = logits_new(1, rig.view->n_vocab);
-        for (int setting = 0; setting < 64; setting++) {
-            struct sampling s;
-            struct err err;
-            sampling_defaults(&s);
-            s.seed = (uint64_t)setting * 7919;
-            s.attempt = (uint32_t)setting % 3;
-            if (setting % 4 == 1) s.top_k = 3;
-            if (setting % 4 == 2) s.top_k = 200, s.top_p = 0.7f, s.min_p = 0;
-            if (setting % 4 == 3) s.top_k = 0; /* the host's */
-            if (setting % 5 == 1) s.repeat_penalty = 1.3f;
-            if (setting % 5 == 2) s.frequency_penalty = 0.4f, s.presence_penalty = 0.5f, s.penalty_last_n = 16;
-            if (setting % 5 == 3) s.typical_p = 0.6f;
-            if (setting % 5 == 4) s.xtc_probability = 0.7f, s.xtc_threshold = 0.05f;
-            if (setting % 7 == 6) s.temperature = 0;
-            if (setting % 7 == 5) s.temperature = 1.7f;
-            if (setting % 11 == 10) must(sampling_set_order(&s, "penalties;top-k;temperature;min-p;top-p;typical;xtc", &err), &err, "order");
-            uint32_t top_k = setting % 6 == 5 ? 0 : setting % 6 == 4 ? 256 : 20;
-            rig.ops->timeline_truncate(rig.timeline, 0);
-            struct step_request prompt = {.ids = golden.prompt, .n = 8};
-            must(rig.ops->step(rig.timeline, &prompt, &err), &err, "step");
-            for (uint32_t i = 8; i < 14; i++) {
-                struct decode *decode = NULL;
-                struct step_result device, host;
-                struct decode_request request = {.id = golden.prompt[i], .sampling = s, .top_k = top_k, .limit = 1};
-                must(rig.ops->decode_begin(rig.timeline, &request, &decode, &err), &err, "decode_begin");
-                must(rig.ops->decode_next(decode, &device, &err), &err, "decode_next");
-                rig.ops->decode_end(decode, i + 1);
-                cudaMemcpy(logits, rig.backend->logits, rig.view->n_vocab * sizeof *logits, cudaMemcpyDeviceToHost);
-                struct sample_request ask = {.logits = logits, .sampling = &s, .target = -1, .history = rig.ops->timeline_ids(rig.timeline),
-                                             .n_history = i + 1, .position = i, .top_k = top_k};
-                must(sample_position(scratch, &ask, &host, &err), &err, "sample_position");
-                char what[96];
-                snprintf(what, sizeof what, "%s, setting %d, position %u", models[m], setting, i);
-                expect_same(&device, &host, what);
-            }
-        }
-        free(logits);
-        sample_scratch_free(scratch);
+        check_sampler(&rig, golden.prompt, models[m], 128);
         rig_close(&rig);
         golden_close(&golden);
     }

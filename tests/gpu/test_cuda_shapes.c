@@ -4,6 +4,7 @@
  * The files, random weights, are written into TMPDIR and removed: up to 2 GB, and with LOGITOP_TEST_LARGE=1 7B and 8B, 5 GB each. The
  * default model is tried too. Skips where there is no device. */
 #include "tests/golden/golden.h"
+#include "tests/gpu/sampler.h"
 #include "tests/gpu/shapes.h"
 
 #include "infer/engine.h"
@@ -190,6 +191,17 @@ static void faults_are_seen(void **state) {
     free(exact);
 }
 
+/* ---- a vocabulary of real size ---- */
+
+static void the_sampler_is_the_hosts(void **state) {
+    (void)state;
+    int32_t ids[14];
+    fill_ids(ids, 14);
+    struct rig rig = open_rig(&backend_cuda, model_view(model), false);
+    check_sampler(&rig, ids, shape->name, 64);
+    shut(&rig);
+}
+
 /* ---- memory ---- */
 
 static size_t least_free;
@@ -271,6 +283,7 @@ int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
             cmocka_unit_test(every_path_agrees),
             cmocka_unit_test(faults_are_seen),
+            cmocka_unit_test(the_sampler_is_the_hosts),
             cmocka_unit_test(the_estimate_is_what_is_used),
         };
         failed += cmocka_run_group_tests_name(shape->name, tests, write_and_open, close_it);
