@@ -9,8 +9,9 @@
 
 int cuda_failed(struct err *err, cudaError_t code, const char *what) {
     cudaGetLastError();
-    if (code == cudaErrorMemoryAllocation) return err_set(err, STATUS_MEMORY, "the GPU has no memory left for %s", what);
-    return err_set(err, STATUS_DEVICE, "the GPU failed in %s: %s", what, cudaGetErrorString(code));
+    int name = (int)strcspn(what, "("); /* of a call, its name alone */
+    if (code == cudaErrorMemoryAllocation) return err_set(err, STATUS_MEMORY, "the GPU has no memory left for %.*s", name, what);
+    return err_set(err, STATUS_DEVICE, "the GPU failed in %.*s: %s", name, what, cudaGetErrorString(code));
 }
 
 /* "CUDA driver version is insufficient for CUDA runtime version" would be the library's word for a machine without a driver, too. */

@@ -57,7 +57,8 @@ size_t decode_memory(const struct model_view *m) {
     struct rope_args shape = shape_of(m);
     return decode_attention_partial(shape, decode_attention_splits(shape, MANY, MULTIPROCESSORS_MAX)) +
            decode_attention_blocks(shape) * sizeof(uint32_t) + sizeof(struct decode_state) + sizeof(struct sample_order) + HEAD_PAIRS_MAX * sizeof(float2) +
-           sizeof(struct sample_scratch_device) + m->n_vocab * (sizeof(float) + sizeof(uint32_t) + sizeof(uint8_t));
+           sizeof(struct sample_scratch_device) + sizeof(struct sample_all_scratch) +
+           m->n_vocab * (sizeof(float) + sizeof(uint32_t) + sizeof(uint8_t));
 }
 
 static int allocate(void **to, size_t size, bool host, struct err *err) {
@@ -93,6 +94,7 @@ int decode_memory_new(struct backend *b, struct err *err) {
         {(void **)&d->all.logits, n_vocab * sizeof *d->all.logits, false},
         {(void **)&d->all.counts, n_vocab * sizeof *d->all.counts, false},
         {(void **)&d->all.marks, n_vocab * sizeof *d->all.marks, false},
+        {(void **)&d->all.scratch, sizeof *d->all.scratch, false},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         int status = allocate(all[i].to, all[i].size, all[i].host, err);
@@ -115,6 +117,7 @@ void decode_memory_free(struct backend *b) {
     cudaFree(d->all.logits);
     cudaFree(d->all.counts);
     cudaFree(d->all.marks);
+    cudaFree(d->all.scratch);
     cudaFreeHost(d->host_state);
     cudaFreeHost(d->host_order);
     cudaFreeHost(d->ring);
@@ -182,7 +185,7 @@ static int enqueue_step(struct timeline *t, enum decode_way way, struct err *err
                                .state = d->state, .scratch = d->scratch, .ring = d->ring};
     struct sample_all_args all = d->all;
     all.sample = args;
-    if (way == WAY_ALL) CUDA_TRY(launch_sample_all(b->stream, all));
+    if (way == WAY_ALL) CUDA_TRY(launch_sample_all(b->stream, all, (uint32_t)b->properties.multiProcessorCount));
     else CUDA_TRY(launch_sample(b->stream, args, (uint32_t)b->properties.multiProcessorCount));
     return STATUS_OK;
 }

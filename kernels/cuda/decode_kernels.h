@@ -101,14 +101,25 @@ int sample_fits(const struct sampling *sampling, uint32_t top_k, uint32_t n_voca
 cudaError_t launch_sample(cudaStream_t stream, struct sample_args args, uint32_t multiprocessors);
 
 /* Every other chain (decode_sample_all.cu). */
-enum { SAMPLE_ALL_THREADS = 1024 };
+enum { SAMPLE_ALL_THREADS = 1024, SAMPLE_ALL_BINS = 2048, SAMPLE_ALL_TILE = 128, SAMPLE_ALL_TILES = (1 << 18) / SAMPLE_ALL_TILE };
+struct sample_all_place { /* where a stage cuts, as it is looked for */
+    unsigned long long bins[SAMPLE_ALL_BINS];
+    uint32_t n; /* keys in the bin */
+};
+struct sample_all_scratch { /* between its blocks; all before `keys` is zero at the beginning of a step */
+    uint32_t arrived, n_told;
+    unsigned long long slots[128];                   /* sums and extremes, each used once */
+    struct sample_all_place places[STAGE_COUNT + 1]; /* the same */
+    unsigned long long keys[SAMPLE_ALL_THREADS], tiles[SAMPLE_ALL_TILES];
+};
 struct sample_all_args {
     struct sample_args sample; /* without scratch */
     float *logits;             /* [n_vocab] as the stages change them */
     uint32_t *counts;          /* [n_vocab] of what was said; zero between steps */
     uint8_t *marks;            /* [n_vocab] enum stage that cut an id */
+    struct sample_all_scratch *scratch;
 };
-cudaError_t launch_sample_all(cudaStream_t stream, struct sample_all_args args);
+cudaError_t launch_sample_all(cudaStream_t stream, struct sample_all_args args, uint32_t multiprocessors);
 
 #ifdef __cplusplus
 }
