@@ -135,10 +135,11 @@ static int take_line(void *context, const struct ini_line *line, struct err *err
     if (!*line->section || strcmp(line->section, "settings") == 0) return take_setting(options, line, err);
     if (strncmp(line->section, "keys", 4) == 0) return ui_bind(line->section, line->name, line->value, err);
     if (strcmp(line->section, "theme") == 0) return ui_theme_style(line->name, line->value, err);
-    return err_set(
-        err, STATUS_USAGE,
-        "found [%.40s], expected [settings], [keys], [keys.inspect], [keys.picker], [keys.find] or [theme]",
-        line->section);
+    return err_set(err, STATUS_USAGE,
+                   "found [%.40s], expected [settings], [keys], [keys.inspect], [keys.view], [keys.picker], "
+                   "[keys.find] or "
+                   "[theme]",
+                   line->section);
 }
 
 void config_read(struct options *options) {

@@ -404,12 +404,17 @@ static void plain_terminals_get_plain_characters(void **state) {
     point(scene, 2);
     scene->screen.colour = COLOUR_MODE_PROB;
     static const int sizes[][2] = {{24, 80}, {40, 120}, {10, 40}};
-    for (size_t k = 0; k < 3; k++) {
-        canvas_resize(&canvas, sizes[k][0], sizes[k][1]);
+    for (size_t k = 0; k < 6; k++) {
+        int rows = sizes[k / 2][0], columns = sizes[k / 2][1];
+        canvas.glyphs = k % 2 ? GLYPHS_ASCII : GLYPHS_BOXES;
+        canvas_resize(&canvas, rows, columns);
         screen_draw(&scene->screen, &scene->model, &canvas);
-        for (int i = 0; i < canvas.rows * canvas.columns; i++)
-            if (canvas.cells[i].c >= 0x7F)
-                fail_msg("U+%04X at %dx%d", canvas.cells[i].c, sizes[k][1], sizes[k][0]);
+        for (int i = 0; i < rows * columns; i++) {
+            uint32_t c = canvas.cells[i].c;
+            bool eighths = (c >= 0x2581 && c <= 0x2587) || c == 0x2026 || c == 0x21B5;
+            if (canvas.glyphs == GLYPHS_ASCII ? c >= 0x7F : eighths)
+                fail_msg("U+%04X at %dx%d", c, columns, rows);
+        }
     }
     canvas_free(&canvas);
     scene_free(scene);
