@@ -318,6 +318,14 @@ void said_write_note(struct said *answer, const struct engine_event *event) {
         buf_printf(&answer->note, "  prompt %u (%u cached)", stats->prompt_tokens, stats->cached_tokens);
 }
 
+/* Where it is seen in narrow windows too: in front. */
+static void mark_moved(struct said *answer) {
+    struct buf rest = answer->note;
+    answer->note = (struct buf){0};
+    buf_printf(&answer->note, "[the device failed]  %s", rest.data);
+    buf_free(&rest);
+}
+
 static void forget(struct chat *chat, uint64_t last_id) {
     const struct said_stack *all = &chat->conversation.all;
     while (all->n && all->at[all->n - 1]->id > last_id) {
@@ -383,7 +391,7 @@ static void on_done(struct chat *chat, const struct engine_event *event) {
                 *event->error.text ? event->error.text : "the context is full");
     chat->answer->open = false;
     said_write_note(chat->answer, event);
-    if (chat->moved) buf_puts(&chat->answer->note, "  the device failed");
+    if (chat->moved) mark_moved(chat->answer);
     chat->moved = chat->moving = false;
     tell_tokens(chat);
     bool wordless = !chat->continuing && chat->answer->n_tokens == 0;
