@@ -5,6 +5,7 @@
 #include "ui/keymap.h"
 #include "ui/tokens.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -287,6 +288,7 @@ void keys_draw(enum key_context context, const struct ui_model *model, struct ca
         int width = (int)(text_width(name, strlen(name)) + text_width(second, strlen(second)) + strlen(word));
         if (x + width > limit) break;
         x = canvas_printf(canvas, rect.row, x, limit, STYLE_KEY, "%s%s", name, second);
-        x = canvas_printf(canvas, rect.row, x, limit, STYLE_KEY_LABEL, "%s", word) + 1;
+        int first = toupper((unsigned char)word[0]); /* verbs of lists too */
+        x = 1 + canvas_printf(canvas, rect.row, x, limit, STYLE_KEY_LABEL, "%c%s", first, word + 1);
     }
 }
