@@ -124,7 +124,7 @@ int http_refused(const struct service *service, const struct reply *reply, struc
     if (reply->status == 401 || reply->status == 403)
         return err_set(err, STATUS_FAILED,
                        service->token
-                           ? "%s is not there, or the account of HF_TOKEN may not see it: look at %s"
+                           ? "%s is not there, or HF_TOKEN is no longer valid or may not see it: look at %s"
                            : "%s is not there, or private: look at %s; for a private one set HF_TOKEN",
                        what, page);
     if (reply->status == 404 || reply->status == 410)
