@@ -42,6 +42,8 @@ static bool fits_beside(const struct chat *chat, const struct model_facts *facts
                        : facts->context < CONTEXT_USUAL ? facts->context
                                                         : CONTEXT_USUAL;
     uint64_t need = gpu ? facts->gpu_need : facts->cpu_need;
+    if (gpu)
+        need += 2 * facts->n_parameters; /* copies in 16 bits, which are made where there is room for them */
     if (context > FACTS_CONTEXT) need += (context - FACTS_CONTEXT) * facts->kv_position;
     return need && need + need / 16 <= (gpu ? free_now.gpu : free_now.cpu);
 }
