@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 
 #include <jansson.h>
+#include <string.h>
 
 enum { JSON_MAX_BYTES = 8 << 20 }; /* the library's own tree is many times as large */
 
@@ -20,7 +21,8 @@ static struct jvalue convert_object(struct jrun *run, const json_t *json, bool p
     dict->person = person;
     json_t *object = (json_t *)json; /* walking changes nothing */
     for (void *at = json_object_iter(object); at; at = json_object_iter_next(object, at)) {
-        struct jvalue key = string_new(run, json_object_iter_key(at), json_object_iter_key_len(at), person);
+        const char *name = json_object_iter_key(at); /* holds no NUL: jansson refuses such keys when it reads */
+        struct jvalue key = string_new(run, name, strlen(name), person);
         jdict_set(run, dict, key, convert(run, json_object_iter_value(at), person, depth + 1));
     }
     return jdict_value(dict);
