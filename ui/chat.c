@@ -229,16 +229,17 @@ static bool follow_cursor(struct chat *chat, const struct ui_model *model, int w
         chat->cursor = (struct chat_cursor){0};
         return false;
     }
-    struct chat_cursor now = {inspect->message, inspect->before, inspect->token, width, rows},
+    size_t i = cursor_message(model);
+    if (i == model->n_messages) return false;
+    size_t lines = row_lines(chat, &model->messages[i]);
+    struct chat_cursor now = {inspect->message, inspect->before, inspect->token, lines, width, rows},
                        *last = &chat->cursor;
     bool same = now.message == last->message && now.before == last->before && now.token == last->token &&
-                now.width == last->width && now.rows == last->rows;
-    size_t i = cursor_message(model);
+                now.lines == last->lines && now.width == last->width && now.rows == last->rows;
     *last = now;
-    if (same || i == model->n_messages) return false;
+    if (same) return false;
     struct place top = chat_place(chat, model, width, rows), place = cursor_place(chat, model, i, width);
-    long lines = (long)row_lines(chat, &model->messages[i]);
-    struct place end = place_move(chat, model, width, top, rows - chat->stays - lines);
+    struct place end = place_move(chat, model, width, top, rows - chat->stays - (long)lines);
     if (!place_before(place, top) && !place_before(end, place)) return false;
     show_place(chat, model, place, width, rows);
     return true;

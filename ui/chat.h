@@ -15,9 +15,9 @@
 #include "ui/tokens.h"
 #include "ui/ui.h"
 
-struct chat_cursor { /* which token, and the size it was last brought into view at */
+struct chat_cursor { /* which token, and the room it was last brought into view in */
     uint64_t message, before;
-    size_t token;
+    size_t token, lines;
     int width, rows;
 };
 

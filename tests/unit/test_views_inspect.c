@@ -368,6 +368,14 @@ static void the_view_follows_the_cursor(void **state) {
     scene->inspect.token++; /* the next step brings it back */
     screen_draw(&scene->screen, &scene->model, &canvas);
     assert_true(canvas.cursor_row > 0);
+    scene->screen.colour = COLOUR_MODE_PROB;
+    for (size_t token = 0; token < 150; token++) { /* rows that take two lines do not push it out of view */
+        scene->inspect.token = token;
+        screen_draw(&scene->screen, &scene->model, &canvas);
+        scene->screen.digits = !scene->screen.digits;
+        screen_draw(&scene->screen, &scene->model, &canvas);
+        assert_true(canvas.cursor_row > 0);
+    }
     canvas_free(&canvas);
     buf_free(&talk.text);
     scene_free(scene);
