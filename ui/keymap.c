@@ -54,7 +54,7 @@ struct binding keymap[] = {
     {KEY_BOX, ACTION_EDITOR, NAMED(ENTER), NO_KEY, NULL, "send"},
     {KEY_BOX, ACTION_EDITOR, CTRL('j'), WITH(ALT, ENTER), NULL, "new line in the box"},
     {KEY_ANYWHERE, UI_ACTION_ESCAPE, NAMED(ESCAPE), NO_KEY, NULL,
-     "stop the answer, keep what is there; close a page"},
+     "stop the answer, keep what is there; close a page; twice: inspect"},
     {KEY_ANYWHERE, UI_ACTION_INTERRUPT, CTRL('c'), NO_KEY, NULL,
      "stop the answer; clear the box; twice: leave"},
     {KEY_BOX, UI_ACTION_EOF, CTRL('d'), NO_KEY, NULL, "leave, when the box is empty"},
