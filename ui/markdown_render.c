@@ -303,12 +303,19 @@ static int leave_span(MD_SPANTYPE type, void *detail, void *context) {
     return 0;
 }
 
-static const MD_PARSER parser = {.flags = MD_FLAG_NOHTML | MD_FLAG_TASKLISTS,
-                                 .enter_block = enter_block,
-                                 .leave_block = leave_block,
-                                 .enter_span = enter_span,
-                                 .leave_span = leave_span,
-                                 .text = on_text};
+static const MD_PARSER chunk_parser = {.flags = MD_FLAG_NOHTML | MD_FLAG_TASKLISTS,
+                                       .enter_block = enter_block,
+                                       .leave_block = leave_block,
+                                       .enter_span = enter_span,
+                                       .leave_span = leave_span,
+                                       .text = on_text};
+
+/* md4c 0.4.8 looks up to a few bytes behind the end of what it is given. */
+static void add_input(struct buf *input, const char *text, size_t len) {
+    enum { BEHIND = 16 };
+    buf_append(input, text, len);
+    memset(buf_reserve(input, BEHIND), 0, BEHIND);
+}
 
 /* A table's rows as they are written: columns that fit in the source stay so. */
 static void render_table(struct render *r) {
@@ -330,24 +337,20 @@ static void render_table(struct render *r) {
 
 void markdown_render(struct markdown *markdown, const struct markdown_chunk *chunk) {
     struct render r = {.markdown = markdown, .chunk = chunk};
-    struct buf fenced = {0};
+    struct buf input = {0};
     if (chunk->table) {
         render_table(&r);
         return;
     }
-    r.input = chunk->text + chunk->begin;
-    r.n_input = chunk->end - chunk->begin;
-    if (chunk->fence) {
-        for (unsigned i = 0; i < chunk->fence_length; i++) buf_putc(&fenced, chunk->fence);
-        buf_putc(&fenced, '\n');
-        r.prefix = fenced.len;
-        r.carried = true;
-        buf_append(&fenced, r.input, r.n_input);
-        r.input = fenced.data;
-        r.n_input = fenced.len;
-    }
-    if (r.n_input <= UINT_MAX) md_parse(r.input, (MD_SIZE)r.n_input, &parser, &r);
-    buf_free(&fenced);
+    for (unsigned i = 0; chunk->fence && i < chunk->fence_length; i++) buf_putc(&input, chunk->fence);
+    if (chunk->fence) buf_putc(&input, '\n');
+    r.carried = chunk->fence != 0;
+    r.prefix = input.len;
+    add_input(&input, chunk->text + chunk->begin, chunk->end - chunk->begin);
+    r.input = input.data;
+    r.n_input = input.len;
+    if (r.n_input <= UINT_MAX) md_parse(r.input, (MD_SIZE)r.n_input, &chunk_parser, &r);
+    buf_free(&input);
 }
 
 /* ---- code blocks of a text, for /copy ---- */
@@ -393,6 +396,9 @@ size_t ui_code_block(const char *text, size_t len, size_t k, struct buf *out) {
                                      .leave_span = pick_span,
                                      .text = pick_text};
     struct pick_code pick = {.wanted = k, .len = len, .out = out};
-    if (len <= UINT_MAX) md_parse(text, (MD_SIZE)len, &picker, &pick);
+    struct buf input = {0};
+    add_input(&input, text, len);
+    if (len <= UINT_MAX) md_parse(input.data, (MD_SIZE)len, &picker, &pick);
+    buf_free(&input);
     return pick.seen;
 }
