@@ -374,6 +374,18 @@ static void send_waiting(struct chat *chat) {
     buf_free(&text);
 }
 
+/* After an answer: it was stopped to end its thinking, or a question waits for its turn. An answer that did
+ * not come to its end leaves the question to the person. */
+static void what_next(struct chat *chat) {
+    bool answer_now = chat->answer_now && chat->reason == ENGINE_STOPPED && chat->state == CHAT_IDLE;
+    chat->answer_now = false;
+    if (answer_now && chat_answer_now(chat, &chat->error) == STATUS_OK) return;
+    if (chat->reason == ENGINE_END || chat->reason == ENGINE_LIMIT)
+        send_waiting(chat);
+    else
+        chat_unqueue(chat);
+}
+
 static void on_done(struct chat *chat, const struct engine_event *event) {
     chat->request = 0;
     chat->reason = event->done.reason;
@@ -401,10 +413,7 @@ static void on_done(struct chat *chat, const struct engine_event *event) {
         KEEP(chat, said_closed, chat, chat->answer);
     chat->computed = conversation_leaf(&chat->conversation);
     chat->answer = NULL;
-    if (event->done.reason == ENGINE_END || event->done.reason == ENGINE_LIMIT)
-        send_waiting(chat);
-    else
-        chat_unqueue(chat);
+    what_next(chat);
 }
 
 static void on_token(struct chat *chat, const struct token_record *record) {

@@ -27,17 +27,17 @@ enum { CHAT_SPEED_WINDOW = 16, CHAT_LOOKS = 4 };
 typedef void chat_look_fn(void *ctx, const struct engine_event *event);
 
 struct chat {
-    struct engine *engine;          /* owned */
-    char *model_path;               /* of its file; NULL: a script */
-    struct engine_options how;      /* device, threads and so on, for whatever model; strings are the options' */
-    const char *models_dir;         /* the options' */
-    bool offline;                   /* no model may be fetched */
-    bool incognito;                 /* that a model was used is not noted */
-    char *template_path;            /* the model that how.chat_template is for: the first one */
-    struct engine *coming;          /* another model that is being loaded beside the one that speaks; NULL */
+    struct engine *engine;     /* owned */
+    char *model_path;          /* of its file; NULL: a script */
+    struct engine_options how; /* device, threads and so on, for whatever model; strings are the options' */
+    const char *models_dir;    /* the options' */
+    bool offline;              /* no model may be fetched */
+    bool incognito;            /* that a model was used is not noted */
+    char *template_path;       /* the model that how.chat_template is for: the first one */
+    struct engine *coming;     /* another model that is being loaded beside the one that speaks; NULL */
     char *coming_path;
-    bool coming_ready;              /* it waits for the end of the answer */
-    char *former_path;              /* that the model which is being loaded took the place of: to go back to; NULL */
+    bool coming_ready; /* it waits for the end of the answer */
+    char *former_path; /* that the model which is being loaded took the place of: to go back to; NULL */
     const struct engine_info *info; /* NULL while loading */
     struct settings settings;
     struct conversation conversation;
@@ -60,6 +60,7 @@ struct chat {
 
     enum chat_state state;
     uint64_t request, last_request; /* running (0: none); the last id used */
+    bool answer_now;                /* stopped to end its thinking, then it goes on */
     bool continuing;                /* the running request goes on in an older answer */
     struct said *answer;            /* that the running request fills */
     struct said *edited;            /* that its question took the place of; NULL: none */
@@ -96,8 +97,8 @@ bool chat_pump(struct chat *chat);
 /* A question, or in place of the message that is edited another one; while the model loads it waits.
  * STATUS_BUSY while an answer runs. */
 int chat_send(struct chat *chat, const char *text, size_t len, struct err *err);
-/* A question while an answer runs: it is asked when that is done; taken back, it goes into `returned`. One can wait.
- * Where the answer is stopped or fails it is not asked, and goes back too. */
+/* A question while an answer runs: it is asked when that is done; taken back, it goes into `returned`. One
+ * can wait. Where the answer is stopped or fails it is not asked, and goes back too. */
 int chat_queue(struct chat *chat, const char *text, size_t len, struct err *err);
 bool chat_unqueue(struct chat *chat); /* false: none waits */
 /* Go on with an answer that was cut, or answer a question that was not. */
@@ -105,6 +106,8 @@ int chat_continue(struct chat *chat, struct err *err);
 /* Another answer to the last question, beside the one there is: with the next attempt of the same seed. */
 int chat_regenerate(struct chat *chat, struct err *err);
 bool chat_stop(struct chat *chat); /* false: nothing runs */
+/* Enough thought: the thinking of the newest answer ends here, and the answer begins. */
+int chat_answer_now(struct chat *chat, struct err *err);
 int chat_new(struct chat *chat, struct err *err);
 int chat_set_system(struct chat *chat, const char *text, size_t len, struct err *err);
 /* From here on the system text goes into the first message, for templates that know no system role. What such
@@ -114,9 +117,9 @@ int chat_fold(struct chat *chat, const char *text, size_t len, struct err *err);
 int chat_set(struct chat *chat, const char *name, const char *value, struct err *err);
 /* A variable of the template, from the next answer on; `value` as --template-var reads it. */
 int chat_set_variable(struct chat *chat, const char *name, const char *value, struct err *err);
-/* Another model goes on with the conversation, whose prompt is made anew by its template. It is loaded beside the one
- * there is where both fit in memory; else that one's memory is given back first, which an answer must not be under
- * way for. Whatever goes wrong, the former model speaks on. */
+/* Another model goes on with the conversation, whose prompt is made anew by its template. It is loaded beside
+ * the one there is where both fit in memory; else that one's memory is given back first, which an answer must
+ * not be under way for. Whatever goes wrong, the former model speaks on. */
 int chat_use_model(struct chat *chat, const char *path, const struct model_facts *facts, struct err *err);
 /* The same by a path or a name of the list (app/model_choice.h). */
 int chat_use_named(struct chat *chat, const char *name, struct err *err);

@@ -1,6 +1,8 @@
 /* Walking and branching the conversation. */
 #include "app/chat_internal.h"
 
+#include <stdio.h>
+
 int chat_edit_begin(struct chat *chat, struct said *said, struct err *err) {
     int status = chat_check_not_busy(chat, err);
     if (status < 0) return status;
@@ -100,6 +102,32 @@ int chat_go_on(struct chat *chat, struct said *said, uint32_t limit, struct err 
     if (said->by != SAID_BY_MODEL || said != conversation_leaf(&chat->conversation) || said->n_children)
         return chat_fork(chat, said, &(struct chat_fork){.keep = said->n_tokens, .limit = limit}, err);
     return chat_submit(chat, said, said->text.len > 0, limit, err);
+}
+
+/* ---- thinking ---- */
+
+int chat_answer_now(struct chat *chat, struct err *err) {
+    struct said *said = conversation_leaf(&chat->conversation);
+    const char *end = said->by == SAID_BY_MODEL ? said_thinking(said)->end : NULL;
+    if (!end) return err_set(err, STATUS_USAGE, "the model is not thinking: there is nothing to cut short");
+    if (chat_busy(chat)) { /* what it says until it stops is kept; then this is called again */
+        chat->answer_now = true;
+        chat_stop(chat);
+        return STATUS_OK;
+    }
+    int status = chat_check_idle(chat, err);
+    if (status < 0) return status;
+    if (said->n_children) return err_set(err, STATUS_USAGE, "this thinking has an answer already");
+    enum { IDS_MAX = 16 };
+    int32_t ids[IDS_MAX];
+    char text[64];
+    int len =
+        snprintf(text, sizeof text, "%s%s\n\n", said->text.data[said->text.len - 1] == '\n' ? "" : "\n", end);
+    size_t n = chat->engine->ops->encode(chat->engine, text, (size_t)len, true, ids, IDS_MAX),
+           first = said->n_tokens;
+    for (size_t i = 0; i < n && i < IDS_MAX; i++) put_token(chat, said, ids[i], NULL);
+    KEEP(chat, tokens_appended, chat, said, first);
+    return chat_submit(chat, said, true, 0, err);
 }
 
 /* ---- walking ---- */

@@ -17,6 +17,7 @@ static void said_free(struct said *said) {
     free(said->children);
     buf_free(&said->text);
     buf_free(&said->note);
+    thinking_free(&said->thinking);
     free(said->ids);
     free(said->tokens);
     free(said->shown);
@@ -183,6 +184,12 @@ void conversation_system(struct conversation *conversation, const char *text, si
 }
 
 /* ---- tokens ---- */
+
+const struct thinking *said_thinking(struct said *said) {
+    if (said->by == SAID_BY_MODEL && said->text.len)
+        thinking_follow(&said->thinking, said->text.data, said->text.len);
+    return &said->thinking;
+}
 
 size_t said_token_begin(const struct said *said, size_t i) {
     return i ? said->shown[i - 1].end : 0;

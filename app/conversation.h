@@ -6,6 +6,7 @@
 #define LOGITOP_APP_CONVERSATION_H
 
 #include "app/kept.h"
+#include "app/thinking.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "infer/engine.h"
@@ -32,7 +33,8 @@ struct said {
     bool dropped;     /* no longer sent: it made room in the context */
     uint32_t version; /* changes when the text changes otherwise than by appending */
     struct buf text;
-    struct buf note;     /* a dimmed line below */
+    struct thinking thinking; /* of the model's; said_thinking() looks at what came since */
+    struct buf note;          /* a dimmed line below */
     uint64_t vocabulary; /* fingerprint of the one that the ids belong to; 0: of none, or of more than one */
     int32_t *ids;        /* [n_ids] of the text: no end tokens */
     size_t n_ids, cap_ids;
@@ -118,6 +120,8 @@ void said_copy_tokens(struct said *to, const struct said *from, size_t n);
  * too. */
 struct said *said_alone(enum said_by by, uint64_t vocabulary);
 void said_drop(struct said *said);
+/* Where the model thought in it, up to date. */
+const struct thinking *said_thinking(struct said *said);
 /* Where the text of token i begins. */
 size_t said_token_begin(const struct said *said, size_t i);
 

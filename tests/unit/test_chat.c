@@ -57,7 +57,7 @@ static void test_stop_keeps_and_continues(void **state) {
     make_ready(&chat, &paper);
     assert_false(chat_stop(&chat));
     assert_int_equal(send(&chat, "hi", NULL), STATUS_OK);
-    assert_int_equal(send(&chat, "again", &err), STATUS_BUSY);
+    assert_int_equal(chat_continue(&chat, &err), STATUS_BUSY);
     assert_int_equal(chat_set_system(&chat, "x", 1, &err), STATUS_BUSY);
     assert_int_equal(chat_new(&chat, &err), STATUS_BUSY);
     say(&paper, 5, "half");
@@ -115,6 +115,32 @@ static void test_refused_leaves_no_trace(void **state) {
     assert_int_equal(send(&chat, "hi", &err), STATUS_BUSY);
     assert_int_equal(chat.conversation.n, 0);
     assert_int_equal(chat.state, CHAT_IDLE);
+    chat_close(&chat);
+}
+
+/* Typed during an answer: sent when that has ended, given back when it was stopped, and taken back before. */
+static void test_waits_for_its_turn(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    struct err err;
+    open_chat(&chat, &paper, NULL);
+    make_ready(&chat, &paper);
+    assert_int_equal(send(&chat, "hi", NULL), STATUS_OK);
+    assert_int_equal(chat_queue(&chat, "more", 4, NULL), STATUS_OK);
+    assert_int_equal(chat_queue(&chat, "third", 5, &err), STATUS_BUSY);
+    assert_string_equal(paper.sent, "user:hi");
+    say(&paper, 5, "hello");
+    end(&paper, ENGINE_END);
+    chat_pump(&chat);
+    assert_string_equal(paper.sent, "user:hi|assistant:hello 5|user:more");
+    assert_int_equal(chat_queue(&chat, "last", 4, NULL), STATUS_OK);
+    say(&paper, 6, "much");
+    end(&paper, ENGINE_STOPPED);
+    chat_pump(&chat);
+    assert_int_equal(chat.request, 0);
+    assert_string_equal(chat.returned.data, "last");
+    assert_int_equal(chat.waiting.len, 0);
     chat_close(&chat);
 }
 
@@ -412,6 +438,7 @@ int main(void) {
         cmocka_unit_test(test_wordless_comes_back),
         cmocka_unit_test(test_refused_leaves_no_trace),
         cmocka_unit_test(test_waits_for_the_model),
+        cmocka_unit_test(test_waits_for_its_turn),
         cmocka_unit_test(test_context_full),
         cmocka_unit_test(test_regenerate_and_new),
         cmocka_unit_test(test_device_lost),

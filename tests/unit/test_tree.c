@@ -226,6 +226,115 @@ static void test_edit_forms(void **state) {
     chat_close(&chat);
 }
 
+/* Other ways at a token: picked, ended, cut, drawn again. */
+static void test_forks(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    struct diary diary;
+    struct err err;
+    start(&chat, &paper, &diary);
+    assert_int_equal(send(&chat, "hi", NULL), STATUS_OK);
+    say(&paper, 5, "one");
+    say(&paper, 6, " two");
+    end(&paper, ENGINE_LIMIT);
+    chat_pump(&chat);
+    struct said *said = conversation_leaf(&chat.conversation);
+    int32_t id = 1; /* the other candidate */
+    *diary.text = '\0';
+    assert_int_equal(chat_fork(&chat, said, &(struct chat_fork){.keep = 1, .ids = &id, .n_ids = 1}, NULL),
+                     STATUS_OK);
+    char sent[256];
+    snprintf(sent, sizeof sent, "user:hi|assistant:one%s 5 1|+", longest);
+    assert_string_equal(paper.sent, sent);
+    const struct said *fork = conversation_leaf(&chat.conversation);
+    assert_true(fork->tokens[1].picked && fork->shown[1].picked && fork->tokens[1].rank == 1);
+    assert_float_equal(fork->tokens[1].prob, 0.7f, 1e-5);
+    assert_int_equal(chat_fork(&chat, said, &(struct chat_fork){.keep = 1}, &err), STATUS_BUSY);
+    end(&paper, ENGINE_STOPPED); /* a pick is kept even if nothing came behind it */
+    chat_pump(&chat);
+    assert_ptr_equal(conversation_leaf(&chat.conversation), fork);
+    id = 8; /* paper's end token */
+    assert_int_equal(chat_fork(&chat, said, &(struct chat_fork){.keep = 1, .ids = &id, .n_ids = 1}, NULL),
+                     STATUS_OK);
+    path_is(&chat, "hi>one");
+    assert_int_equal(chat.request, 0); /* ended by hand: nothing is asked */
+    assert_true(conversation_leaf(&chat.conversation)->tokens[1].end);
+    uint32_t attempt = chat.settings.sampling.attempt;
+    assert_int_equal(chat_fork(&chat, said, &(struct chat_fork){.reroll = true}, NULL), STATUS_OK);
+    assert_string_equal(paper.sent, "user:hi"); /* from its first token */
+    assert_int_equal(paper.sampling.attempt, attempt + 1);
+    answer(&chat, &paper, 7, "new");
+    assert_int_equal(chat_go_on(&chat, said, 1, NULL), STATUS_OK); /* not the leaf: a copy goes on */
+    assert_string_equal(paper.sent, "user:hi|assistant:one two 5 6|+");
+    answer(&chat, &paper, 9, " three");
+    path_is(&chat, "hi>one two three");
+    assert_int_equal(said->n_tokens, 2);
+    assert_int_equal(said->parent->n_children, 5);
+    assert_int_equal(chat_fork(&chat, said->parent, &(struct chat_fork){.keep = 0}, &err), STATUS_USAGE);
+    chat_close(&chat);
+}
+
+static void test_answer_now(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    struct diary diary;
+    struct err err;
+    start(&chat, &paper, &diary);
+    exchange(&chat, &paper, "hi", 5, "hello");
+    assert_int_equal(chat_answer_now(&chat, &err), STATUS_USAGE);
+    assert_int_equal(send(&chat, "why", NULL), STATUS_OK);
+    say(&paper, 6, "<thi");
+    say(&paper, 7, "nk>hm");
+    chat_pump(&chat);
+    assert_int_equal(chat_answer_now(&chat, NULL), STATUS_OK);
+    assert_int_equal(paper.stopped, chat.request);
+    say(&paper, 9, " hm\n"); /* was under way */
+    end(&paper, ENGINE_STOPPED);
+    *diary.text = '\0';
+    chat_pump(&chat);
+    struct said *said = conversation_leaf(&chat.conversation);
+    assert_ptr_equal(strstr(said->text.data, "<think>hm hm\n"), said->text.data);
+    assert_non_null(strstr(paper.sent, " 6 7 9 110|+")); /* </think> and an empty line */
+    assert_true(chat.request && said->tokens[3].picked);
+    chat_close(&chat);
+}
+
+/* The ranges, whatever the portions in which the text comes. */
+static void test_thinking_ranges(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *ranges;
+    } cases[] = {
+        {"no thought at all", ""},
+        {"<think>hm</think>yes", "0-17"},
+        {"a <b> [x] <think>one</think> and <think>two", "10-28 33-43+"},
+        {"began in the prompt</think>\n\nyes </think>", "0-27"},
+        {"[THINK]a</think>b[/THINK]c<", "0-25"},
+        {"<thinking>x <think> y</thinking>", "0-32"},
+        {"<thin", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t portion = 1; portion < 50; portion++) {
+            struct thinking thinking = {0};
+            size_t len = strlen(cases[i].text);
+            char shown[64] = "";
+            for (size_t end = portion; end < len; end += portion)
+                thinking_follow(&thinking, cases[i].text, end);
+            thinking_follow(&thinking, cases[i].text, len);
+            for (size_t k = 0; k < thinking.n; k++) {
+                size_t used = strlen(shown);
+                snprintf(shown + used, sizeof shown - used, "%s%u-%u%s", k ? " " : "",
+                         thinking.ranges[k].start, thinking.ranges[k].end,
+                         k + 1 == thinking.n && thinking.end ? "+" : "");
+            }
+            if (strcmp(shown, cases[i].ranges))
+                fail_msg("%s: %s, expected %s", cases[i].text, shown, cases[i].ranges);
+            thinking_free(&thinking);
+        }
+}
+
 /* Screens show three digits of a probability, JSON five of a logarithm. */
 static void test_candidates_in_eight_bytes(void **state) {
     (void)state;
@@ -273,6 +382,9 @@ int main(void) {
         cmocka_unit_test(test_undo),
         cmocka_unit_test(test_wordless_changes_nothing),
         cmocka_unit_test(test_edit_forms),
+        cmocka_unit_test(test_forks),
+        cmocka_unit_test(test_answer_now),
+        cmocka_unit_test(test_thinking_ranges),
         cmocka_unit_test(test_candidates_in_eight_bytes),
         cmocka_unit_test(test_memory_of_tokens),
     };

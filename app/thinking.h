@@ -1,0 +1,21 @@
+/* Where a model thinks before it answers: the ranges of a text between the tags that models put around it. */
+#ifndef LOGITOP_APP_THINKING_H
+#define LOGITOP_APP_THINKING_H
+
+#include "ui/ui.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct thinking {            /* zero-initialise */
+    struct ui_range *ranges; /* [n] ascending, tags included; the last one grows while it is open */
+    size_t n, cap;
+    size_t seen;     /* so much of the text was looked at */
+    const char *end; /* the tag that ends the open one; NULL: none is open */
+};
+
+/* Look at what was appended since. A closing tag with no opening one before it ends what the prompt began. */
+void thinking_follow(struct thinking *thinking, const char *text, size_t len);
+void thinking_free(struct thinking *thinking);
+
+#endif
