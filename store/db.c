@@ -108,16 +108,29 @@ static int make_schema(sqlite3 *db) {
     return code;
 }
 
+struct facts {
+    uint32_t version, application, n_tables;
+};
+
+/* As they are at one moment: another program may be making the schema. */
+static int read_facts(sqlite3 *db, struct facts *facts) {
+    int code = sqlite3_exec(db, "BEGIN", NULL, NULL, NULL);
+    if (code == SQLITE_OK) code = number(db, "SELECT count(*) FROM sqlite_master", &facts->n_tables);
+    if (code == SQLITE_OK) code = number(db, "PRAGMA user_version", &facts->version);
+    if (code == SQLITE_OK) code = number(db, "PRAGMA application_id", &facts->application);
+    if (code == SQLITE_OK) return sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+    sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return code;
+}
+
 static int prepare_connection(sqlite3 *db, const char *path, enum db_kind kind, struct err *err) {
-    uint32_t version = 0, application = 0, n_tables = 0;
+    struct facts facts = {0};
     sqlite3_busy_timeout(db, kind == DB_WRITER ? WRITER_PATIENCE_MS : READER_PATIENCE_MS);
     sqlite3_extended_result_codes(db, 1);
-    int code = number(db, "PRAGMA user_version", &version);
-    if (code == SQLITE_OK) code = number(db, "PRAGMA application_id", &application);
-    if (code == SQLITE_OK) code = number(db, "SELECT count(*) FROM sqlite_master", &n_tables);
+    int code = read_facts(db, &facts);
     if (code != SQLITE_OK) return code;
-    bool empty = !version && !application && !n_tables;
-    if (!empty && check_version(path, application, version, err) < 0) {
+    bool empty = !facts.version && !facts.application && !facts.n_tables;
+    if (!empty && check_version(path, facts.application, facts.version, err) < 0) {
         sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL); /* not a byte of it is changed */
         return SQLITE_OK;
     }

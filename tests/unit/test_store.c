@@ -380,6 +380,33 @@ static void test_two_at_once(void **state) {
     check_integrity();
 }
 
+/* Several programs make the same database at the same moment. */
+static void test_made_by_many(void **state) {
+    (void)state;
+    enum { ROUNDS = 12, PROGRAMS = 5 };
+    for (int round = 0; round < ROUNDS; round++) {
+        int failed = 0, result;
+        for (int i = 0; i < PROGRAMS; i++)
+            if (fork() == 0) {
+                struct store *store;
+                struct err aside = {0}, err = {0};
+                int status = store_open(&store, store_path, &aside, &err);
+                if (status == STATUS_OK && aside.code == STATUS_OK) {
+                    keep_conversation(store, 0);
+                    status = store_close(store, &err);
+                }
+                if (status < 0 || aside.code) fprintf(stderr, "%s%s\n", err.text, aside.text);
+                _exit(status < 0 || aside.code);
+            }
+        while (wait(&result) > 0) failed += result != 0;
+        assert_int_equal(failed, 0);
+        struct store *store = must_open();
+        assert_int_equal(found(store, NULL), PROGRAMS);
+        store_close(store, NULL);
+        assert_int_equal(unlink(store_path), 0);
+    }
+}
+
 /* Both go on with the same conversation: two branches of one tree. */
 static void test_two_in_one_conversation(void **state) {
     (void)state;
@@ -600,6 +627,7 @@ int main(void) {
         TEST(delete_leaves_nothing),
         TEST(remove_and_drafts),
         TEST(two_at_once),
+        TEST(made_by_many),
         TEST(two_in_one_conversation),
         TEST(refuses_other_versions),
         TEST(damaged_header),
