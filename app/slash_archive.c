@@ -59,8 +59,13 @@ int slash_save(struct chat *chat, const char *arguments, struct slash_result *re
     if (status < 0) return status;
     if (!archive_title(archive))
         return err_set(err, STATUS_USAGE, "nothing was said yet; what will be is kept by itself");
-    snprintf(result->line, sizeof result->line, "this chat is kept as %lld: %.180s",
-             (long long)archive_id(archive), archive_title(archive));
+    int64_t id = archive_id(archive);
+    if (id)
+        snprintf(result->line, sizeof result->line, "this chat is kept as %lld: %.180s", (long long)id,
+                 archive_title(archive));
+    else
+        snprintf(result->line, sizeof result->line, "this chat waits to be written: %.180s",
+                 archive_title(archive));
     return STATUS_OK;
 }
 
@@ -68,7 +73,8 @@ int slash_delete(struct chat *chat, const char *arguments, struct slash_result *
     if (!archive_store(chat, err)) return STATUS_UNSUPPORTED;
     struct archive *archive = archive_of(chat);
     int64_t id = archive_id(archive);
-    if (!id) return err_set(err, STATUS_USAGE, "there is nothing to delete: this chat has not begun");
+    if (!id)
+        return err_set(err, STATUS_USAGE, "there is nothing to delete: nothing of this chat was written yet");
     if (strcmp(arguments, "yes")) {
         snprintf(result->line, sizeof result->line, "/delete yes deletes this chat for good: %.150s",
                  archive_title(archive) ? archive_title(archive) : "");
