@@ -50,13 +50,25 @@ static int find_message(const struct chat *chat, const char *command, unsigned l
                    number);
 }
 
-static int take_code(const struct said *said, unsigned long k, struct buf *out, struct err *err) {
-    size_t n = ui_code_block(said->text.data ? said->text.data : "", said->text.len, 0, NULL);
+/* What was said without what was only thought, as the screen numbers its code blocks. */
+static void print_said(struct said *said, struct buf *out) {
+    const struct thinking *thinking = said_thinking(said);
+    size_t at = 0;
+    for (size_t i = 0; i < thinking->n; i++) {
+        buf_append(out, said->text.data + at, thinking->ranges[i].start - at);
+        at = thinking->ranges[i].end;
+        while (!out->len && at < said->text.len && isspace((unsigned char)said->text.data[at])) at++;
+    }
+    buf_append(out, said->text.data + at, said->text.len - at);
+}
+
+static int take_code(const struct buf *said, unsigned long k, struct buf *out, struct err *err) {
+    size_t n = ui_code_block(said->data ? said->data : "", said->len, 0, NULL);
     if (n == 0) return err_set(err, STATUS_USAGE, "/copy code: there is no code block in that message");
     if (k > n)
         return err_set(err, STATUS_USAGE, "/copy code: found %lu, expected 1%s%.0zu", k, n > 1 ? " to " : "",
                        n > 1 ? n : 0);
-    ui_code_block(said->text.data, said->text.len, k ? k : n, out);
+    ui_code_block(said->data, said->len, k ? k : n, out);
     return STATUS_OK;
 }
 
@@ -90,8 +102,13 @@ int slash_copy(struct chat *chat, const char *arguments, struct slash_result *re
         return err_set(err, STATUS_USAGE, "/copy: found \"%.60s\", expected [N] [code [K]] [file NAME]",
                        arguments);
     int status = find_message(chat, "/copy", number, &said, err);
-    if (status == STATUS_OK && code) status = take_code(said, k, &text, err);
-    if (status == STATUS_OK && !code) buf_append(&text, said->text.data, said->text.len);
+    if (status == STATUS_OK) print_said(said, &text);
+    if (status == STATUS_OK && code) {
+        struct buf whole = text;
+        text = (struct buf){0};
+        status = take_code(&whole, k, &text, err);
+        buf_free(&whole);
+    }
     if (status == STATUS_OK && file) {
         status = write_file(arguments, &text, err);
         if (status == STATUS_OK)

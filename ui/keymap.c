@@ -147,6 +147,12 @@ int keymap_find(const struct key *key, enum key_context context) {
     return action;
 }
 
+void keymap_key(int action, char name[KEY_NAME_MAX]) {
+    name[0] = 0;
+    for (size_t i = 0; i < n_keymap && !name[0]; i++)
+        if (keymap[i].action == action && keymap[i].context <= KEY_BOX) key_name(&keymap[i].key, name);
+}
+
 void keymap_help(struct buf *out) {
     static const char *const heads[KEY_CONTEXT_COUNT] = {
         [KEY_ANYWHERE] = "Everywhere",     [KEY_BOX] = "In the box",

@@ -23,6 +23,7 @@ extern struct binding keymap[]; /* ui_bind() changes its keys */
 extern const size_t n_keymap;
 
 int keymap_find(const struct key *key, enum key_context context); /* the action, or ACTION_EDITOR */
-void keymap_help(struct buf *out);                                /* the help page, a line a key */
+void keymap_key(int action, char name[KEY_NAME_MAX]); /* the first key it has in the chat; "": none */
+void keymap_help(struct buf *out);                    /* the help page, a line a key */
 
 #endif

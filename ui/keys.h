@@ -64,7 +64,8 @@ bool keys_next(struct keys *keys, int64_t now_ns, struct key *key);
 int64_t keys_deadline_ns(const struct keys *keys);
 void keys_free(struct keys *keys);
 
-/* "F1", "Alt+h", "Ctrl+Home", into name[32]. */
+enum { KEY_NAME_MAX = 32 };
+/* "F1", "Alt+h", "Ctrl+Home", into name[KEY_NAME_MAX]. */
 void key_name(const struct key *key, char name[32]);
 bool key_parse(const char *name, size_t len,
                struct key *key); /* the same back; letters of any case but a lone one */

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "ui/keymap.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -204,9 +205,11 @@ static void show_thinking(struct markdown *markdown, const char *text, size_t be
     size_t words = count_words(text + from, to - from);
     markdown->source = end;
     if (words == 0 && !growing) return; /* an empty thought: how templates say that there is none */
-    char line[96];
-    int n = snprintf(line, sizeof line, "(%s, %zu word%s)", growing ? "thinking" : "thought", words,
-                     words == 1 ? "" : "s");
+    char line[128], key[KEY_NAME_MAX];
+    keymap_key(UI_ACTION_ANSWER_NOW, key);
+    int n = snprintf(line, sizeof line, "(%s, %zu word%s%s%s%s)", growing ? "thinking" : "thought", words,
+                     words == 1 ? "" : "s", growing && *key ? "; " : "", growing ? key : "",
+                     growing && *key ? " answers now" : "");
     markdown_begin_line(markdown, (struct markdown_line){.kind = MARKDOWN_THOUGHT});
     markdown_put(markdown, STYLE_THOUGHT, line, (size_t)n);
     while (markdown->unfolded && from < to) {
@@ -221,9 +224,24 @@ static void show_thinking(struct markdown *markdown, const char *text, size_t be
 
 /* ---- feeding ---- */
 
-static void mark(struct markdown *markdown, size_t taken) {
-    markdown->settled = (struct markdown_mark){
-        markdown->text.len, markdown->n_lines, markdown->n_runs, markdown->source, taken, markdown->n_code};
+static size_t count_thinking(const struct ui_message *message, size_t before) {
+    size_t n = 0;
+    while (n < message->n_thinking && message->thinking[n].start < before) n++;
+    return n;
+}
+
+bool markdown_keeps(const struct markdown *markdown, const struct ui_message *message) {
+    return count_thinking(message, markdown->settled.taken) == markdown->settled.n_thinking;
+}
+
+static void mark(struct markdown *markdown, const struct ui_message *message, size_t taken) {
+    markdown->settled = (struct markdown_mark){.text = markdown->text.len,
+                                               .n_lines = markdown->n_lines,
+                                               .n_runs = markdown->n_runs,
+                                               .source = markdown->source,
+                                               .taken = taken,
+                                               .n_thinking = count_thinking(message, taken),
+                                               .n_code = markdown->n_code};
 }
 
 static void go_back(struct markdown *markdown) {
@@ -254,7 +272,7 @@ void markdown_feed(struct markdown *markdown, const struct ui_message *message, 
             bool growing = open && end == len;
             show_thinking(markdown, message->text, at, end, growing);
             at = end;
-            if (!growing) mark(markdown, at);
+            if (!growing) mark(markdown, message, at);
             continue;
         }
         size_t stop = thinking && thinking->start < len ? thinking->start : len;
@@ -271,6 +289,6 @@ void markdown_feed(struct markdown *markdown, const struct ui_message *message, 
         if (!settled) break;
         markdown->fence = fence;
         markdown->fence_length = length;
-        mark(markdown, at);
+        mark(markdown, message, at);
     }
 }

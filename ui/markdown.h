@@ -47,8 +47,9 @@ struct markdown_run { /* bytes up to `end` have this style */
 
 struct markdown_mark { /* a moment to go back to */
     size_t text, n_lines, n_runs;
-    size_t source; /* end of the last source text that is shown */
-    size_t taken;  /* source bytes whose lines are settled */
+    size_t source;     /* end of the last source text that is shown */
+    size_t taken;      /* source bytes whose lines are settled */
+    size_t n_thinking; /* thoughts among them */
     unsigned n_code;
 };
 
@@ -67,6 +68,9 @@ struct markdown {
 
 /* Bring it up to date with this text, of which an earlier part may have been given before. */
 void markdown_feed(struct markdown *markdown, const struct ui_message *message, size_t len, bool open);
+/* False: a thought was found in what is settled already (its end told of it), so that it must be cleared
+ * first. */
+bool markdown_keeps(const struct markdown *markdown, const struct ui_message *message);
 void markdown_clear(struct markdown *markdown); /* for another text; keeps the memory and `unfolded` */
 void markdown_free(struct markdown *markdown);
 

@@ -30,7 +30,7 @@ const char *rows_text(const struct chat_entry *entry, const struct ui_message *m
 static bool keeps(struct chat_entry *entry, const struct ui_message *message, enum rows_form form,
                   size_t len) {
     bool same = entry->id == message->id && entry->version == message->version && entry->form == form &&
-                entry->len <= len;
+                entry->len <= len && (form == ROWS_SOURCE || markdown_keeps(&entry->markdown, message));
     if (same) return true;
     entry->id = message->id;
     entry->version = message->version;

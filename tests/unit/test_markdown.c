@@ -103,7 +103,7 @@ static void thinking(void **state) {
     uint32_t end = range.end;
     range.end = 12;
     markdown_feed(&markdown, &message, 12, true);
-    assert_string_equal(picture(&markdown), "|?(thinking, 1 word)?\n");
+    assert_string_equal(picture(&markdown), "|?(thinking, 1 word; Alt+a answers now)?\n");
     range.end = end;
     markdown_feed(&markdown, &message, strlen(text), true);
     assert_string_equal(picture(&markdown), "|?(thought, 4 words)?\n|\n|The *answer*.\n");
@@ -119,6 +119,26 @@ static void thinking(void **state) {
     markdown_feed(&markdown, &message, strlen(none), false);
     assert_string_equal(picture(&markdown), "|Hello\n");
     markdown_free(&markdown);
+}
+
+/* Where the prompt opened the thought, only its end tells: what was shown as an answer becomes one. */
+static void a_thought_is_found_late(void **state) {
+    (void)state;
+    static const char text[] = "let me see\n\nit is\n\nso\n</think>\n\nThe **answer**.";
+    struct ui_range range = {0, 0};
+    struct ui_message message = {.id = 1, .role = UI_ROLE_BOT, .open = true, .text = text, .len = 22};
+    struct chat_entry entry = {0};
+    rows_update(&entry, &message, 40, ROWS_MARKDOWN);
+    assert_int_equal(entry.markdown.settled.taken, 19);
+    assert_string_equal(picture(&entry.markdown), "|let me see\n|\n|it is\n|\n|so\n");
+    range.end = (uint32_t)(strstr(text, "</think>") + 8 - text);
+    message.thinking = &range;
+    message.n_thinking = 1;
+    message.len = strlen(text);
+    rows_update(&entry, &message, 40, ROWS_MARKDOWN);
+    assert_string_equal(picture(&entry.markdown), "|?(thought, 6 words)?\n|\n|The *answer*.\n");
+    assert_int_equal(entry.n_rows, 3);
+    rows_free(&entry);
 }
 
 static const char *const bits[] = {
@@ -221,6 +241,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(constructs),
         cmocka_unit_test(thinking),
+        cmocka_unit_test(a_thought_is_found_late),
         cmocka_unit_test(portions_equal_the_whole),
         cmocka_unit_test(rows_hang),
         cmocka_unit_test(code_blocks),
