@@ -1,0 +1,115 @@
+/* Looking back on a card: old positions tell what decoding told of them, nothing of the KV cache is lost by it, and the answer
+ * goes on as if nobody had looked. Skips where there is no device. */
+#include "tests/golden/golden.h"
+
+#include "infer/engine.h"
+#include "infer/session.h"
+
+static const char *const names[] = {"llama-f16", "llama-smol-q4_1", "qwen2-gqa7", "qwen3-q8_0"};
+enum { PROMPT = 40, SAID = 30, TOP = 8, N_CTX = 1100 };
+
+struct log {
+    struct step_result *results;
+    uint32_t n;
+};
+
+static void add(struct log *log, const struct step_result *result) {
+    memcpy(&log->results[log->n++], result, offsetof(struct step_result, top) + result->n_top * sizeof *result->top);
+}
+
+static int on_token(void *ctx, const struct step_result *result) {
+    add(ctx, result);
+    return 0;
+}
+
+static int on_score(void *ctx, const struct step_result *result, const float *logits) {
+    (void)logits;
+    add(ctx, result);
+    return 0;
+}
+
+static void say(struct session *session, const int32_t *ids, uint32_t n, uint32_t limit, struct log *log) {
+    struct sampling sampling;
+    struct session_watch watch = {0};
+    struct err err;
+    uint32_t cached;
+    sampling_defaults(&sampling);
+    sampling.temperature = 0;
+    log->n = 0;
+    must(session_prompt(session, ids, n, &watch, &cached, &err), &err, "prompt");
+    must(session_decode(session, &sampling, TOP, limit, NULL, on_token, log, &err), &err, "decode");
+}
+
+static void look_back(const char *name, bool exact) {
+    char path[512];
+    struct model *model;
+    struct backend *backend;
+    struct session *session, *fresh;
+    struct err err;
+    struct session_watch watch = {0};
+    snprintf(path, sizeof path, "%s/nano/%s.gguf", TEST_DATA, name);
+    must(model_open(path, MODEL_WHOLE, &model, &err), &err, path);
+    must(backend_cuda.open(model_view(model), &(struct backend_options){.n_ctx = N_CTX, .exact = exact}, NULL, NULL, &backend, &err),
+         &err, path);
+    must(session_new(&backend_cuda, backend, N_CTX, &session, &err), &err, "session");
+    struct log said = {calloc(256, sizeof *said.results), 0}, scored = {calloc(256, sizeof *scored.results), 0};
+    struct log on = {calloc(256, sizeof *on.results), 0}, again = {calloc(256, sizeof *again.results), 0};
+    int32_t ids[PROMPT + SAID + 1];
+    for (int i = 0; i < PROMPT; i++) ids[i] = (int32_t)(i * 37 % 90 + 3);
+    say(session, ids, PROMPT, SAID, &said);
+    for (int i = 0; i < SAID; i++) ids[PROMPT + i] = said.results[i].id;
+    ids[PROMPT + SAID] = -1;
+    uint32_t used = session_used(session);
+    static const uint32_t windows[][2] = {{PROMPT, PROMPT + SAID}, {60, 61}, {1, PROMPT + SAID + 1}, {45, 50}};
+    double largest = 0;
+    for (size_t w = 0; w < sizeof windows / sizeof *windows; w++) {
+        scored.n = 0;
+        must(session_score(session, ids, windows[w][0], windows[w][1], TOP, false, &watch, on_score, &scored, &err), &err, "score");
+        assert_int_equal(scored.n, windows[w][1] - windows[w][0]);
+        for (uint32_t i = 0; i < scored.n; i++) {
+            uint32_t at = windows[w][0] + i;
+            const struct step_result *got = &scored.results[i];
+            assert_int_equal(got->position, at - 1);
+            assert_int_equal(got->id, ids[at]);
+            if (at < PROMPT || at >= PROMPT + SAID) continue;
+            const struct step_result *was = &said.results[at - PROMPT];
+            double off = fabs((double)got->logit - (double)got->log_sum_exp - (double)was->logit + (double)was->log_sum_exp);
+            largest = off > largest ? off : largest;
+        }
+    }
+    print_message("%s%s: log-probabilities of old positions are off by at most %.1e\n", name, exact ? ", exact" : "", largest);
+    assert_true(largest < (exact ? 1e-3 : 0.1));
+    assert_int_equal(session_used(session), used);
+    say(session, ids, PROMPT + SAID, 20, &on); /* goes on: all of it is still there */
+    must(session_new(&backend_cuda, backend, N_CTX, &fresh, &err), &err, "session");
+    say(fresh, ids, PROMPT, SAID, &again); /* the same without having looked */
+    say(fresh, ids, PROMPT + SAID, 20, &again);
+    for (uint32_t i = 0; i < 20; i++) {
+        assert_int_equal(on.results[i].id, again.results[i].id);
+        assert_true(on.results[i].logit == again.results[i].logit);
+    }
+    session_free(fresh);
+    session_free(session);
+    backend_cuda.close(backend);
+    model_close(model);
+    free(said.results);
+    free(scored.results);
+    free(on.results);
+    free(again.results);
+}
+
+static void looking_back_changes_nothing(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        for (int exact = 0; exact < 2; exact++) look_back(names[i], exact);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(looking_back_changes_nothing)};
+    struct err err;
+    if (backend_cuda.probe(&(struct backend_options){0}, &err)) {
+        printf("skipped: %s\n", err.text);
+        return 77;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
