@@ -4,6 +4,7 @@
 #include "app/ini.h"
 #include "app/slash.h"
 #include "base/mem.h"
+#include "ui/theme.h"
 #include "ui/ui.h"
 
 #include <setjmp.h>
@@ -180,6 +181,27 @@ static void themes_are_files(void **state) {
     buf_free(&text);
 }
 
+/* On terminals with 256, 8 and no colours, in every theme: nothing is black on black for want of a row. */
+static void every_style_has_a_look(void **state) {
+    (void)state;
+    struct err err;
+    for (const char *const *name = ui_theme_names(); *name; name++) {
+        ui_theme_begin(*name, &err);
+        for (int style = 0; style < STYLE_COUNT; style++)
+            for (int colours = 256; colours >= 0; colours -= colours == 256 ? 248 : 8) {
+                struct look look = theme_look((enum style)style, colours);
+                assert_false(look.fg == look.bg && look.fg >= 0);
+                assert_true(colours >= 8 || (look.fg == -1 && look.bg == -1));
+                assert_true(look.fg < (colours ? colours : 1) && look.bg < (colours ? colours : 1));
+            }
+    }
+    assert_int_equal(ui_theme_style("bar", "#fe8019 on #000000", &err),
+                     STATUS_OK); /* the nearest of fewer colours */
+    struct look look = theme_look(STYLE_BAR, 8);
+    assert_true(look.fg == 1 && look.bg == 0);
+    ui_theme_begin("dark", &err);
+}
+
 static void completed(const char *text, const char *line, const char *choices) {
     struct buf to = {0}, list = {0};
     slash_complete(text, strlen(text), &to, &list);
@@ -233,7 +255,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_sets_options),         cmocka_unit_test(mistakes_are_told_by_line),
         cmocka_unit_test(what_is_printed_is_read), cmocka_unit_test(themes_are_files),
-        cmocka_unit_test(commands_are_completed),  cmocka_unit_test(any_bytes_are_read),
+        cmocka_unit_test(commands_are_completed),  cmocka_unit_test(every_style_has_a_look),
+        cmocka_unit_test(any_bytes_are_read),
     };
     return cmocka_run_group_tests_name("config", tests, begin, end);
 }
