@@ -267,8 +267,11 @@ static void draw_formatted_row(const struct chat_entry *entry, const struct chat
     if (row->kind == MARKDOWN_RULE)
         canvas_fill(canvas, (struct rect){y, x, 1, limit - x < RULE_MAX ? limit - x : RULE_MAX}, STYLE_DIM,
                     RULE);
-    if (row->kind == MARKDOWN_CODE)
-        canvas_fill(canvas, (struct rect){y, x - 1, 1, limit - x + 1}, STYLE_CODE_BLOCK, ' ');
+    if (row->kind == MARKDOWN_CODE) { /* from where its block begins, however deep the row goes on */
+        size_t line = markdown_line_at(&entry->markdown, row->start);
+        int left = x - row->indent + entry->markdown.lines[line].indent - 1;
+        canvas_fill(canvas, (struct rect){y, left, 1, limit - left}, STYLE_CODE_BLOCK, ' ');
+    }
     int start = x;
     for (size_t at = row->start; at < row->end && x < limit;) {
         struct text_piece piece;

@@ -1,6 +1,8 @@
 /* One chunk of markdown: md4c's blocks and spans become lines and styles. */
 #include "ui/markdown.h"
 
+#include "base/text.h"
+
 #include <limits.h>
 #include <md4c.h>
 #include <stdio.h>
@@ -145,6 +147,19 @@ static void note_source(struct render *r, size_t offset) {
         line->source = (uint32_t)(offset - before);
 }
 
+/* A line of code that is too long goes on a little deeper than it began. */
+static void hang_code(struct markdown *markdown) {
+    struct markdown_line *line = markdown->n_lines ? &markdown->lines[markdown->n_lines - 1] : NULL;
+    size_t at = line ? line->start : 0, columns = 0;
+    if (!line || line->kind != MARKDOWN_CODE || line->hang != line->indent) return;
+    for (; at < markdown->text.len && (markdown->text.data[at] == ' ' || markdown->text.data[at] == '\t');
+         at++)
+        columns += markdown->text.data[at] == ' ' ? 1 : TEXT_TAB - columns % TEXT_TAB;
+    if (at == markdown->text.len) return; /* nothing but blanks yet */
+    columns += line->indent + 2u;
+    line->hang = (uint8_t)(columns < MARKDOWN_INDENT_MAX ? columns : MARKDOWN_INDENT_MAX);
+}
+
 static void put_code(struct render *r, const char *text, size_t len) {
     for (size_t at = 0; at < len;) {
         const char *newline = memchr(text + at, '\n', len - at);
@@ -154,6 +169,7 @@ static void put_code(struct render *r, const char *text, size_t len) {
         if (end > at && text[end - 1] == '\r') end--;
         if (end > at && source_offset(r, text) != SIZE_MAX) note_source(r, source_offset(r, text) + at);
         markdown_put(r->markdown, STYLE_CODE_BLOCK, text + at, end - at);
+        hang_code(r->markdown);
         if (newline) r->code_line = true;
         at = newline ? (size_t)(newline + 1 - text) : len;
     }

@@ -69,14 +69,14 @@ static void constructs(void **state) {
         {"# Title\ntext", "|=Title=\n|text\n"},
         {"text\n\n## Title\n\ntext", "|text\n|\n|=Title=\n|\n|text\n"},
         {"```python\nx = 1\n\n  y = '*'\n```\nafter",
-         "|-[1] python-\n2.2|#x = 1#\n2.2|\n2.2|#  y = '*'#\n|after\n"},
-        {"so:\n\n```\nopen", "|so:\n|\n|-[1] code-\n2.2|#open#\n"},
+         "|-[1] python-\n2.4|#x = 1#\n2.2|\n2.6|#  y = '*'#\n|after\n"},
+        {"so:\n\n```\nopen", "|so:\n|\n|-[1] code-\n2.4|#open#\n"},
         {"- one\n- two\n  more\n  - inner\n- three",
          "0.2|-\xE2\x80\xA2 -one\n0.2|-\xE2\x80\xA2 -two\n2.2|more\n2.4|-\xE2\x80\xA2 "
          "-inner\n0.2|-\xE2\x80\xA2 -three\n"},
         {"9. nine\n10. ten\n\nafter", "0.3|-9. -nine\n0.4|-10. -ten\n|\n|after\n"},
         {"- [x] done\n- [ ] not", "0.6|-\xE2\x80\xA2 [x] -done\n0.6|-\xE2\x80\xA2 [ ] -not\n"},
-        {"1. do:\n   ```sh\n   ls\n   ```\n2. end", "0.3|-1. -do:\n3.3|-[1] sh-\n5.5|#ls#\n0.3|-2. -end\n"},
+        {"1. do:\n   ```sh\n   ls\n   ```\n2. end", "0.3|-1. -do:\n3.3|-[1] sh-\n5.7|#ls#\n0.3|-2. -end\n"},
         {"> said\n> twice\n> > deeper", "2.2>|said\n2.2>|twice\n4.4>>|deeper\n"},
         {"a\n\n---\n\nb", "|a\n|\n---\n|\n|b\n"},
         {"| a | b |\n|---|---|\n| **1** | 2 |\n\nend", "|| a | b |\n||---|---|\n|| **1** | 2 |\n|\n|end\n"},
@@ -216,7 +216,7 @@ static void rows_hang(void **state) {
             14);
     assert_string_equal(
         out.data, "\xE2\x80\xA2 one two\n  three four\n  five\n\n  a b c d e f\n  g h i j k l\n  m n\n\n"
-                  "[1] code\n  long code\n  line here\n");
+                  "[1] code\n  long code\n    line here\n");
     buf_free(&out);
 }
 
