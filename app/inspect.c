@@ -249,6 +249,12 @@ static void take_list(struct inspect *inspect) {
     find_again(inspect, &was);
 }
 
+static void note_failure(struct inspect *inspect, const struct engine_event *event) {
+    inspect->failed = event->error;
+    inspect->failed_stamp = inspect->asked;
+    inspect->has_failed = true;
+}
+
 static void on_list(void *ctx, const struct engine_event *event) {
     struct inspect *inspect = ctx;
     const struct token_record *token = &event->token;
@@ -263,8 +269,7 @@ static void on_list(void *ctx, const struct engine_event *event) {
     if (event->type != ENGINE_DONE) return;
     inspect->asking = false;
     if (event->done.reason == ENGINE_ERROR) {
-        inspect->failed = event->error;
-        inspect->failed_stamp = inspect->asked;
+        note_failure(inspect, event);
     } else if (event->done.reason == ENGINE_END && inspect->asked == path_stamp(inspect->chat)) {
         take_list(inspect);
     }
@@ -320,9 +325,8 @@ static void on_scored(void *ctx, const struct engine_event *event) {
     }
     if (event->type != ENGINE_DONE) return;
     inspect->asking = false;
-    if (event->done.reason != ENGINE_ERROR && event->done.reason != ENGINE_CONTEXT_FULL) return;
-    inspect->failed = event->error;
-    inspect->failed_stamp = inspect->asked;
+    if (event->done.reason == ENGINE_ERROR || event->done.reason == ENGINE_CONTEXT_FULL)
+        note_failure(inspect, event);
 }
 
 static void ask(struct inspect *inspect, enum request_kind kind, size_t from, size_t to) {

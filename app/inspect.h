@@ -44,6 +44,7 @@ struct inspect {
     uint64_t asked;        /* the stamp it was made for */
     struct err failed;     /* the last one failed; code 0: it did not */
     uint64_t failed_stamp; /* so it is not made again for this path */
+    bool has_failed;       /* and nobody was told yet. The front end does and lowers this */
     struct stage_table stages;
     int32_t stage_ids[CANDIDATES_MAX + 1]; /* [stages.n_candidates] */
     size_t staged;                         /* the token they are of; SIZE_MAX: none */

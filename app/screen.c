@@ -465,6 +465,8 @@ static bool step(void *context) {
     keep_draft(screen);
     if (screen->quit) return false;
     inspect_update(&screen->inspect);
+    if (screen->inspect.on && screen->inspect.has_failed) tell(screen, &screen->inspect.failed);
+    screen->inspect.has_failed = false;
     view_fill(&screen->view, &screen->chat, &screen->inspect, screen->file);
     screen->view.model.status.mark = archive_mark(&screen->archive);
     screen->view.model.picker = shown_list(screen);
