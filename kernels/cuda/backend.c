@@ -58,8 +58,8 @@ static size_t lay_out_work(struct backend *b, const struct model_view *m, size_t
     PIECE(k, chunk * kv_dim * sizeof(float));
     PIECE(v, chunk * kv_dim * sizeof(float));
     PIECE(attn, chunk * q_dim * sizeof(float));
-    PIECE(gate, chunk * wide * sizeof(float)); /* also q and k before their rotation, in traces */
-    PIECE(up, chunk * wide * sizeof(float));
+    PIECE(gate, 2 * chunk * wide * sizeof(float)); /* gate and up, apart or in turns; also q and k before their rotation, in traces */
+    if (base) b->up = b->gate + chunk * wide;
     PIECE(h, chunk * wide * sizeof(float)); /* results of cuBLASLt */
     PIECE(row_scale, chunk * sizeof(float));
     PIECE(logits, m->n_rows * sizeof(float));
@@ -202,6 +202,11 @@ static int cuda_open(const struct model_view *model, const struct backend_option
     b->rope = (struct rope_args){.n_heads = model->n_heads, .n_kv_heads = model->n_kv_heads, .head_dim = model->head_dim,
                                  .rope_dim = model->rope_dim, .neighbours = model->rope_pairing == ROPE_NEIGHBOURS,
                                  .magnitude = model->rope_magnitude, .eps = model->norm_eps, .freq = b->rope_freq};
+    status = decode_whole_new(b, err);
+    if (status != STATUS_OK) {
+        cuda_close(b);
+        return status;
+    }
     *out = b;
     return STATUS_OK;
 }

@@ -13,6 +13,7 @@ enum { PLANS = 64 };
 /* How one shape is computed: descriptors and the algorithm the library recommends, kept for the next layer. */
 struct plan {
     uint32_t rows, stride, n;
+    size_t pitch;
     bool bf16;
     cublasLtMatmulDesc_t product;
     cublasLtMatrixLayout_t w, x, y;
@@ -94,8 +95,8 @@ void blas_close(struct blas *blas) {
 }
 
 /* The library counts columns first: our rows of W are its columns, so y (rows x n) = W^T x. */
-static int plan_make(struct blas *blas, struct plan *plan, bool bf16, uint32_t rows, uint32_t stride, uint32_t n) {
-    *plan = (struct plan){.rows = rows, .stride = stride, .n = n, .bf16 = bf16};
+static int plan_make(struct blas *blas, struct plan *plan, bool bf16, uint32_t rows, uint32_t stride, size_t pitch, uint32_t n) {
+    *plan = (struct plan){.rows = rows, .stride = stride, .n = n, .pitch = pitch, .bf16 = bf16};
     cudaDataType_t type = bf16 ? CUDA_R_16BF : CUDA_R_16F;
     cublasOperation_t transposed = CUBLAS_OP_T;
     size_t workspace = BLAS_WORKSPACE;
@@ -104,7 +105,7 @@ static int plan_make(struct blas *blas, struct plan *plan, bool bf16, uint32_t r
     int found = 0;
     int code = (int)blas->cublasLtMatmulDescCreate(&plan->product, CUBLAS_COMPUTE_32F, CUDA_R_32F);
     if (!code) code = (int)blas->cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed);
-    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->w, type, stride, rows, stride);
+    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->w, type, stride, rows, (int64_t)pitch);
     if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->x, type, stride, n, stride);
     if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->y, CUDA_R_32F, rows, n, rows);
     if (!code) code = (int)blas->cublasLtMatmulPreferenceCreate(&preference);
@@ -118,14 +119,14 @@ static int plan_make(struct blas *blas, struct plan *plan, bool bf16, uint32_t r
     return code;
 }
 
-static struct plan *plan_find(struct blas *blas, bool bf16, uint32_t rows, uint32_t stride, uint32_t n, int *code) {
+static struct plan *plan_find(struct blas *blas, bool bf16, uint32_t rows, uint32_t stride, size_t pitch, uint32_t n, int *code) {
     for (uint32_t i = 0; i < blas->n_plans; i++) {
         struct plan *p = &blas->plans[i];
-        if (p->rows == rows && p->stride == stride && p->n == n && p->bf16 == bf16) return p;
+        if (p->rows == rows && p->stride == stride && p->n == n && p->pitch == pitch && p->bf16 == bf16) return p;
     }
     struct plan *plan = &blas->plans[blas->next];
     plan_free(blas, plan);
-    *code = plan_make(blas, plan, bf16, rows, stride, n);
+    *code = plan_make(blas, plan, bf16, rows, stride, pitch, n);
     if (*code) {
         plan_free(blas, plan);
         return NULL;
@@ -135,10 +136,10 @@ static struct plan *plan_find(struct blas *blas, bool bf16, uint32_t rows, uint3
     return plan;
 }
 
-int blas_product(struct blas *blas, cudaStream_t stream, bool bf16, const void *w, const void *x, uint32_t rows, uint32_t stride,
-                 uint32_t n, float *y) {
+int blas_product(struct blas *blas, cudaStream_t stream, bool bf16, const void *w, size_t pitch, const void *x, uint32_t rows,
+                 uint32_t stride, uint32_t n, float *y) {
     int code = 0;
-    struct plan *plan = plan_find(blas, bf16, rows, stride, n, &code);
+    struct plan *plan = plan_find(blas, bf16, rows, stride, pitch, n, &code);
     if (!plan) return code;
     const float one = 1, zero = 0;
     return (int)blas->cublasLtMatmul(blas->handle, plan->product, &one, w, plan->w, x, plan->x, &zero, y, plan->y, y, plan->y,

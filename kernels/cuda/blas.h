@@ -15,8 +15,8 @@ struct blas *blas_open(void); /* NULL where there is no such library */
 void blas_close(struct blas *blas);
 
 /* y[n][rows] = x[n][stride] W[rows][stride] transposed, F32 sums and result; x and W in F16, or BF16. `stride` elements a row of both,
- * a multiple of 8. 0, or a nonzero code of the library. */
-int blas_product(struct blas *blas, cudaStream_t stream, bool bf16, const void *w, const void *x, uint32_t rows, uint32_t stride,
-                 uint32_t n, float *y);
+ * a multiple of 8; from a row of W to the next it is `pitch` elements. 0, or a nonzero code of the library. */
+int blas_product(struct blas *blas, cudaStream_t stream, bool bf16, const void *w, size_t pitch, const void *x, uint32_t rows,
+                 uint32_t stride, uint32_t n, float *y);
 
 #endif

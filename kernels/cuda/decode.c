@@ -1,4 +1,5 @@
-/* The decode loop. One step is a chain of fused kernels that take the id and the position from device memory, captured once as a graph:
+/* The decode loop. A step takes the id and the position from device memory. Where the card and the model allow it, it is one kernel
+ * (decode_whole.cu). Otherwise it is a chain of fused kernels, captured once as a graph:
  *     embed | per layer: norm + q, k, v | head norm, rotation, cache, attention | output + residual | norm + gate, up, silu |
  *     down + residual | norm + logits | sample, feed back
  * Steps are queued a few ahead of what was asked for; records come back through a ring in pinned memory.
@@ -25,6 +26,11 @@ struct decode_buffers { /* of a backend */
     struct sample_scratch_device *scratch;
     struct sample_record *ring; /* pinned, mapped */
     struct sample_all_args all; /* but what a timeline has */
+    /* Whole steps, where backend->whole. */
+    struct whole_plan whole;
+    struct whole_product *products;
+    void *exchange;
+    uint32_t *epoch;
 };
 
 /* How the steps of a run are made. */
@@ -53,9 +59,11 @@ static struct rope_args shape_of(const struct model_view *m) {
 /* Splits for the longest context: the kernel uses fewer where it is short. */
 enum { MANY = 1 << 20, MULTIPROCESSORS_MAX = 256, HEAD_PAIRS_MAX = 128 };
 
+static size_t whole_memory(const struct model_view *m);
+
 size_t decode_memory(const struct model_view *m) {
     struct rope_args shape = shape_of(m);
-    return decode_attention_partial(shape, decode_attention_splits(shape, MANY, MULTIPROCESSORS_MAX)) +
+    return whole_memory(m) + decode_attention_partial(shape, decode_attention_splits(shape, MANY, MULTIPROCESSORS_MAX)) +
            decode_attention_blocks(shape) * sizeof(uint32_t) + sizeof(struct decode_state) + sizeof(struct sample_order) + HEAD_PAIRS_MAX * sizeof(float2) +
            sizeof(struct sample_scratch_device) + sizeof(struct sample_all_scratch) +
            m->n_vocab * (sizeof(float) + sizeof(uint32_t) + sizeof(uint8_t));
@@ -69,6 +77,92 @@ static int allocate(void **to, size_t size, bool host, struct err *err) {
     return STATUS_OK;
 }
 
+
+/* ---- whole steps ---- */
+
+static size_t whole_memory(const struct model_view *m) {
+    struct whole_plan plan = {.args = {.n_embd = m->n_embd, .n_ff = m->n_ff, .rope = shape_of(m), .most_splits = MULTIPROCESSORS_MAX}};
+    whole_exchange(&plan, NULL);
+    return plan.exchange + (4 * (size_t)m->n_layers + 1) * sizeof(struct whole_product) + sizeof(uint32_t);
+}
+
+static struct whole_part whole_part(const struct device_matrix *w, const float *bias) {
+    return (struct whole_part){.data = w->data, .bias = bias, .type = (uint32_t)w->type, .units = w->rows};
+}
+
+static struct whole_product whole_product(enum whole_kind kind, const struct device_matrix *w, const float *norm) {
+    return (struct whole_product){.part = {whole_part(w, NULL)}, .n_parts = 1, .rows_a_unit = 1, .run = 1, .kind = kind, .cols = w->cols, .norm = norm};
+}
+
+static bool in_turns(const struct device_matrix *gate, const struct device_matrix *up) {
+    return gate->type == up->type && gate->pitch == 2 * row_bytes(gate->type, gate->blocks) && (char *)gate->data + gate->pitch / 2 == (char *)up->data;
+}
+
+/* The products of a step: 4 a layer, and the head. */
+static void list_products(const struct backend *b, struct whole_product *to) {
+    for (uint32_t i = 0; i < b->model->n_layers; i++) {
+        const struct device_layer *l = &b->layers[i];
+        *to = whole_product(WHOLE_QKV, &l->q, l->attn_norm);
+        to->n_parts = 3;
+        to->part[0].bias = l->q_bias;
+        to->part[1] = whole_part(&l->k, l->k_bias);
+        to->part[2] = whole_part(&l->v, l->v_bias);
+        to->q_norm = l->q_norm;
+        to->k_norm = l->k_norm;
+        to++;
+        *to++ = whole_product(WHOLE_OUTPUT, &l->o, NULL);
+        *to = whole_product(WHOLE_GATE, &l->gate, l->ffn_norm);
+        to++->rows_a_unit = 2;
+        *to++ = whole_product(WHOLE_DOWN, &l->down, NULL);
+    }
+    *to = whole_product(WHOLE_HEAD, &b->output, b->output_norm);
+    to->part[0].units = b->model->n_vocab; /* rows beyond are padding */
+}
+
+/* Steps that read more than this wait for the memory, and the chain of kernels gets more of it (docs/performance.md). */
+#define WHOLE_BYTES ((uint64_t)2 << 30)
+
+static uint64_t bytes_of(const struct whole_product *all, size_t n) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t p = 0; p < all[i].n_parts; p++)
+            bytes += (uint64_t)all[i].part[p].units * all[i].rows_a_unit * row_bytes((int)all[i].part[p].type, (all[i].cols + 31) / 32);
+    return bytes;
+}
+
+static int upload_products(struct backend *b, const struct whole_product *all, size_t size, struct err *err) {
+    struct decode_buffers *d = b->decode;
+    const uint32_t first_epoch = 1;
+    int status = allocate((void **)&d->products, size, false, err);
+    if (status == STATUS_OK) status = allocate(&d->exchange, d->whole.exchange, false, err);
+    if (status == STATUS_OK) status = allocate((void **)&d->epoch, sizeof *d->epoch, false, err);
+    if (status != STATUS_OK) return status;
+    CUDA_TRY(cudaMemcpy(d->products, all, size, cudaMemcpyHostToDevice));
+    CUDA_TRY(cudaMemcpy(d->epoch, &first_epoch, sizeof first_epoch, cudaMemcpyHostToDevice));
+    whole_exchange(&d->whole, d->exchange);
+    d->whole.args.products = d->products;
+    d->whole.args.epoch = d->epoch;
+    CUDA_TRY(whole_load(&d->whole));
+    return STATUS_OK;
+}
+
+int decode_whole_new(struct backend *b, struct err *err) {
+    struct decode_buffers *d = b->decode;
+    const struct model_view *m = b->model;
+    const size_t n = 4 * (size_t)m->n_layers + 1;
+    if (b->exact || b->properties.major < 9) return STATUS_OK;
+    for (uint32_t i = 0; i < m->n_layers; i++)
+        if (!in_turns(&b->layers[i].gate, &b->layers[i].up)) return STATUS_OK;
+    struct whole_product *all = xcalloc(n, sizeof *all);
+    list_products(b, all);
+    d->whole.args = (struct whole_args){.n_layers = m->n_layers, .n_embd = m->n_embd, .n_ff = m->n_ff, .rope = b->rope, .table = b->token_embd,
+                                        .state = d->state, .logits = b->logits};
+    b->whole = bytes_of(all, n) <= WHOLE_BYTES &&
+               whole_fits(&d->whole, all, (uint32_t)b->properties.multiProcessorCount, b->properties.sharedMemPerBlockOptin);
+    int status = b->whole ? upload_products(b, all, n * sizeof *all, err) : STATUS_OK;
+    free(all);
+    return status;
+}
 
 int decode_memory_new(struct backend *b, struct err *err) {
     struct decode_buffers *d = b->decode = xcalloc(1, sizeof *d);
@@ -118,6 +212,9 @@ void decode_memory_free(struct backend *b) {
     cudaFree(d->all.counts);
     cudaFree(d->all.marks);
     cudaFree(d->all.scratch);
+    cudaFree(d->products);
+    cudaFree(d->exchange);
+    cudaFree(d->epoch);
     cudaFreeHost(d->host_state);
     cudaFreeHost(d->host_order);
     cudaFreeHost(d->ring);
@@ -155,7 +252,8 @@ static int launch_all(struct backend *b, struct decode_product_args a, struct er
     return STATUS_OK;
 }
 
-static int enqueue_step(struct timeline *t, enum decode_way way, struct err *err) {
+/* The logits of a step as a chain of kernels. */
+static int enqueue_chain(struct timeline *t, struct err *err) {
     struct backend *b = t->backend;
     const struct model_view *m = b->model;
     struct decode_buffers *d = b->decode;
@@ -179,14 +277,31 @@ static int enqueue_step(struct timeline *t, enum decode_way way, struct err *err
     }
     struct device_matrix head = b->output;
     head.rows = m->n_vocab; /* rows beyond are padding */
-    int status = launch_all(b, product_of(b->x, b->output_norm, m->norm_eps, head, b->logits), err);
-    if (status != STATUS_OK) return status;
-    struct sample_args args = {.logits = b->logits, .n_vocab = m->n_vocab, .order = d->order, .history = t->device_ids,
+    return launch_all(b, product_of(b->x, b->output_norm, m->norm_eps, head, b->logits), err);
+}
+
+static int enqueue_step(struct timeline *t, enum decode_way way, struct err *err) {
+    struct backend *b = t->backend;
+    struct decode_buffers *d = b->decode;
+    const uint32_t multiprocessors = (uint32_t)b->properties.multiProcessorCount;
+    struct sample_args args = {.logits = b->logits, .n_vocab = b->model->n_vocab, .order = d->order, .history = t->device_ids,
                                .state = d->state, .scratch = d->scratch, .ring = d->ring};
+    if (b->whole) {
+        struct whole_plan plan = d->whole;
+        plan.args.cache = t->cache;
+        plan.args.n_ctx = t->n_ctx;
+        plan.args.sample = way == WAY_LISTED;
+        plan.args.choice = args;
+        CUDA_TRY(launch_whole_step(b->stream, &plan));
+    } else {
+        int status = enqueue_chain(t, err);
+        if (status != STATUS_OK) return status;
+        if (way == WAY_LISTED) CUDA_TRY(launch_sample(b->stream, args, multiprocessors));
+    }
+    if (way == WAY_LISTED) return STATUS_OK;
     struct sample_all_args all = d->all;
     all.sample = args;
-    if (way == WAY_ALL) CUDA_TRY(launch_sample_all(b->stream, all, (uint32_t)b->properties.multiProcessorCount));
-    else CUDA_TRY(launch_sample(b->stream, args, (uint32_t)b->properties.multiProcessorCount));
+    CUDA_TRY(launch_sample_all(b->stream, all, multiprocessors));
     return STATUS_OK;
 }
 
@@ -241,7 +356,7 @@ static bool fused_fits(const struct backend *b) {
 }
 
 int decode_prepare(struct timeline *t, struct err *err) {
-    if (t->backend->exact || !fused_fits(t->backend)) return STATUS_OK;
+    if (t->backend->exact || t->backend->whole || !fused_fits(t->backend)) return STATUS_OK;
     int status = capture(t, WAY_LISTED, &t->graphs[WAY_LISTED], err);
     return status == STATUS_OK ? capture(t, WAY_ALL, &t->graphs[WAY_ALL], err) : status;
 }
@@ -252,7 +367,7 @@ int cuda_decode_begin(struct timeline *t, const struct decode_request *request, 
     struct decode *d = xcalloc(1, sizeof *d);
     *d = (struct decode){.timeline = t, .request = *request, .id = request->id, .first = t->length};
     int status = STATUS_OK;
-    if (!t->graphs[WAY_LISTED]) d->way = WAY_FORWARD;
+    if (!b->whole && !t->graphs[WAY_LISTED]) d->way = WAY_FORWARD;
     else d->way = sample_fits(&request->sampling, request->top_k, b->model->n_vocab) ? WAY_LISTED : WAY_ALL;
     if (d->way != WAY_FORWARD && t->length < t->n_ctx) status = begin_on_device(d, err);
     if (status != STATUS_OK) {
@@ -289,7 +404,12 @@ static int sample_on_host(struct decode *d, struct step_result *out, struct err 
 static int launch_ahead(struct decode *d, struct err *err) {
     struct timeline *t = d->timeline;
     while (d->launched < d->given + AHEAD && d->launched < d->request.limit && d->first + d->launched < t->n_ctx) {
-        CUDA_TRY(cudaGraphLaunch(t->graphs[d->way], t->backend->stream));
+        if (t->backend->whole) {
+            int status = enqueue_step(t, d->way, err);
+            if (status != STATUS_OK) return status;
+        } else {
+            CUDA_TRY(cudaGraphLaunch(t->graphs[d->way], t->backend->stream));
+        }
         d->launched++;
     }
     return STATUS_OK;

@@ -121,6 +121,64 @@ struct sample_all_args {
 };
 cudaError_t launch_sample_all(cudaStream_t stream, struct sample_all_args args, uint32_t multiprocessors);
 
+/* ---- a whole step in one kernel (decode_whole.cu) ---- */
+
+enum { WHOLE_THREADS = 512, WHOLE_PARTS = 3, WHOLE_SLOTS = 8 /* at most, of a warp */, WHOLE_BLOCKS = 192 /* at most */, WHOLE_TYPES = 32 };
+
+/* Rows that are multiplied by the same vector, of one type. */
+struct whole_part {
+    const char *data;
+    const float *bias; /* or NULL */
+    uint32_t type, units; /* a unit is a row, or a row of gate and the one of up behind it */
+};
+/* The size of a chunk of n blocks of a type: head + n * block, rounded up to 16. */
+struct whole_type {
+    uint16_t head, block;
+    uint16_t a_slot, unused; /* chunks that fit into a slot of a ring */
+};
+enum whole_kind { WHOLE_QKV, WHOLE_OUTPUT, WHOLE_GATE, WHOLE_DOWN, WHOLE_HEAD, WHOLE_KINDS };
+struct whole_product {
+    struct whole_part part[WHOLE_PARTS];
+    uint32_t n_parts, rows_a_unit, kind, floats; /* floats: F16 or BF16 weights, which meet the vector in F32 */
+    uint32_t run; /* units that one block has together: 16 where it tells them as quants, else 1 */
+    uint32_t cols, blocks, chunks, chunks_magic; /* of a row; 2^32 / chunks rounded up */
+    const float *norm; /* weights of the RMS norm over the vector, or NULL */
+    const float *q_norm, *k_norm; /* of the heads, in the product of q, k, v */
+};
+struct whole_args {
+    const struct whole_product *products; /* 4 a layer, then the head */
+    uint32_t n_layers, n_embd, n_ff;
+    struct rope_args rope; /* but q_norm, k_norm */
+    struct device_matrix table;
+    struct decode_state *state;
+    uint32_t *epoch; /* begins at 1 */
+    void *cache;     /* of the timeline */
+    uint32_t n_ctx;
+    struct whole_type types[WHOLE_TYPES];
+    float *logits;
+    int sample; /* choose the next token too, as `choice` says */
+    struct sample_args choice;
+    /* Exchanges (exchange.cuh): x after a layer, q and k and v, attention, x within a layer, the gated vector, parts of attention, largest logits. */
+    uint64_t *x, *qkv, *attn, *middle, *gated, *partial, *largest;
+    uint32_t most_splits;
+    uint32_t gated_quants; /* the gated vector is told as quants */
+    /* Where things lie in shared memory, bytes, and how large they are. */
+    uint32_t shares_at, sums_at, sums_each, attention_at, lanes_at, units_at, most_qkv, most_x, briefs_at, barriers_at, ring_at, slot_size, n_slots;
+};
+
+struct whole_plan { /* how a model is run; shared memory in bytes */
+    struct whole_args args; /* but what belongs to a timeline */
+    uint32_t blocks, shared;
+    size_t exchange; /* bytes, zeroed before the first step */
+};
+/* Are these products, 4 a layer and the head, something whole steps can run? Fills the layout of args. */
+int whole_fits(struct whole_plan *plan, struct whole_product *products, uint32_t multiprocessors, size_t shared_limit);
+/* Cut `memory`, of plan->exchange bytes, into the exchanges. */
+void whole_exchange(struct whole_plan *plan, void *memory);
+/* Load the kernel, so that nothing is allocated in a run. */
+cudaError_t whole_load(const struct whole_plan *plan);
+cudaError_t launch_whole_step(cudaStream_t stream, const struct whole_plan *plan);
+
 #ifdef __cplusplus
 }
 #endif

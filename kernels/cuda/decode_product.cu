@@ -2,7 +2,7 @@
  * memory never waits: planes (layout.cuh) read in full lines, several loads of a thread in flight, few instructions a weight.
  *
  * A block first prepares the vector in shared memory, every block for itself: that costs less than another kernel between two
- * dependent steps. An RMS norm is applied on the way if wanted. For quantised weights the vector becomes 8-bit blocks of 32 with
+ * dependent steps. An RMS norm is applied on the way if wanted. For quantised weights the vector becomes 8-bit runs of 16 with
  * an F32 scale and the sums of both halves, so that a block of weights s * q + m needs eight dp4a and no unpacking to floats:
  *     sum over e of (s q_e + m) x_e  =  s * xs * sum(q_e * xq_e)  +  m * xs * sum(xq_e)
  * For float weights it stays in F32.
@@ -12,71 +12,9 @@
 #include "kernels/cuda/decode_kernels.h"
 #include "kernels/cuda/dependent.cuh"
 #include "kernels/cuda/head.cuh"
-#include "kernels/cuda/layout.cuh"
+#include "kernels/cuda/vector.cuh"
 
 namespace {
-
-/* ---- the vector in shared memory ---- */
-
-struct quantised_vector { /* blocks of 32; the halves of all blocks lie apart so that 16-byte reads meet no bank twice */
-    int4 *a, *b;          /* elements 0..15 and 16..31 */
-    float *scale, *sum_a, *sum_b; /* sums are of the dequantised values */
-};
-struct float_vector { /* chunks of W elements, W / 4 planes of float4 */
-    float4 *plane[2];
-};
-
-__device__ __forceinline__ quantised_vector quantised_at(char *memory, uint32_t blocks) {
-    quantised_vector v;
-    v.a = (int4 *)memory;
-    v.b = v.a + blocks;
-    v.scale = (float *)(v.b + blocks);
-    v.sum_a = v.scale + blocks;
-    v.sum_b = v.sum_a + blocks;
-    return v;
-}
-
-/* Eight elements, zero beyond cols. */
-__device__ __forceinline__ void load_eight(const float *x, uint32_t cols, uint32_t at, float v[8]) {
-    if (at + 8 <= cols && cols % 4 == 0) {
-        float4 p = __ldcg((const float4 *)(x + at)), r = __ldcg((const float4 *)(x + at + 4));
-        v[0] = p.x, v[1] = p.y, v[2] = p.z, v[3] = p.w, v[4] = r.x, v[5] = r.y, v[6] = r.z, v[7] = r.w;
-    } else {
-#pragma unroll
-        for (int e = 0; e < 8; e++) v[e] = at + e < cols ? __ldcg(x + at + e) : 0.0f;
-    }
-}
-
-/* Four neighbouring threads hold the 32 elements of a block, eight each. Whole warps call this; what lies beyond `end` is not stored. */
-__device__ __forceinline__ void store_quantised(const quantised_vector &to, uint32_t at, uint32_t end, const float v[8]) {
-    /* As integers, so that NaN and infinity win: such a scale makes the product not finite, and somebody notices. */
-    uint32_t bits = 0;
-#pragma unroll
-    for (int e = 0; e < 8; e++) bits = max(bits, __float_as_uint(v[e]) & 0x7FFFFFFFu);
-    bits = max(bits, __shfl_xor_sync(~0u, bits, 1));
-    bits = max(bits, __shfl_xor_sync(~0u, bits, 2));
-    float largest = __uint_as_float(bits), scale = largest / 127.0f, inverse = bits ? 127.0f / largest : 0;
-    uint32_t word[2] = {0, 0};
-    int sum = 0;
-#pragma unroll
-    for (int e = 0; e < 8; e++) {
-        int q = __float2int_rn(v[e] * inverse);
-        sum += q;
-        word[e / 4] |= (uint32_t)(q & 0xFF) << (e % 4 * 8);
-    }
-    sum += __shfl_xor_sync(~0u, sum, 1);
-    if (at >= end) return;
-    uint32_t block = at / 32, part = at % 32 / 8;
-    *(uint2 *)((char *)((part < 2 ? to.a : to.b) + block) + part % 2 * 8) = make_uint2(word[0], word[1]);
-    if (part == 0) to.scale[block] = scale, to.sum_a[block] = scale * (float)sum;
-    if (part == 2) to.sum_b[block] = scale * (float)sum;
-}
-template <int W> __device__ __forceinline__ void store_floats(const float_vector &to, uint32_t at, uint32_t end, const float v[8]) {
-    if (at >= end) return;
-    to.plane[0][at / W] = make_float4(v[0], v[1], v[2], v[3]);
-    if (W == 8) to.plane[1][at / W] = make_float4(v[4], v[5], v[6], v[7]);
-    else to.plane[0][at / W + 1] = make_float4(v[4], v[5], v[6], v[7]);
-}
 
 /* Read x, norm it if wanted, hand eight elements at a time to `store`, whole warps together. The first round, which is all there
  * is for hidden states up to 4096 or 8192, is kept in registers between the two passes of a norm; what is beyond is read again. */
@@ -151,41 +89,6 @@ template <int R, bool GATE> __device__ __forceinline__ uint32_t row_of(const row
     return at.row + min(i, at.count - 1);
 }
 
-/* The two with scales a half, and those with a minimum (or an offset that acts as one). */
-template <int T> constexpr bool two_scales = T == DTYPE_Q2_K || T == DTYPE_Q3_K || T == DTYPE_Q6_K;
-template <int T> constexpr bool has_minimum = T != DTYPE_Q8_0 && T != DTYPE_IQ4_NL && T != DTYPE_IQ4_XS;
-
-template <int T> __device__ __forceinline__ float block_dot(const raw_block &raw, const quantised_vector &x, uint32_t b) {
-    quants q = block_quants<T>(raw);
-    int4 xa = x.a[b], xb = x.b[b];
-    int ia = __dp4a(q.a[0], xa.x, 0), ib = __dp4a(q.b[0], xb.x, 0);
-    ia = __dp4a(q.a[1], xa.y, ia), ib = __dp4a(q.b[1], xb.y, ib);
-    ia = __dp4a(q.a[2], xa.z, ia), ib = __dp4a(q.b[2], xb.z, ib);
-    ia = __dp4a(q.a[3], xa.w, ia), ib = __dp4a(q.b[3], xb.w, ib);
-    float sum = two_scales<T> ? (q.s0 * (float)ia + q.s1 * (float)ib) * x.scale[b] : q.s0 * (float)(ia + ib) * x.scale[b];
-    if (two_scales<T>) sum += q.m0 * x.sum_a[b] + q.m1 * x.sum_b[b];
-    else if (has_minimum<T>) sum += q.m0 * (x.sum_a[b] + x.sum_b[b]);
-    return sum;
-}
-
-__device__ __forceinline__ float dot_bits(uint4 w, const float_vector &x, uint32_t c, __half) {
-    const __half2 *h = (const __half2 *)&w;
-    float2 p = __half22float2(h[0]), q = __half22float2(h[1]), r = __half22float2(h[2]), s = __half22float2(h[3]);
-    float4 y = x.plane[0][c], z = x.plane[1][c];
-    return p.x * y.x + p.y * y.y + q.x * y.z + q.y * y.w + r.x * z.x + r.y * z.y + s.x * z.z + s.y * z.w;
-}
-__device__ __forceinline__ float dot_bits(uint4 w, const float_vector &x, uint32_t c, __nv_bfloat16) {
-    float4 y = x.plane[0][c], z = x.plane[1][c];
-    auto low = [](uint32_t v) { return __uint_as_float(v << 16); };
-    auto high = [](uint32_t v) { return __uint_as_float(v & 0xFFFF0000u); };
-    return low(w.x) * y.x + high(w.x) * y.y + low(w.y) * y.z + high(w.y) * y.w + low(w.z) * z.x + high(w.z) * z.y + low(w.w) * z.z +
-           high(w.w) * z.w;
-}
-__device__ __forceinline__ float dot_bits(uint4 w, const float_vector &x, uint32_t c, float) {
-    float4 y = x.plane[0][c];
-    return __uint_as_float(w.x) * y.x + __uint_as_float(w.y) * y.y + __uint_as_float(w.z) * y.z + __uint_as_float(w.w) * y.w;
-}
-
 template <int R, bool GATE> __device__ __forceinline__ void store_rows(const decode_product_args &a, const row_group &at, float sum[R]) {
 #pragma unroll
     for (int r = 0; r < R; r++) sum[r] = warp_sum(sum[r]);
@@ -218,7 +121,7 @@ template <class E> struct float_unit {
     using vector = float_vector;
     static __device__ __forceinline__ uint32_t count(const device_matrix &w) { return w.blocks * (32 * sizeof(E) / 16); }
     static __device__ __forceinline__ raw load(const device_matrix &w, uint32_t row, uint32_t unit) {
-        return load_16((const uint4 *)w.low + (size_t)row * count(w) + unit);
+        return load_16((const char *)w.data + (size_t)row * w.pitch + unit * 16);
     }
     static __device__ __forceinline__ float dot(const raw &r, const vector &x, uint32_t unit) { return dot_bits(r, x, unit, E()); }
 };
@@ -294,17 +197,14 @@ template <class F, int R, int U, bool GATE> struct stream {
 };
 
 /* Pull the first rows of this warp into the second-level cache; weights depend on nothing that runs. */
-template <int R, bool GATE>
-__device__ __forceinline__ void prefetch_rows(const decode_product_args &a, uint32_t g, uint32_t groups, uint32_t low_bytes, uint32_t high_bytes) {
+template <int R, bool GATE> __device__ __forceinline__ void prefetch_rows(const decode_product_args &a, uint32_t g, uint32_t groups, uint32_t bytes) {
     if (g >= groups) return;
     row_group at = group_at<R, GATE>(a, g);
 #pragma unroll
     for (int r = 0; r < R; r++) {
         const device_matrix &w = a.w[GATE ? r % 2 : at.matrix];
-        size_t row = row_of<R, GATE>(at, r);
-        uint32_t low = w.blocks * low_bytes, high = w.blocks * high_bytes, i = threadIdx.x % 32 * 128;
-        for (uint32_t b = i; b < low; b += 32 * 128) asm volatile("prefetch.global.L2 [%0];" ::"l"((const char *)w.low + row * low + b));
-        for (uint32_t b = i; b < high; b += 32 * 128) asm volatile("prefetch.global.L2 [%0];" ::"l"((const char *)w.high + row * high + b));
+        const char *row = (const char *)w.data + (size_t)row_of<R, GATE>(at, r) * w.pitch;
+        for (uint32_t b = threadIdx.x % 32 * 128; b < bytes; b += 32 * 128) asm volatile("prefetch.global.L2 [%0];" ::"l"(row + b));
     }
 }
 
@@ -315,11 +215,11 @@ template <int T> constexpr int threads = T == DTYPE_IQ4_NL || T == DTYPE_IQ4_XS 
 
 /* Matrices of type FIRST, then from group `border` on those of type REST (where they differ: v beside q and k). */
 template <int FIRST, int REST, int R, int U, bool GATE>
-__global__ void __launch_bounds__(threads<FIRST>, 1) quantised_kernel(decode_product_args a, uint32_t border, uint32_t groups) {
+__global__ void __launch_bounds__(threads<FIRST>, 1) quantised_kernel(decode_product_args a, uint32_t border, uint32_t groups, uint32_t row_size) {
     extern __shared__ __align__(16) char memory[];
     uint32_t g = blockIdx.x + threadIdx.x / 32 * gridDim.x; /* neighbouring groups go to different multiprocessors */
     let_next_kernel_start();
-    prefetch_rows<R, GATE>(a, g, border, planes<FIRST>::low, planes<FIRST>::high);
+    prefetch_rows<R, GATE>(a, g, border, row_size);
     stream<quantised_unit<FIRST>, R, U, GATE> rows(a, g, border);
     quantised_vector x = quantised_at(memory, a.w[0].blocks);
     prepare(a, a.w[0].cols, a.w[0].blocks * 32, [&](uint32_t i, const float v[8]) { store_quantised(x, i, a.w[0].blocks * 32, v); });
@@ -328,12 +228,12 @@ __global__ void __launch_bounds__(threads<FIRST>, 1) quantised_kernel(decode_pro
 }
 
 template <class E, int R, int U, bool GATE>
-__global__ void __launch_bounds__(1024, 1) float_kernel(decode_product_args a, uint32_t groups) {
+__global__ void __launch_bounds__(1024, 1) float_kernel(decode_product_args a, uint32_t groups, uint32_t row_size) {
     extern __shared__ __align__(16) char memory[];
     constexpr uint32_t W = 16 / sizeof(E);
     uint32_t g = blockIdx.x + threadIdx.x / 32 * gridDim.x;
     let_next_kernel_start();
-    prefetch_rows<R, GATE>(a, g, groups, 32 * sizeof(E), 0);
+    prefetch_rows<R, GATE>(a, g, groups, row_size);
     float_vector x;
     x.plane[0] = (float4 *)memory;
     x.plane[1] = x.plane[0] + a.w[0].blocks * (32 / W);
@@ -356,11 +256,6 @@ __global__ void decode_embed_kernel(device_matrix table, const decode_state *sta
 
 /* ---- launching ---- */
 
-size_t bytes_of_block(int type) {
-    struct plane_sizes s = plane_sizes(type);
-    return s.low + s.high + s.scale;
-}
-
 template <int R, bool GATE> uint32_t count_groups(const decode_product_args &a, uint32_t n) {
     constexpr uint32_t step = GATE ? R / 2 : R;
     uint32_t groups = 0;
@@ -372,16 +267,17 @@ template <int FIRST, int REST, int R, int U, bool GATE>
 cudaError_t launch_rows(cudaStream_t stream, const decode_product_args &a, uint32_t multiprocessors) {
     const uint32_t groups = count_groups<R, GATE>(a, a.n);
     const dim3 grid(groups < multiprocessors ? groups : multiprocessors);
-    const size_t size = (size_t)groups * R * a.w[0].blocks * bytes_of_block(FIRST);
+    const uint32_t row_size = (uint32_t)row_bytes(FIRST, a.w[0].blocks);
+    const size_t size = (size_t)groups * R * row_size;
     const unsigned many = size < SMALL_MATRIX ? SMALL_THREADS : threads<FIRST>;
     const size_t shared = decode_product_shared(&a.w[0]);
-    if constexpr (FIRST == DTYPE_F32) return launch_dependent(stream, grid, many, shared, float_kernel<float, R, U, GATE>, a, groups);
-    else if constexpr (FIRST == DTYPE_F16) return launch_dependent(stream, grid, many, shared, float_kernel<__half, R, U, GATE>, a, groups);
+    if constexpr (FIRST == DTYPE_F32) return launch_dependent(stream, grid, many, shared, float_kernel<float, R, U, GATE>, a, groups, row_size);
+    else if constexpr (FIRST == DTYPE_F16) return launch_dependent(stream, grid, many, shared, float_kernel<__half, R, U, GATE>, a, groups, row_size);
     else if constexpr (FIRST == DTYPE_BF16)
-        return launch_dependent(stream, grid, many, shared, float_kernel<__nv_bfloat16, R, U, GATE>, a, groups);
+        return launch_dependent(stream, grid, many, shared, float_kernel<__nv_bfloat16, R, U, GATE>, a, groups, row_size);
     else {
         const uint32_t border = FIRST == REST ? groups : count_groups<R, GATE>(a, a.n - 1);
-        return launch_dependent(stream, grid, many, shared, quantised_kernel<FIRST, REST, R, U, GATE>, a, border, groups);
+        return launch_dependent(stream, grid, many, shared, quantised_kernel<FIRST, REST, R, U, GATE>, a, border, groups, row_size);
     }
 }
 
@@ -407,7 +303,7 @@ template <int T> cudaError_t launch_type(cudaStream_t stream, const decode_produ
 
 extern "C" size_t decode_product_shared(const struct device_matrix *w) {
     bool floats = w->type == DTYPE_F32 || w->type == DTYPE_F16 || w->type == DTYPE_BF16;
-    return (size_t)w->blocks * (floats ? 128 : 32 + 12);
+    return (size_t)w->blocks * (floats ? 128 : 32 + 16);
 }
 
 extern "C" int decode_product_fits(const struct decode_product_args *a) {

@@ -35,6 +35,7 @@ struct backend { /* of kernels/backend.h */
     struct cudaDeviceProp properties;
     cudaStream_t stream;
     bool exact;
+    bool whole; /* a decode step is one kernel (decode_whole.cu), not a chain */
     struct blas *blas; /* NULL: no library of matrix products, or exact */
     int half_type;     /* weights_half_type() */
 
@@ -101,6 +102,7 @@ int cuda_timeline_load(struct timeline *timeline, const void *from, size_t size,
 int cuda_step(struct timeline *timeline, const struct step_request *request, struct err *err);
 size_t decode_memory(const struct model_view *model); /* bytes on the device */
 int decode_memory_new(struct backend *backend, struct err *err);
+int decode_whole_new(struct backend *backend, struct err *err); /* after the weights are loaded */
 void decode_memory_free(struct backend *backend);
 int decode_prepare(struct timeline *timeline, struct err *err); /* its graphs: nothing is allocated in a run */
 int cuda_decode_begin(struct timeline *timeline, const struct decode_request *request, struct decode **out, struct err *err);

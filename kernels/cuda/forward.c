@@ -54,14 +54,20 @@ struct operand {
 static bool uses_matrix_units(const struct backend *b, uint32_t n) { return b->blas && n >= BLAS_MIN; }
 
 /* y = W x for what backend->narrow holds, but for the factor row_scale. */
-static int product_16bit(struct backend *b, const struct device_matrix *w, void *w16, uint32_t n, float *y, struct err *err) {
+static int product_rows(struct backend *b, const void *w16, size_t pitch, uint32_t rows, const struct device_matrix *w, uint32_t n, float *y,
+                        struct err *err) {
+    int code = blas_product(b->blas, b->stream, b->half_type == DTYPE_BF16, w16, pitch, b->narrow, rows, w->blocks * 32, n, y);
+    if (code) return err_set(err, STATUS_DEVICE, "cuBLASLt failed with code %d for a product of %u x %u with %u columns", code, rows, w->cols, n);
+    return STATUS_OK;
+}
+
+static int product_16bit(struct backend *b, const struct device_matrix *w, void *w16, size_t pitch, uint32_t n, float *y, struct err *err) {
     if (!w16) { /* no room for copies: this matrix, now */
-        CUDA_TRY(launch_to_16bit(b->stream, *w, b->scratch16, b->half_type));
+        pitch = w->blocks * 32;
+        CUDA_TRY(launch_to_16bit(b->stream, *w, b->scratch16, pitch, b->half_type));
         w16 = b->scratch16;
     }
-    int code = blas_product(b->blas, b->stream, b->half_type == DTYPE_BF16, w16, b->narrow, w->rows, w->blocks * 32, n, y);
-    if (code) return err_set(err, STATUS_DEVICE, "cuBLASLt failed with code %d for a product of %u x %u with %u columns", code, w->rows, w->cols, n);
-    return STATUS_OK;
+    return product_rows(b, w16, pitch, w->rows, w, n, y, err);
 }
 
 static int product(struct backend *b, struct operand *in, const struct device_matrix *w, void *w16, const float *bias, bool add,
@@ -74,7 +80,7 @@ static int product(struct backend *b, struct operand *in, const struct device_ma
         CUDA_TRY(launch_rows_to_16bit(b->stream, in->x, in->cols, w->blocks * 32, in->n, b->half_type, b->narrow, b->row_scale));
         in->narrow = true;
     }
-    TRY(product_16bit(b, w, w16, in->n, b->h, err));
+    TRY(product_16bit(b, w, w16, w->blocks * 32, in->n, b->h, err));
     CUDA_TRY(launch_add_rows(b->stream, b->h, b->row_scale, bias, w->rows, in->n, add, y));
     return STATUS_OK;
 }
@@ -89,9 +95,16 @@ static int gated(struct backend *b, struct operand *in, const struct device_laye
         return STATUS_OK;
     }
     CUDA_TRY(launch_rows_to_16bit(b->stream, in->x, in->cols, l->gate.blocks * 32, in->n, b->half_type, b->narrow, b->row_scale));
-    TRY(product_16bit(b, &l->gate, l->gate16, in->n, b->gate, err));
-    TRY(product_16bit(b, &l->up, l->up16, in->n, b->up, err));
-    CUDA_TRY(launch_silu_mul_16bit(b->stream, b->gate, b->up, l->gate.rows, l->down.blocks * 32, in->n, b->half_type, b->narrow, b->row_scale));
+    const size_t stride = l->gate.blocks * 32;
+    const bool in_turns = (char *)l->up16 == (char *)l->gate16 + stride * 2 && l->gate16; /* their rows: one product makes both */
+    if (in_turns) {
+        TRY(product_rows(b, l->gate16, stride, 2 * l->gate.rows, &l->gate, in->n, b->gate, err));
+    } else {
+        TRY(product_16bit(b, &l->gate, l->gate16, stride, in->n, b->gate, err));
+        TRY(product_16bit(b, &l->up, l->up16, stride, in->n, b->up, err));
+    }
+    CUDA_TRY(launch_silu_mul_16bit(b->stream, b->gate, in_turns ? NULL : b->up, l->gate.rows, l->down.blocks * 32, in->n, b->half_type, b->narrow,
+                                   b->row_scale));
     return STATUS_OK;
 }
 

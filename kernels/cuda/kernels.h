@@ -1,6 +1,6 @@
 /* The kernels of the CUDA backend as C sees them: every function here enqueues work on a stream and returns at once.
  *
- * Weights are kept in planes (kernels/cuda/layout.cuh), activations in F32. A matrix has `rows` outputs and `cols` inputs; a row is
+ * Weights are kept in chunks of planes (kernels/cuda/layout.cuh), activations in F32. A matrix has `rows` outputs and `cols` inputs; a row is
  * cut into blocks of 32 inputs. All pointers are device pointers unless a name says host. */
 #ifndef LOGITOP_KERNELS_CUDA_KERNELS_H
 #define LOGITOP_KERNELS_CUDA_KERNELS_H
@@ -16,25 +16,22 @@
 extern "C" {
 #endif
 
-/* A matrix in planes. Each plane holds, row after row, one entry a block (`super`: one entry a run of 8 blocks). Planes that a
- * type does not have are NULL. Float types have only `low`: rows of 32 * blocks elements, zero beyond cols. */
+/* A matrix in chunks of planes (layout.cuh). `pitch`: bytes from a row to the next, at least row_bytes(); two matrices may lie with their
+ * rows in turns. */
 struct device_matrix {
     int type; /* enum dtype */
-    uint32_t rows, cols, blocks, supers;
-    void *low, *high, *scale, *super;
+    uint32_t rows, cols, blocks, pitch;
+    void *data;
 };
 
-/* Bytes a block in each plane; 0: the type has no such plane. */
-struct plane_sizes {
-    uint32_t low, high, scale, super;
-};
-struct plane_sizes plane_sizes(int type);
+/* Bytes of a row of `blocks` blocks of 32; 0: no type of this backend. */
+size_t row_bytes(int type, uint32_t blocks);
 
 /* From `raw`, n_rows rows as they are in the file, to rows first_row and on of the matrix. */
 cudaError_t launch_pack(cudaStream_t stream, struct device_matrix to, const void *raw, uint32_t first_row, uint32_t n_rows);
 
-/* All of a matrix as F16 or BF16 (type says which), rows of 32 * blocks elements, for the matrix units. */
-cudaError_t launch_to_16bit(cudaStream_t stream, struct device_matrix from, void *to, int type);
+/* All of a matrix as F16 or BF16 (type says which), rows of 32 * blocks elements at a pitch of `stride` elements, for the matrix units. */
+cudaError_t launch_to_16bit(cudaStream_t stream, struct device_matrix from, void *to, size_t stride, int type);
 
 /* ---- many positions: [n][...] arrays, one row a position ---- */
 
@@ -73,7 +70,7 @@ cudaError_t launch_attention(cudaStream_t stream, struct rope_args rope, struct 
 /* out = silu(gate) * up, elementwise. */
 cudaError_t launch_silu_mul(cudaStream_t stream, const float *gate, const float *up, size_t n, float *out);
 /* The same over rows, with gate and up still to be multiplied by row_scale[row], straight into what launch_rows_to_16bit() makes of
- * it. row_scale is read, then holds the scale of the result. */
+ * it. row_scale is read, then holds the scale of the result. up NULL: a row of `gate` is gate and up in turns. */
 cudaError_t launch_silu_mul_16bit(cudaStream_t stream, const float *gate, const float *up, uint32_t cols, uint32_t stride, uint32_t n,
                                   int type, void *to, float *row_scale);
 cudaError_t launch_add_rows(cudaStream_t stream, const float *from, const float *row_scale, const float *bias, uint32_t cols, uint32_t n,

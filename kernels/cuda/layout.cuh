@@ -1,9 +1,11 @@
-/* How quantised weights lie in device memory, and how a block of 32 is read.
+/* How weights lie in device memory, and how a block of 32 is read.
  *
  * A GGUF block mixes quants and scales in one record of odd size; a warp that reads such records wastes most of each
- * sector. Here every row is split into planes: `low` bits, `high` bits, `scale` of each block of 32, `super` scales of each 256. Lane l
- * reads block l of a row, so that each plane is read in full lines of 16 bytes a lane. It is a permutation of the file's
- * numbers; only 6-bit scales are widened to 8 bits.
+ * sector. Here a row is a run of chunks of 32 blocks (the last may be shorter), and a chunk has its numbers in planes: `super` scales of
+ * each 256 weights, `scale` of each block, `low` bits, `high` bits. Lane l reads block l of a chunk, so that each plane is read in
+ * full lines of 16 bytes a lane, while rows, and so any run of them, lie together and can be copied in one piece. It is a permutation
+ * of the file's numbers; only 6-bit scales are widened to 8 bits. Float types keep their elements in order, padded with zeros to whole
+ * blocks.
  *
  * Within a block, with element e = 4 k + j (k = word 0..7, j = byte 0..3):
  *   4-bit low:  16 bytes; word k < 4 holds elements 4k+j in its low nibbles and 16 + 4k+j in its high nibbles
@@ -24,6 +26,7 @@
     X(DTYPE_Q4_0) X(DTYPE_Q4_1) X(DTYPE_Q5_0) X(DTYPE_Q5_1) X(DTYPE_Q8_0) X(DTYPE_Q2_K) X(DTYPE_Q3_K)        \
     X(DTYPE_Q4_K) X(DTYPE_Q5_K) X(DTYPE_Q6_K) X(DTYPE_IQ4_NL) X(DTYPE_IQ4_XS)
 
+/* Bytes a block in each plane (`super`: bytes for 8 blocks); 0: the type has no such plane. */
 template <int T> struct planes { static constexpr uint32_t low = 0, high = 0, scale = 0, super = 0; };
 template <> struct planes<DTYPE_Q4_0> { static constexpr uint32_t low = 16, high = 0, scale = 2, super = 0; };
 template <> struct planes<DTYPE_Q4_1> { static constexpr uint32_t low = 16, high = 0, scale = 4, super = 0; };
@@ -37,6 +40,26 @@ template <> struct planes<DTYPE_Q5_K> { static constexpr uint32_t low = 16, high
 template <> struct planes<DTYPE_Q6_K> { static constexpr uint32_t low = 16, high = 8, scale = 2, super = 2; };
 template <> struct planes<DTYPE_IQ4_NL> { static constexpr uint32_t low = 16, high = 0, scale = 2, super = 0; };
 template <> struct planes<DTYPE_IQ4_XS> { static constexpr uint32_t low = 16, high = 0, scale = 1, super = 2; };
+
+/* Where the planes of a chunk begin. The scales have room for 32 blocks in short chunks too, so that only `high` depends on n. */
+enum { CHUNK = 32 };
+template <int T> struct chunk_of {
+    using P = planes<T>;
+    static __host__ __device__ constexpr uint32_t round(uint32_t n) { return (n + 15) / 16 * 16; }
+    static constexpr uint32_t scale = round(CHUNK / 8 * P::super), low = scale + round(CHUNK * P::scale);
+    static __host__ __device__ constexpr uint32_t size(uint32_t n) { return round(low + n * (P::low + P::high)); } /* of n blocks */
+};
+template <> struct chunk_of<DTYPE_F32> { static __host__ __device__ constexpr uint32_t size(uint32_t n) { return n * 128; } };
+template <> struct chunk_of<DTYPE_F16> { static __host__ __device__ constexpr uint32_t size(uint32_t n) { return n * 64; } };
+template <> struct chunk_of<DTYPE_BF16> { static __host__ __device__ constexpr uint32_t size(uint32_t n) { return n * 64; } };
+
+/* The chunk of block b of a row, and how many blocks it has. */
+template <int T> __device__ __forceinline__ char *chunk_at(const device_matrix &w, uint32_t row, uint32_t b) {
+    return (char *)w.data + (size_t)row * w.pitch + b / CHUNK * chunk_of<T>::size(CHUNK);
+}
+__device__ __forceinline__ uint32_t chunk_blocks(const device_matrix &w, uint32_t b) {
+    return min((uint32_t)CHUNK, w.blocks - b / CHUNK * CHUNK);
+}
 
 /* ---- reading ---- */
 
@@ -58,34 +81,51 @@ __device__ __forceinline__ uint2 load_8(const void *p) {
     asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0,%1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(p));
     return v;
 }
-__device__ __forceinline__ uint32_t load_n(const void *p, uint32_t bytes) {
-    if (bytes == 4) return __ldg((const uint32_t *)p);
-    if (bytes == 2) return __ldg((const uint16_t *)p);
-    return __ldg((const uint8_t *)p);
+/* Readers of global memory, as above, and of shared memory. */
+struct from_global {
+    static __device__ __forceinline__ uint4 get_16(const char *p) { return load_16(p); }
+    static __device__ __forceinline__ uint2 get_8(const char *p) { return load_8(p); }
+    template <class N> static __device__ __forceinline__ uint32_t get(const char *p) { return __ldg((const N *)p); }
+};
+struct from_shared {
+    static __device__ __forceinline__ uint4 get_16(const char *p) { return *(const uint4 *)p; }
+    static __device__ __forceinline__ uint2 get_8(const char *p) { return *(const uint2 *)p; }
+    template <class N> static __device__ __forceinline__ uint32_t get(const char *p) { return *(const N *)p; }
+};
+template <int bytes, class F> __device__ __forceinline__ uint32_t get_n(const char *p) {
+    if (bytes == 4) return F::template get<uint32_t>(p);
+    if (bytes == 2) return F::template get<uint16_t>(p);
+    return F::template get<uint8_t>(p);
+}
+
+/* Block l of a chunk of n blocks. */
+template <int T, class F> __device__ __forceinline__ raw_block chunk_block(const char *chunk, uint32_t l, uint32_t n) {
+    using P = planes<T>;
+    using C = chunk_of<T>;
+    raw_block r;
+    if (P::low == 16) {
+        r.low = F::get_16(chunk + C::low + l * 16);
+    } else {
+        uint2 v = F::get_8(chunk + C::low + l * 8);
+        r.low = make_uint4(v.x, v.y, 0, 0);
+    }
+    const char *high = chunk + C::low + n * P::low + l * P::high;
+    if (P::high == 16) {
+        r.high = F::get_16(high);
+    } else if (P::high == 8) {
+        uint2 v = F::get_8(high);
+        r.high = make_uint4(v.x, v.y, 0, 0);
+    } else if (P::high == 4) {
+        r.high = make_uint4(get_n<4, F>(high), 0, 0, 0);
+    }
+    r.scale = get_n<P::scale, F>(chunk + C::scale + l * P::scale);
+    if (P::super) r.super = get_n<P::super, F>(chunk + l / 8 * P::super);
+    return r;
 }
 
 /* Block b of row `row`. */
 template <int T> __device__ __forceinline__ raw_block block_load(const device_matrix &w, uint32_t row, uint32_t b) {
-    using P = planes<T>;
-    raw_block r;
-    size_t at = (size_t)row * w.blocks + b;
-    if (P::low == 16) {
-        r.low = load_16((const char *)w.low + at * 16);
-    } else {
-        uint2 v = load_8((const char *)w.low + at * 8);
-        r.low = make_uint4(v.x, v.y, 0, 0);
-    }
-    if (P::high == 16) {
-        r.high = load_16((const char *)w.high + at * 16);
-    } else if (P::high == 8) {
-        uint2 v = load_8((const char *)w.high + at * 8);
-        r.high = make_uint4(v.x, v.y, 0, 0);
-    } else if (P::high == 4) {
-        r.high = make_uint4(__ldg((const uint32_t *)w.high + at), 0, 0, 0);
-    }
-    r.scale = load_n((const char *)w.scale + at * P::scale, P::scale);
-    if (P::super) r.super = load_n((const char *)w.super + ((size_t)row * w.supers + b / 8) * P::super, P::super);
-    return r;
+    return chunk_block<T, from_global>(chunk_at<T>(w, row, b), b % CHUNK, chunk_blocks(w, b));
 }
 
 struct quants { /* bytes: elements 0..15 in a, 16..31 in b; weight = s * q + m */
@@ -177,17 +217,17 @@ template <int T> __device__ __forceinline__ void block_floats(const device_matri
     }
 }
 template <> __device__ __forceinline__ void block_floats<DTYPE_F32>(const device_matrix &w, uint32_t row, uint32_t b, float out[32]) {
-    const float *p = (const float *)w.low + ((size_t)row * w.blocks + b) * 32;
+    const float *p = (const float *)((const char *)w.data + (size_t)row * w.pitch) + b * 32;
 #pragma unroll
     for (int e = 0; e < 32; e++) out[e] = p[e];
 }
 template <> __device__ __forceinline__ void block_floats<DTYPE_F16>(const device_matrix &w, uint32_t row, uint32_t b, float out[32]) {
-    const __half *p = (const __half *)w.low + ((size_t)row * w.blocks + b) * 32;
+    const __half *p = (const __half *)((const char *)w.data + (size_t)row * w.pitch) + b * 32;
 #pragma unroll
     for (int e = 0; e < 32; e++) out[e] = __half2float(p[e]);
 }
 template <> __device__ __forceinline__ void block_floats<DTYPE_BF16>(const device_matrix &w, uint32_t row, uint32_t b, float out[32]) {
-    const __nv_bfloat16 *p = (const __nv_bfloat16 *)w.low + ((size_t)row * w.blocks + b) * 32;
+    const __nv_bfloat16 *p = (const __nv_bfloat16 *)((const char *)w.data + (size_t)row * w.pitch) + b * 32;
 #pragma unroll
     for (int e = 0; e < 32; e++) out[e] = __bfloat162float(p[e]);
 }

@@ -81,9 +81,12 @@ template <class E> __global__ void rows_to_16bit_kernel(const float *x, uint32_t
 /* The row is computed twice, for its largest and for its values: gate and up come from the cache the second time. */
 template <class E>
 __global__ void silu_mul_16bit_kernel(const float *gate, const float *up, uint32_t cols, uint32_t stride, E *to, float *row_scale) {
-    const float *g = gate + (size_t)blockIdx.x * cols, *u = up + (size_t)blockIdx.x * cols;
+    const float *g = gate + (size_t)blockIdx.x * cols * (up ? 1 : 2), *u = up + (size_t)blockIdx.x * cols;
     const float in_scale = row_scale[blockIdx.x];
-    auto value = [&](uint32_t i) { return silu(g[i] * in_scale) * (u[i] * in_scale); };
+    auto value = [&](uint32_t i) {
+        float2 both = up ? make_float2(g[i], u[i]) : ((const float2 *)g)[i];
+        return silu(both.x * in_scale) * (both.y * in_scale);
+    };
     float largest = 0;
     for (uint32_t i = threadIdx.x; i < cols; i += blockDim.x) largest = fmaxf(largest, fabsf(value(i)));
     float scale = scale_for(block_max(largest)); /* its barriers also end the reading of row_scale */

@@ -92,37 +92,35 @@ template <int T>
 __global__ void pack_kernel(device_matrix to, const uint8_t *raw, uint32_t first_row, uint32_t n_rows, uint32_t record_blocks,
                             uint32_t record_size) {
     using P = planes<T>;
+    using C = chunk_of<T>;
     size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= (size_t)n_rows * to.blocks) return;
     uint32_t row = (uint32_t)(i / to.blocks), b = (uint32_t)(i % to.blocks);
     size_t record = (size_t)row * (to.blocks / record_blocks) + b / record_blocks;
     unpacked u = unpack<T>(raw + record * record_size, (int)(b % record_blocks));
-    size_t at = (size_t)(first_row + row) * to.blocks + b;
+    char *chunk = chunk_at<T>(to, first_row + row, b);
+    const uint32_t l = b % CHUNK, n = chunk_blocks(to, b);
+    uint8_t *low = (uint8_t *)chunk + C::low + l * P::low, *high = (uint8_t *)chunk + C::low + n * P::low + l * P::high;
     if (T == DTYPE_Q8_0) {
-        for (int l = 0; l < 16; l++) {
-            ((uint8_t *)to.low)[at * 16 + l] = u.q[l];
-            ((uint8_t *)to.high)[at * 16 + l] = u.q[16 + l];
-        }
+        for (int e = 0; e < 16; e++) low[e] = u.q[e], high[e] = u.q[16 + e];
     } else if (P::low == 16) {
-        for (int l = 0; l < 16; l++) ((uint8_t *)to.low)[at * 16 + l] = (uint8_t)((u.q[l] & 0xF) | (u.q[16 + l] & 0xF) << 4);
+        for (int e = 0; e < 16; e++) low[e] = (uint8_t)((u.q[e] & 0xF) | (u.q[16 + e] & 0xF) << 4);
     } else {
-        for (int l = 0; l < 8; l++)
-            ((uint8_t *)to.low)[at * 8 + l] =
-                (uint8_t)((u.q[l] & 3) | (u.q[8 + l] & 3) << 2 | (u.q[16 + l] & 3) << 4 | (u.q[24 + l] & 3) << 6);
+        for (int e = 0; e < 8; e++)
+            low[e] = (uint8_t)((u.q[e] & 3) | (u.q[8 + e] & 3) << 2 | (u.q[16 + e] & 3) << 4 | (u.q[24 + e] & 3) << 6);
     }
     if (P::high == 8) {
-        for (int l = 0; l < 8; l++)
-            ((uint8_t *)to.high)[at * 8 + l] =
-                (uint8_t)(u.q[l] >> 4 | u.q[8 + l] >> 4 << 2 | u.q[16 + l] >> 4 << 4 | u.q[24 + l] >> 4 << 6);
+        for (int e = 0; e < 8; e++)
+            high[e] = (uint8_t)(u.q[e] >> 4 | u.q[8 + e] >> 4 << 2 | u.q[16 + e] >> 4 << 4 | u.q[24 + e] >> 4 << 6);
     } else if (P::high == 4) {
         const int shift = P::low == 16 ? 4 : 2;
         uint32_t bits = 0;
         for (int k = 0; k < 8; k++)
             for (int j = 0; j < 4; j++) bits |= (uint32_t)(u.q[4 * k + j] >> shift & 1) << (8 * j + k);
-        ((uint32_t *)to.high)[at] = bits;
+        *(uint32_t *)high = bits;
     }
-    store_n(to.scale, at, P::scale, u.scale);
-    if (P::super && b % 8 == 0) store_n(to.super, (size_t)(first_row + row) * to.supers + b / 8, P::super, u.super);
+    store_n(chunk + C::scale, l, P::scale, u.scale);
+    if (P::super && l % 8 == 0) store_n(chunk, l / 8, P::super, u.super);
 }
 
 /* Float types keep their elements; a row is padded with zeros to whole blocks. */
@@ -131,19 +129,20 @@ __global__ void pack_floats_kernel(device_matrix to, const E *raw, uint32_t firs
     size_t stride = (size_t)to.blocks * 32, i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n_rows * stride) return;
     size_t row = i / stride, col = i % stride;
-    ((E *)to.low)[(first_row + row) * stride + col] = col < to.cols ? raw[row * to.cols + col] : E(0);
+    ((E *)((char *)to.data + (first_row + row) * to.pitch))[col] = col < to.cols ? raw[row * to.cols + col] : E(0);
 }
 
-template <int T, class E> __global__ void to_16bit_kernel(device_matrix from, E *to) {
+template <int T, class E> __global__ void to_16bit_kernel(device_matrix from, E *to, size_t stride) {
     size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= (size_t)from.rows * from.blocks) return;
     float values[32];
-    block_floats<T>(from, (uint32_t)(i / from.blocks), (uint32_t)(i % from.blocks), values);
+    uint32_t row = (uint32_t)(i / from.blocks), b = (uint32_t)(i % from.blocks);
+    block_floats<T>(from, row, b, values);
     alignas(16) E out[32];
 #pragma unroll
     for (int e = 0; e < 32; e++) out[e] = E(values[e]);
 #pragma unroll
-    for (int e = 0; e < 4; e++) ((uint4 *)(to + i * 32))[e] = ((uint4 *)out)[e];
+    for (int e = 0; e < 4; e++) ((uint4 *)(to + row * stride + b * 32))[e] = ((uint4 *)out)[e];
 }
 
 /* Bytes of one record in the file. */
@@ -161,19 +160,10 @@ unsigned grid_for(size_t work, unsigned block) { return (unsigned)((work + block
 
 } // namespace
 
-extern "C" struct plane_sizes plane_sizes(int type) {
-    struct plane_sizes sizes = {};
-    switch (type) {
-#define X(T)                                                                                                 \
-    case T: sizes = {planes<T>::low, planes<T>::high, planes<T>::scale, planes<T>::super}; break;
-        QUANT_TYPES(X)
-#undef X
-    case DTYPE_F32: sizes.low = 128; break;
-    case DTYPE_F16:
-    case DTYPE_BF16: sizes.low = 64; break;
-    default: break;
-    }
-    return sizes;
+extern "C" size_t row_bytes(int type, uint32_t blocks) {
+    size_t bytes = 0;
+    FOR_TYPE(type, bytes = (size_t)(blocks / CHUNK) * chunk_of<T>::size(CHUNK) + (blocks % CHUNK ? chunk_of<T>::size(blocks % CHUNK) : 0));
+    return bytes;
 }
 
 extern "C" cudaError_t launch_pack(cudaStream_t stream, struct device_matrix to, const void *raw, uint32_t first_row,
@@ -200,12 +190,12 @@ extern "C" cudaError_t launch_pack(cudaStream_t stream, struct device_matrix to,
     return cudaGetLastError();
 }
 
-extern "C" cudaError_t launch_to_16bit(cudaStream_t stream, struct device_matrix from, void *to, int type) {
+extern "C" cudaError_t launch_to_16bit(cudaStream_t stream, struct device_matrix from, void *to, size_t stride, int type) {
     unsigned grid = grid_for((size_t)from.rows * from.blocks, 128);
     if (type == DTYPE_BF16) {
-        FOR_TYPE(from.type, (to_16bit_kernel<T><<<grid, 128, 0, stream>>>(from, (__nv_bfloat16 *)to)));
+        FOR_TYPE(from.type, (to_16bit_kernel<T><<<grid, 128, 0, stream>>>(from, (__nv_bfloat16 *)to, stride)));
     } else {
-        FOR_TYPE(from.type, (to_16bit_kernel<T><<<grid, 128, 0, stream>>>(from, (__half *)to)));
+        FOR_TYPE(from.type, (to_16bit_kernel<T><<<grid, 128, 0, stream>>>(from, (__half *)to, stride)));
     }
     return cudaGetLastError();
 }

@@ -1,4 +1,4 @@
-/* Weights from the file to planes on the device. Readers fill a ring of pinned buffers with pread while the copy engine and
+/* Weights from the file to chunks of planes on the device. Readers fill a ring of pinned buffers with pread while the copy engine and
  * the packing kernel empty it: page faults of a mapping would read one page at a time. */
 #include "kernels/cuda/device.h"
 
@@ -23,20 +23,35 @@ struct place { /* a matrix (and where its 16-bit copy goes) or a vector */
     struct device_matrix *matrix;
     void **copy;
     device_vector *vector;
+    const struct place *lead; /* NULL, or the first of two matrices whose rows lie in turns: itself or the one before */
 };
 
 typedef int (*visit_fn)(void *ctx, const struct place *place, struct err *err);
 
+static struct place vector_place(const struct weight *weight, device_vector *to) { return (struct place){.weight = weight, .vector = to}; }
+static struct place matrix_place(const struct weight *weight, struct device_matrix *to, void **copy) {
+    return (struct place){.weight = weight, .matrix = to, .copy = copy};
+}
+
 static int visit_layer(const struct layer_view *from, struct device_layer *to, visit_fn visit, void *ctx, struct err *err) {
     struct place places[] = {
-        {from->attn_norm, NULL, NULL, &to->attn_norm}, {from->attn_q, &to->q, &to->q16, NULL},
-        {from->attn_k, &to->k, &to->k16, NULL},        {from->attn_v, &to->v, &to->v16, NULL},
-        {from->attn_q_bias, NULL, NULL, &to->q_bias},  {from->attn_k_bias, NULL, NULL, &to->k_bias},
-        {from->attn_v_bias, NULL, NULL, &to->v_bias},  {from->attn_q_norm, NULL, NULL, &to->q_norm},
-        {from->attn_k_norm, NULL, NULL, &to->k_norm},  {from->attn_output, &to->o, &to->o16, NULL},
-        {from->ffn_norm, NULL, NULL, &to->ffn_norm},   {from->ffn_gate, &to->gate, &to->gate16, NULL},
-        {from->ffn_up, &to->up, &to->up16, NULL},      {from->ffn_down, &to->down, &to->down16, NULL},
+        vector_place(from->attn_norm, &to->attn_norm),
+        matrix_place(from->attn_q, &to->q, &to->q16),
+        matrix_place(from->attn_k, &to->k, &to->k16),
+        matrix_place(from->attn_v, &to->v, &to->v16),
+        vector_place(from->attn_q_bias, &to->q_bias),
+        vector_place(from->attn_k_bias, &to->k_bias),
+        vector_place(from->attn_v_bias, &to->v_bias),
+        vector_place(from->attn_q_norm, &to->q_norm),
+        vector_place(from->attn_k_norm, &to->k_norm),
+        matrix_place(from->attn_output, &to->o, &to->o16),
+        vector_place(from->ffn_norm, &to->ffn_norm),
+        matrix_place(from->ffn_gate, &to->gate, &to->gate16),
+        matrix_place(from->ffn_up, &to->up, &to->up16),
+        matrix_place(from->ffn_down, &to->down, &to->down16),
     };
+    struct place *gate = &places[11], *up = &places[12];
+    if (from->ffn_gate->type == from->ffn_up->type) gate->lead = up->lead = gate;
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         int status = places[i].weight ? visit(ctx, &places[i], err) : STATUS_OK;
         if (status != STATUS_OK) return status;
@@ -50,9 +65,9 @@ static int visit_all(const struct model_view *model, struct backend *backend, vi
     struct device_matrix embd, output;
     device_vector norm;
     struct place ends[] = {
-        {model->token_embd, backend ? &backend->token_embd : &embd, NULL, NULL},
-        {model->output_norm, NULL, NULL, backend ? &backend->output_norm : &norm},
-        {model->output == model->token_embd ? NULL : model->output, backend ? &backend->output : &output, NULL, NULL},
+        matrix_place(model->token_embd, backend ? &backend->token_embd : &embd, NULL),
+        vector_place(model->output_norm, backend ? &backend->output_norm : &norm),
+        matrix_place(model->output == model->token_embd ? NULL : model->output, backend ? &backend->output : &output, NULL),
     };
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         int status = ends[i].weight ? visit(ctx, &ends[i], err) : STATUS_OK;
@@ -68,17 +83,11 @@ static int visit_all(const struct model_view *model, struct backend *backend, vi
 static struct device_matrix matrix_shape(const struct weight *w) {
     struct device_matrix m = {.type = (int)w->type, .rows = (uint32_t)w->rows, .cols = (uint32_t)w->cols};
     m.blocks = (m.cols + 31) / 32;
-    m.supers = (m.blocks + 7) / 8;
+    m.pitch = (uint32_t)row_bytes(m.type, m.blocks);
     return m;
 }
 
-static size_t matrix_bytes(const struct weight *w) {
-    struct device_matrix m = matrix_shape(w);
-    struct plane_sizes s = plane_sizes(m.type);
-    size_t blocks = (size_t)m.rows * m.blocks;
-    return aligned(blocks * s.low) + aligned(blocks * s.high) + aligned(blocks * s.scale) + aligned((size_t)m.rows * m.supers * s.super);
-}
-
+static size_t matrix_bytes(const struct weight *w) { return aligned((size_t)w->rows * matrix_shape(w).pitch); }
 static size_t copy_bytes(const struct weight *w) { return aligned((size_t)w->rows * matrix_shape(w).blocks * 32 * 2); }
 
 /* ---- sizes and refusals ---- */
@@ -100,6 +109,9 @@ static int add_size(void *ctx, const struct place *p, struct err *err) {
     if (w->rows > INT32_MAX || w->cols > INT32_MAX)
         return err_set(err, STATUS_UNSUPPORTED, "tensor %s: found %llu x %llu, expected sides below 2^31", w->name,
                        (unsigned long long)w->rows, (unsigned long long)w->cols);
+    if (w->size / w->rows > SLOT_SIZE)
+        return err_set(err, STATUS_UNSUPPORTED, "tensor %s: found rows of %llu bytes, expected at most %d", w->name,
+                       (unsigned long long)(w->size / w->rows), SLOT_SIZE);
     sizes->planes += matrix_bytes(w);
     if (p->copy && (int)w->type != sizes->half_type) sizes->copies += copy_bytes(w);
     return STATUS_OK;
@@ -112,7 +124,7 @@ static int check_type(void *ctx, const struct place *p, struct err *err) {
     if (p->vector && !is_float(w->type))
         return err_set(err, STATUS_UNSUPPORTED, "tensor %s: found type %s, expected F32, F16 or BF16 for a vector", w->name,
                        info ? info->name : "?");
-    if (p->matrix && !plane_sizes((int)w->type).low)
+    if (p->matrix && !row_bytes((int)w->type, 1))
         return err_set(err, STATUS_UNSUPPORTED, "tensor %s: the CUDA backend cannot compute with type %s", w->name, info ? info->name : "?");
     return STATUS_OK;
 }
@@ -178,6 +190,7 @@ static void add_piece(struct loader *l, struct piece piece) {
 }
 
 static int plan_place(void *ctx, const struct place *p, struct err *err) {
+    (void)err;
     struct loader *l = ctx;
     struct backend *b = l->backend;
     const struct weight *w = p->weight;
@@ -187,24 +200,32 @@ static int plan_place(void *ctx, const struct place *p, struct err *err) {
         return STATUS_OK;
     }
     struct device_matrix m = matrix_shape(w);
-    struct plane_sizes s = plane_sizes(m.type);
-    size_t blocks = (size_t)m.rows * m.blocks, row_size = w->size / w->rows;
-    m.low = cut(b, blocks * s.low);
-    m.high = s.high ? cut(b, blocks * s.high) : NULL;
-    m.scale = s.scale ? cut(b, blocks * s.scale) : NULL;
-    m.super = s.super ? cut(b, (size_t)m.rows * m.supers * s.super) : NULL;
-    *p->matrix = m;
-    if (p->copy) {
-        if ((int)w->type == b->half_type) *p->copy = m.low; /* is one already */
-        else *p->copy = l->copies ? cut(b, copy_bytes(w)) : NULL;
+    size_t row_size = w->size / w->rows;
+    if (!p->lead) {
+        m.data = cut(b, matrix_bytes(w));
+    } else {
+        m.data = p->lead == p ? cut(b, 2 * matrix_bytes(w)) : (char *)p->lead->matrix->data + m.pitch;
+        m.pitch *= 2;
     }
-    if (row_size > SLOT_SIZE)
-        return err_set(err, STATUS_UNSUPPORTED, "tensor %s: found rows of %zu bytes, expected at most %d", w->name, row_size, SLOT_SIZE);
+    *p->matrix = m;
     uint32_t most = (uint32_t)(SLOT_SIZE / row_size);
     for (uint32_t row = 0; row < m.rows; row += most) {
         uint32_t n = m.rows - row < most ? m.rows - row : most;
         add_piece(l, (struct piece){*p, row, n, w->offset + (uint64_t)row * row_size, (size_t)n * row_size});
     }
+    return STATUS_OK;
+}
+
+/* The 16-bit copies, after everything else and side by side: matrices that meet the same vector can be multiplied as one. */
+static int plan_copy(void *ctx, const struct place *p, struct err *err) {
+    (void)err;
+    struct loader *l = ctx;
+    if (!p->copy) return STATUS_OK;
+    const struct weight *w = p->weight;
+    if ((int)w->type == l->backend->half_type) *p->copy = p->matrix->data; /* is one already */
+    else if (!l->copies) *p->copy = NULL;
+    else if (!p->lead) *p->copy = cut(l->backend, copy_bytes(w));
+    else *p->copy = p->lead == p ? cut(l->backend, 2 * copy_bytes(w)) : (char *)*p->lead->copy + (size_t)p->matrix->blocks * 64;
     return STATUS_OK;
 }
 
@@ -242,6 +263,9 @@ static void *reader(void *ctx) {
     return NULL;
 }
 
+/* Elements from a row of the 16-bit copy to the next. */
+static size_t copy_stride(const struct place *p) { return (size_t)p->matrix->blocks * 32 * (p->lead ? 2 : 1); }
+
 /* Enqueue what is to be done with a piece that lies in its slot. */
 static int upload(struct loader *l, const struct piece *p, size_t slot, struct err *err) {
     struct backend *b = l->backend;
@@ -256,8 +280,8 @@ static int upload(struct loader *l, const struct piece *p, size_t slot, struct e
         CUDA_TRY(cudaMemcpyAsync(l->staging[slot], l->slots[slot], p->size, cudaMemcpyHostToDevice, b->stream));
         CUDA_TRY(launch_pack(b->stream, *p->place.matrix, l->staging[slot], p->first_row, p->n_rows));
         bool last = p->first_row + p->n_rows == p->place.matrix->rows;
-        if (last && p->place.copy && *p->place.copy && *p->place.copy != p->place.matrix->low)
-            CUDA_TRY(launch_to_16bit(b->stream, *p->place.matrix, *p->place.copy, b->half_type));
+        if (last && p->place.copy && *p->place.copy && *p->place.copy != p->place.matrix->data)
+            CUDA_TRY(launch_to_16bit(b->stream, *p->place.matrix, *p->place.copy, copy_stride(&p->place), b->half_type));
     }
     CUDA_TRY(cudaEventRecord(l->done[slot], b->stream));
     return STATUS_OK;
@@ -313,6 +337,7 @@ int weights_load(struct backend *backend, bool copies, progress_fn progress, voi
     pthread_cond_init(&l.changed, NULL);
     pthread_t threads[SLOTS / 2];
     int n_threads = 0, status = visit_all(backend->model, backend, plan_place, &l, err);
+    if (status == STATUS_OK) status = visit_all(backend->model, backend, plan_copy, &l, err);
     if (status == STATUS_OK) status = allocate_slots(&l, err);
     if (status == STATUS_OK) {
         l.full = xcalloc(l.n_pieces, sizeof *l.full);
