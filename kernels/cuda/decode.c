@@ -119,8 +119,9 @@ static void list_products(const struct backend *b, struct whole_product *to) {
     to->part[0].units = b->model->n_vocab; /* rows beyond are padding */
 }
 
-/* Steps that read more than this wait for the memory, and the chain of kernels gets more of it (docs/performance.md). */
-#define WHOLE_BYTES ((uint64_t)2 << 30)
+/* Steps that read more than this wait for the memory, and the chain of kernels gets more of it: on an H100 one kernel wins at 4.4 GB
+ * and loses at 7.5 (docs/performance.md). */
+#define WHOLE_BYTES ((uint64_t)6 << 30)
 
 static uint64_t bytes_of(const struct whole_product *all, size_t n) {
     uint64_t bytes = 0;
