@@ -248,6 +248,7 @@ int chat_set_variable(struct chat *chat, const char *name, const char *value, st
     buf_printf(&pair, "%s=%s", name, value);
     int status = field_set(&field, chat, "template", pair.data, err);
     buf_free(&pair);
+    if (status == STATUS_OK) chat->thought_end = NULL; /* enable_thinking and its kin */
     if (status == STATUS_OK) KEEP(chat, settings_changed, chat);
     return status;
 }
@@ -386,6 +387,16 @@ static void what_next(struct chat *chat) {
         chat_unqueue(chat);
 }
 
+/* Some templates begin the thinking themselves. That shows when an answer ends a thought that it never began,
+ * and holds for the next ones, until one of them ends in the middle of its thought. */
+static void learn_thinking(struct chat *chat) {
+    const struct thinking *thinking = said_thinking(chat->answer);
+    if (thinking->prompted && !thinking->end) chat->thought_end = thinking->prompted;
+    if (!thinking->prompted || !thinking->end || chat->reason != ENGINE_END) return;
+    chat->thought_end = NULL;
+    thinking_free(&chat->answer->thinking);
+}
+
 static void on_done(struct chat *chat, const struct engine_event *event) {
     chat->request = 0;
     chat->reason = event->done.reason;
@@ -402,6 +413,7 @@ static void on_done(struct chat *chat, const struct engine_event *event) {
                 "%s; /new starts over, /drop forgets the oldest turns and goes on",
                 *event->error.text ? event->error.text : "the context is full");
     chat->answer->open = false;
+    learn_thinking(chat);
     said_write_note(chat->answer, event);
     if (chat->moved) mark_moved(chat->answer);
     chat->moved = chat->moving = false;
@@ -418,6 +430,8 @@ static void on_done(struct chat *chat, const struct engine_event *event) {
 
 static void on_token(struct chat *chat, const struct token_record *record) {
     chat->state = CHAT_ANSWERING;
+    if (chat->thought_end && !chat->answer->n_tokens)
+        thinking_begin(&chat->answer->thinking, chat->thought_end);
     said_append(chat->answer, chat->engine, record);
     chat->window[chat->n_said % CHAT_SPEED_WINDOW] = record->ms;
     chat->n_said++;
@@ -428,6 +442,7 @@ static void on_token(struct chat *chat, const struct token_record *record) {
 void chat_ready(struct chat *chat) {
     chat->info = chat->engine->ops->info(chat->engine);
     chat->conversation.vocabulary = vocabulary_fingerprint(chat->engine);
+    if (!chat->request) chat->thought_end = NULL; /* another model, another template */
     chat->moving = false;
     if (chat->request) return; /* on another device, in the middle of an answer */
     chat->state = CHAT_IDLE;

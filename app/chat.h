@@ -60,17 +60,19 @@ struct chat {
 
     enum chat_state state;
     uint64_t request, last_request; /* running (0: none); the last id used */
-    bool answer_now;                /* stopped to end its thinking, then it goes on */
-    bool continuing;                /* the running request goes on in an older answer */
-    struct said *answer;            /* that the running request fills */
-    struct said *edited;            /* that its question took the place of; NULL: none */
-    struct said *computed;          /* the path to here is in the KV cache; NULL: none is */
-    uint64_t last_said;             /* id of the newest message before the last change to the tree */
-    bool told_conversation;         /* what the keeper knows: that this conversation began, */
-    struct said *told_leaf;         /* where the path ends, */
-    size_t told_tokens;             /* how much of the answer */
-    bool moved;                     /* its device was lost, and it goes on on another */
-    bool moving;                    /* onto which the model is being loaded */
+    const char
+        *thought_end;       /* prompts of this template begin a thought that this tag ends; NULL: not known */
+    bool answer_now;        /* stopped to end its thinking, then it goes on */
+    bool continuing;        /* the running request goes on in an older answer */
+    struct said *answer;    /* that the running request fills */
+    struct said *edited;    /* that its question took the place of; NULL: none */
+    struct said *computed;  /* the path to here is in the KV cache; NULL: none is */
+    uint64_t last_said;     /* id of the newest message before the last change to the tree */
+    bool told_conversation; /* what the keeper knows: that this conversation began, */
+    struct said *told_leaf; /* where the path ends, */
+    size_t told_tokens;     /* how much of the answer */
+    bool moved;             /* its device was lost, and it goes on on another */
+    bool moving;            /* onto which the model is being loaded */
     struct chat_look {
         uint64_t request; /* 0: none */
         chat_look_fn *tell;

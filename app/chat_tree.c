@@ -77,6 +77,7 @@ int chat_fork(struct chat *chat, struct said *said, const struct chat_fork *fork
     conversation_go(&chat->conversation, said->parent);
     struct said *answer = conversation_add(&chat->conversation, SAID_BY_MODEL, "", 0);
     said_copy_tokens(answer, from, keep);
+    if (from->thinking.prompted && keep) thinking_begin(&answer->thinking, from->thinking.prompted);
     const struct kept_token *instead = keep < from->n_tokens ? &from->tokens[keep] : NULL;
     for (size_t i = 0; i < fork->n_ids; i++) {
         put_token(chat, answer, fork->ids[i], i ? NULL : instead);

@@ -37,12 +37,20 @@ static size_t take_tag(struct thinking *thinking, const char *text, size_t at, s
         bool ours = thinking->end ? thinking->end == tags[i].end : thinking->n == 0;
         n = ours ? tag_here(text + at, len - at, tags[i].end, maybe) : 0;
         if (!n) continue;
-        if (!thinking->end) add(thinking, 0, 0);
+        if (!thinking->end) {
+            add(thinking, 0, 0);
+            thinking->prompted = tags[i].end;
+        }
         thinking->ranges[thinking->n - 1].end = (uint32_t)(at + n);
         thinking->end = NULL;
         return n;
     }
     return 0;
+}
+
+void thinking_begin(struct thinking *thinking, const char *end) {
+    add(thinking, 0, 0);
+    thinking->end = thinking->prompted = end;
 }
 
 void thinking_follow(struct thinking *thinking, const char *text, size_t len) {

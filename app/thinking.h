@@ -12,7 +12,12 @@ struct thinking {            /* zero-initialise */
     size_t n, cap;
     size_t seen;     /* so much of the text was looked at */
     const char *end; /* the tag that ends the open one; NULL: none is open */
+    const char
+        *prompted; /* the tag that ends what the prompt began, behind which the text stands; NULL: nothing */
 };
+
+/* Of a text still to come: the prompt began the thinking that this tag ends. */
+void thinking_begin(struct thinking *thinking, const char *end);
 
 /* Look at what was appended since. A closing tag with no opening one before it ends what the prompt began. */
 void thinking_follow(struct thinking *thinking, const char *text, size_t len);

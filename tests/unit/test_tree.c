@@ -301,6 +301,38 @@ static void test_answer_now(void **state) {
     chat_close(&chat);
 }
 
+/* A template that begins the thought itself: known once an answer ended one that it did not begin. */
+static void test_prompted_thinking(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    struct diary diary;
+    start(&chat, &paper, &diary);
+    exchange(&chat, &paper, "hi", 5, "hm</think>hello");
+    const struct thinking *thinking = said_thinking(conversation_leaf(&chat.conversation));
+    assert_true(thinking->n == 1 && thinking->ranges[0].end == 10 && !thinking->end);
+    assert_int_equal(send(&chat, "why", NULL), STATUS_OK);
+    say(&paper, 6, "hm hm");
+    chat_pump(&chat);
+    struct said *said = conversation_leaf(&chat.conversation);
+    assert_string_equal(said_thinking(said)->end, "</think>"); /* known from its first token on */
+    assert_int_equal(chat_answer_now(&chat, NULL), STATUS_OK);
+    end(&paper, ENGINE_STOPPED);
+    chat_pump(&chat);
+    assert_non_null(strstr(paper.sent, " 6 111|+"));
+    say(&paper, 7, "yes");
+    end(&paper, ENGINE_END);
+    chat_pump(&chat);
+    run_ok(&chat, "/set template.enable_thinking false");
+    exchange(&chat, &paper, "more", 9, "no thought");
+    assert_int_equal(said_thinking(conversation_leaf(&chat.conversation))->n, 0);
+    chat.thought_end = "</think>"; /* wrongly so */
+    exchange(&chat, &paper, "more", 9, "no thought again");
+    assert_int_equal(said_thinking(conversation_leaf(&chat.conversation))->n, 0);
+    assert_null(chat.thought_end);
+    chat_close(&chat);
+}
+
 /* The ranges, whatever the portions in which the text comes. */
 static void test_thinking_ranges(void **state) {
     (void)state;
@@ -384,6 +416,7 @@ int main(void) {
         cmocka_unit_test(test_edit_forms),
         cmocka_unit_test(test_forks),
         cmocka_unit_test(test_answer_now),
+        cmocka_unit_test(test_prompted_thinking),
         cmocka_unit_test(test_thinking_ranges),
         cmocka_unit_test(test_candidates_in_eight_bytes),
         cmocka_unit_test(test_memory_of_tokens),
