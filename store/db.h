@@ -20,9 +20,10 @@ int db_open_damaged(sqlite3 **db, const char *path);
 bool db_is_damage(int code); /* an SQLite result that means the file is broken */
 int db_error(sqlite3 *db, const char *doing, struct err *err); /* STATUS_FAILED with SQLite's words */
 
-/* Rename the database, with its journal, to PATH.damaged-DATE; err tells in one line how it is called now. */
-int db_set_aside(const char *path, char **renamed, struct err *err);
-/* A new database at `path` with all that can be read of `renamed`. The line tells how much that was. */
-int db_salvage(const char *path, const char *renamed, struct err *line, struct err *err);
+/* In place of a damaged database a new one with all that can be read of it; the line tells how much that was.
+ * The old file is called PATH.damaged-DATE in the end. Where this fails half-way, or the program ends, the
+ * next call goes on: it is waited for. */
+int db_repair(const char *path, struct err *line, struct err *err);
+bool db_repair_waits(const char *path);
 
 #endif

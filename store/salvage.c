@@ -14,9 +14,35 @@
 #include <time.h>
 #include <unistd.h>
 
-int db_set_aside(const char *path, char **renamed, struct err *err) {
-    static const char *const parts[] = {"",
-                                        "-wal"}; /* the journal belongs to it; -shm is made anew from it */
+/* With its journal, which goes first: a database must never meet the journal of another. */
+static int rename_database(const char *from, const char *to, struct err *err) {
+    static const char *const parts[] = {"-wal", ""};
+    int status = STATUS_OK;
+    struct buf old = {0}, new = {0};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && status == STATUS_OK; i++) {
+        buf_clear(&old);
+        buf_clear(&new);
+        buf_printf(&old, "%s%s", from, parts[i]);
+        buf_printf(&new, "%s%s", to, parts[i]);
+        if (rename(old.data, new.data) && errno != ENOENT)
+            status = err_set(err, STATUS_FAILED, "cannot rename %s: %s", old.data, strerror(errno));
+    }
+    buf_clear(&old);
+    buf_printf(&old, "%s-shm", from); /* made anew from the journal */
+    unlink(old.data);
+    buf_free(&old);
+    buf_free(&new);
+    return status;
+}
+
+/* Where a damaged database is until all that can be read of it is in the new one. */
+static char *repairing(const char *path) {
+    struct buf name = {0};
+    buf_printf(&name, "%s.repairing", path);
+    return buf_take(&name);
+}
+
+static int rename_for_good(const char *path, const char *from, struct err *err) {
     char date[32];
     time_t now = time(NULL);
     struct tm local;
@@ -28,22 +54,17 @@ int db_set_aside(const char *path, char **renamed, struct err *err) {
         buf_printf(&to, "%s.damaged-%s", path, date);
         if (try) buf_printf(&to, "-%d", try);
     } while (access(to.data, F_OK) == 0 && ++try < 100);
-    int status = STATUS_OK;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts && status == STATUS_OK; i++) {
-        struct buf from_part = {0}, to_part = {0};
-        buf_printf(&from_part, "%s%s", path, parts[i]);
-        buf_printf(&to_part, "%s%s", to.data, parts[i]);
-        if (rename(from_part.data, to_part.data) && errno != ENOENT)
-            status = err_set(err, STATUS_FAILED, "cannot rename %s: %s", from_part.data, strerror(errno));
-        buf_free(&from_part);
-        buf_free(&to_part);
-    }
-    struct buf shm = {0};
-    buf_printf(&shm, "%s-shm", path);
-    unlink(shm.data);
-    buf_free(&shm);
-    *renamed = buf_take(&to);
+    int status = rename_database(from, to.data, err);
+    log_line("damaged, and now %s", to.data);
+    buf_free(&to);
     return status;
+}
+
+bool db_repair_waits(const char *path) {
+    char *from = repairing(path);
+    bool waits = access(from, F_OK) == 0;
+    free(from);
+    return waits;
 }
 
 struct table {
@@ -118,7 +139,7 @@ static void count(sqlite3 *db, long long n[2]) {
     sqlite3_finalize(statement);
 }
 
-int db_salvage(const char *path, const char *renamed, struct err *line, struct err *err) {
+static int salvage(const char *path, const char *renamed, struct err *line, struct err *err) {
     sqlite3 *from = NULL, *to;
     bool damaged;
     int status = db_open(&to, path, DB_WRITER, &damaged, err);
@@ -130,8 +151,8 @@ int db_salvage(const char *path, const char *renamed, struct err *line, struct e
     if (code == SQLITE_OK) code = sqlite3_exec(to, mend, NULL, NULL, NULL);
     if (code == SQLITE_OK) code = sqlite3_exec(to, "COMMIT", NULL, NULL, NULL);
     if (code != SQLITE_OK)
-        status = err_set(err, STATUS_FAILED, "carrying %s over into a new file: %s", renamed,
-                         sqlite3_errstr(code));
+        status =
+            err_set(err, STATUS_FAILED, "carrying the chats over into a new file: %s", sqlite3_errstr(code));
     sqlite3_close(from);
     count(to, n);
     sqlite3_close(to);
@@ -139,6 +160,14 @@ int db_salvage(const char *path, const char *renamed, struct err *line, struct e
     err_set(line, STATUS_FAILED,
             "chats.db was damaged: it is set aside, %lld chat%s (%lld message%s) went into a new one", n[0],
             n[0] == 1 ? "" : "s", n[1], n[1] == 1 ? "" : "s");
-    log_line("damaged, and now %s", renamed);
     return STATUS_OK;
+}
+
+int db_repair(const char *path, struct err *line, struct err *err) {
+    char *from = repairing(path);
+    int status = db_repair_waits(path) ? STATUS_OK : rename_database(path, from, err);
+    if (status == STATUS_OK) status = salvage(path, from, line, err);
+    if (status == STATUS_OK) status = rename_for_good(path, from, err);
+    free(from);
+    return status;
 }

@@ -245,20 +245,15 @@ static int connect(struct writer *writer, bool *damaged, struct err *err) {
     return STATUS_OK;
 }
 
-/* Where that fails half-way (a full disk), the next try goes on with what was renamed. */
 static int replace(struct writer *writer, struct err *err) {
     bool damaged;
-    int status = writer->renamed ? STATUS_OK : db_set_aside(writer->path, &writer->renamed, err);
-    if (status == STATUS_OK) status = db_salvage(writer->path, writer->renamed, &writer->notice, err);
-    if (status < 0) return status;
-    free(writer->renamed);
-    writer->renamed = NULL;
-    return connect(writer, &damaged, err);
+    int status = db_repair(writer->path, &writer->notice, err);
+    return status == STATUS_OK ? connect(writer, &damaged, err) : status;
 }
 
 int writer_open(struct writer *writer, struct err *err) {
     bool damaged = false;
-    if (writer->renamed) return replace(writer, err);
+    if (db_repair_waits(writer->path)) return replace(writer, err);
     struct err broken = {0};
     int status = connect(writer, &damaged, &broken);
     if (status < 0 && damaged) return replace(writer, err);
@@ -277,7 +272,6 @@ void writer_close(struct writer *writer) {
 void writer_free(struct writer *writer) {
     writer_close(writer);
     free(writer->path);
-    free(writer->renamed);
     free(writer->conversations);
     free(writer->rows);
     *writer = (struct writer){0};

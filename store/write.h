@@ -54,8 +54,7 @@ enum { STATEMENTS_MAX = 24 };
 
 struct writer {
     char *path;
-    char *renamed; /* a damaged database that has not been carried over yet; NULL: none */
-    sqlite3 *db;   /* NULL: to be opened again */
+    sqlite3 *db; /* NULL: to be opened again */
     sqlite3_stmt *statements[STATEMENTS_MAX];
     struct stat file;       /* what is open */
     int64_t *conversations; /* ids, by handle */

@@ -561,6 +561,42 @@ static void test_damaged_pages(void **state) {
     free(whole);
 }
 
+/* A program that was killed in the middle of a repair: the next one ends it, whatever was done already. */
+static void test_repair_goes_on(void **state) {
+    (void)state;
+    char old[128], new[128];
+    static const char *const parts[] = {"-wal", ""};
+    for (int done = 1; done <= 3; done++) { /* journal renamed; both; and a new one begun */
+        pid_t child = fork();
+        if (!child) { /* its journal stays: it is not closed */
+            struct store *store = must_open();
+            for (uint64_t i = 0; i < 5; i++) kept_conversation(store, 10 * i);
+            _exit(0);
+        }
+        int result = 1;
+        waitpid(child, &result, 0);
+        assert_int_equal(result, 0);
+        for (int i = 0; i < 2 && i < done; i++) {
+            snprintf(old, sizeof old, "%s%s", store_path, parts[i]);
+            snprintf(new, sizeof new, "%s.repairing%s", store_path, parts[i]);
+            assert_int_equal(rename(old, new), 0);
+        }
+        if (done == 1) overwrite(0, 16, 'x');
+        if (done == 3) close(open(store_path, O_CREAT | O_RDWR, 0600));
+        struct store *store;
+        struct err aside = {0}, err = {0};
+        if (store_open(&store, store_path, &aside, &err) < 0) fail_msg("%d: %s", done, err.text);
+        assert_int_not_equal(aside.code, 0);
+        if (done > 1) /* with a broken header nothing can be read */
+            for (int64_t id = 1; id <= 5; id++) check_conversation(store, id);
+        store_close(store, NULL);
+        assert_int_equal(count_aside(), 1);
+        char command[256];
+        snprintf(command, sizeof command, "rm -f %s*", store_path);
+        assert_int_equal(system(command), 0);
+    }
+}
+
 static void test_cut_file(void **state) {
     (void)state;
     fill(20);
@@ -632,6 +668,7 @@ int main(void) {
         TEST(refuses_other_versions),
         TEST(damaged_header),
         TEST(damaged_pages),
+        TEST(repair_goes_on),
         TEST(cut_file),
         TEST(file_removed_while_open),
         TEST(read_only_folder),
