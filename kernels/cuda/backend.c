@@ -110,7 +110,7 @@ static int measure(const struct model_view *m, const struct backend_options *o, 
     n->chunk = n->total > LARGE_DEVICE ? CHUNK_LARGE : CHUNK;
     n->work = lay_out_work(NULL, m, n->chunk, NULL) + decode_memory(m);
     n->scratch16 = n->copies ? scratch16_size(m) : 0; /* instead of them */
-    n->kv_position = (size_t)m->n_layers * 2 * m->n_kv_heads * m->head_dim * (o->exact ? sizeof(float) : 2);
+    n->kv_position = (size_t)m->n_layers * 2 * m->n_kv_heads * m->head_dim * (o->exact ? sizeof(float) : 2) + sizeof(int32_t); /* and its id */
     if (!o->exact) n->work += BLAS_WORKSPACE;
     n->work += DRIVER;
     return STATUS_OK;

@@ -93,6 +93,8 @@ WRAP(cudaSetDevice, (int device), (device))
 WRAP(cudaMemGetInfo, (size_t *left, size_t *total), (left, total))
 WRAP(cudaMemcpy, (void *to, const void *from, size_t n, enum cudaMemcpyKind kind), (to, from, n, kind))
 WRAP(cudaMemcpyAsync, (void *to, const void *from, size_t n, enum cudaMemcpyKind kind, cudaStream_t stream), (to, from, n, kind, stream))
+WRAP(cudaMemcpy2D, (void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width, size_t height, enum cudaMemcpyKind kind),
+     (to, to_pitch, from, from_pitch, width, height, kind))
 WRAP(cudaMemset, (void *to, int value, size_t n), (to, value, n))
 WRAP(cudaMemsetAsync, (void *to, int value, size_t n, cudaStream_t stream), (to, value, n, stream))
 WRAP(cudaEventRecord, (cudaEvent_t event, cudaStream_t stream), (event, stream))

@@ -42,6 +42,22 @@ static int answer(struct rig *rig, int32_t *out, struct err *err) {
     return status;
 }
 
+/* What was answered to another timeline, copied, and by way of host memory. */
+static int keep(struct rig *rig, struct err *err) {
+    struct timeline *other = NULL;
+    size_t size = rig->ops->timeline_size(rig->timeline, PROMPT);
+    void *saved = malloc(size);
+    assert_non_null(saved);
+    int status = rig->ops->timeline_new(rig->backend, N_CTX, &other, err);
+    if (status == STATUS_OK) status = rig->ops->timeline_copy(other, rig->timeline, PROMPT, err);
+    if (status == STATUS_OK) status = rig->ops->timeline_save(other, PROMPT, saved, err);
+    if (status == STATUS_OK) status = rig->ops->timeline_load(other, saved, size, err);
+    if (status == STATUS_OK) assert_memory_equal(rig->ops->timeline_ids(other), rig->ops->timeline_ids(rig->timeline), PROMPT * sizeof(int32_t));
+    rig->ops->timeline_free(other);
+    free(saved);
+    return status;
+}
+
 /* A model's whole life. False: nothing failed. */
 static bool live(struct model *model, uint32_t fail_at, bool for_good) {
     struct rig rig = {.ops = &backend_cuda, .view = model_view(model)};
@@ -58,6 +74,7 @@ static bool live(struct model *model, uint32_t fail_at, bool for_good) {
             status = answer(&rig, ids, &err);
         }
         if (status == STATUS_OK) assert_memory_equal(ids, wanted, sizeof ids);
+        if (status == STATUS_OK) status = keep(&rig, &err);
     }
     if (status != STATUS_OK) expect_one_line(&err, status);
     if (status != STATUS_OK && !calls_failed()) fail_msg("nothing failed, and yet: %s", err.text);

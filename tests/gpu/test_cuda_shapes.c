@@ -242,6 +242,26 @@ static void the_estimate_is_what_is_used(void **state) {
     }
 }
 
+static void the_largest_context_is_there(void **state) {
+    (void)state;
+    const struct model_view *view = model_view(model);
+    struct backend_options options = {.n_ctx = 1};
+    struct memory_estimate estimate;
+    struct rig rig = {.ops = &backend_cuda, .view = view};
+    struct err err;
+    must(backend_cuda.estimate(view, &options, &estimate, &err), &err, "estimate");
+    options.n_ctx = estimate.largest_ctx;
+    must(backend_cuda.open(view, &options, NULL, NULL, &rig.backend, &err), &err, "open");
+    must(backend_cuda.timeline_new(rig.backend, options.n_ctx, &rig.timeline, &err), &err, "timeline_new");
+    free(run_prompt(&rig, 31, true));
+    shut(&rig);
+    options.n_ctx += options.n_ctx / 20;
+    must(backend_cuda.estimate(view, &options, &estimate, &err), &err, "estimate");
+    assert_true(estimate.largest_ctx < options.n_ctx && estimate.total > estimate.available);
+    assert_int_equal(backend_cuda.open(view, &options, NULL, NULL, &rig.backend, &err), STATUS_MEMORY);
+    if (verbose) printf("%-20s %u positions fit; %u: %s\n", shape->name, estimate.largest_ctx, options.n_ctx, err.text);
+}
+
 /* ---- */
 
 static int write_and_open(void **state) {
@@ -286,6 +306,7 @@ int main(int argc, char **argv) {
             cmocka_unit_test(faults_are_seen),
             cmocka_unit_test(the_sampler_is_the_hosts),
             cmocka_unit_test(the_estimate_is_what_is_used),
+            cmocka_unit_test(the_largest_context_is_there),
         };
         failed += cmocka_run_group_tests_name(shape->name, tests, write_and_open, close_it);
     }
