@@ -313,7 +313,7 @@ static void walks_of_the_default_model(void **state) {
 static void walks_on_the_fast_path(void **state) {
     (void)state;
     run(TEST_DATA "/nano/llama-smol-q4_1.gguf", false, 20, 2);
-    run(THIRD_PARTY "/SmolLM2-135M-Instruct.Q4_1.gguf", false, 5, 1);
+    run(THIRD_PARTY "/SmolLM2-135M-Instruct.Q4_1.gguf", false, 10, 1);
 }
 
 int main(void) {
