@@ -100,9 +100,8 @@ static void mistakes_are_told_by_line(void **state) {
         ":4: found \"prompt\", which is for the command line alone",
         ":5: found \"= 3\", expected name = value",
         ":6: found \"[broken\", expected [section]",
-        ":8: found [colours], expected [settings], [keys], [keys.inspect], [keys.view], [keys.picker], "
-        "[keys.find] or "
-        "[theme]",
+        (":8: found [colours], expected [settings], [keys], [keys.inspect], [keys.view], [keys.picker], "
+         "[keys.find] or [theme]"),
         ":10: [keys] find: found \"F99\", expected a key like F7, Alt+x, Ctrl+x, PgUp or none",
         ":11: [keys] found \"fly\", expected an action (logitop --print-config lists them)",
         ":16: bar: found \"pink\", expected a colour (default, red, bright-red, 0..255, #rrggbb), on, bold, "
