@@ -132,6 +132,7 @@ static void show_newest(struct view *view, const struct chat *chat) {
     const struct kept_token *token = &said->tokens[said->n_tokens - 1];
     bool known = conversation_knows_ids(&chat->conversation, said);
     show_moment(view, chat, known ? token : NULL, token->position + 1);
+    view->position.foreign = !known;
     view->position.strip = said->shown;
     view->position.n_strip = said->n_tokens;
     view->position.strip_at = said->n_tokens - 1;

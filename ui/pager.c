@@ -24,18 +24,31 @@ void pager_free(struct pager *pager) {
     *pager = (struct pager){0};
 }
 
+/* The column at which a line goes on that is too wide: that of its last column, where it is a row of a table
+ * (two spaces between columns), else the first. */
+static unsigned hang_of(const char *line, size_t len, unsigned columns) {
+    size_t last = 0;
+    for (size_t i = 2; i < len; i++)
+        if (line[i - 2] == ' ' && line[i - 1] == ' ' && line[i] != ' ') last = i;
+    size_t width = text_width(line, last);
+    return width <= columns / 2 ? (unsigned)width : 0;
+}
+
 /* Calls for each row: draws those in view, or only counts (canvas NULL). Returns the number of rows. */
 static long walk(const struct pager *pager, struct canvas *canvas, struct rect rect) {
     const char *text = pager->text.data ? pager->text.data : "";
     size_t len = pager->text.len;
     while (len > 0 && text[len - 1] == '\n') len--;
     struct text_row row = {.newline = true};
+    unsigned hang = 0;
     long n = 0;
     while (row.next < len || row.newline) {
-        text_wrap(text, len, row.next, (unsigned)rect.columns, &row);
+        unsigned indent = row.newline ? 0 : hang;
+        text_wrap(text, len, row.next, (unsigned)rect.columns - indent, &row);
+        if (!indent) hang = hang_of(text + row.start, row.end - row.start, (unsigned)rect.columns);
         if (canvas && n >= pager->top && n < pager->top + rect.rows)
-            canvas_text(canvas, rect.row + (int)(n - pager->top), rect.column, rect.column + rect.columns,
-                        STYLE_TEXT, text + row.start, row.end - row.start);
+            canvas_text(canvas, rect.row + (int)(n - pager->top), rect.column + (int)indent,
+                        rect.column + rect.columns, STYLE_TEXT, text + row.start, row.end - row.start);
         n++;
     }
     return n;

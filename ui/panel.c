@@ -89,12 +89,13 @@ static int draw_chain(const struct ui_position *position, struct canvas *canvas,
     return canvas_text_end(canvas, y, x, limit, STYLE_DIM, position->chain, strlen(position->chain));
 }
 
-/* Is there nothing to list? In inspect mode the tokens around are shown all the same. */
+/* Is there nothing to list? The tokens around are shown all the same. */
 static bool is_empty(const struct ui_model *model) {
-    return !model->shown || (model->inspect && model->shown->n == 0);
+    return !model->shown || model->shown->foreign || (model->inspect && model->shown->n == 0);
 }
 
 static const char *why_empty(const struct ui_model *model) {
+    if (model->shown && model->shown->foreign) return "another model said this";
     if (!model->inspect) return "candidates appear with the first token";
     if (model->inspect->computing) return "computing ...";
     return model->inspect->index == 0 ? "the first token: nothing stands before it"

@@ -115,6 +115,7 @@ struct ui_position {                       /* the moment whose candidates are sh
     float entropy; /* nats (shown in bits) */
     uint32_t rank; /* of the chosen token; 0: none chosen */
     float ms;
+    bool foreign; /* another model said this token: its candidates have no text here, and n is 0 */
     const struct ui_token *strip; /* [n_strip] of the same message, oldest first; NULL: none */
     size_t n_strip, strip_at;     /* strip_at: the token whose moment this is */
 };

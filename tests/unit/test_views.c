@@ -161,6 +161,16 @@ static void busy_screens(void **state) {
     scene_free(scene);
 }
 
+static void foreign_screens(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    scene->position.foreign = true;
+    scene->position.n = 0;
+    check_screen(&scene->screen, &scene->model, "foreign", 24, 80);
+    check_screen(&scene->screen, &scene->model, "foreign", 40, 120);
+    scene_free(scene);
+}
+
 static void box_screens(void **state) {
     (void)state;
     struct scene *scene = scene_new();
@@ -185,6 +195,13 @@ static void page_screens(void **state) {
     scene->screen.pager.top = 1L << 40;
     check_screen(&scene->screen, &scene->model, "page", 24, 80);
     assert_true(scene->screen.pager.top > 0 && scene->screen.pager.top < 50);
+    pager_close(&scene->screen.pager);
+    buf_clear(&text);
+    buf_puts(&text, "Keys\nF1          Alt+h      what is too long goes on below its own column\nwhat is no "
+                    "row of a table "
+                    "goes on at the left\n");
+    pager_open(&scene->screen.pager, "A table", text.data, text.len);
+    check_screen(&scene->screen, &scene->model, "table", 10, 60);
     pager_close(&scene->screen.pager);
     scene->screen.panel_off = true;
     chat_scroll_page(&scene->screen.chat, -1);
@@ -248,9 +265,13 @@ static void every_size_is_survived(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(idle_screens),           cmocka_unit_test(empty_screens),
-        cmocka_unit_test(busy_screens),           cmocka_unit_test(box_screens),
-        cmocka_unit_test(page_screens),           cmocka_unit_test(the_header_keeps_what_matters),
+        cmocka_unit_test(idle_screens),
+        cmocka_unit_test(empty_screens),
+        cmocka_unit_test(busy_screens),
+        cmocka_unit_test(foreign_screens),
+        cmocka_unit_test(box_screens),
+        cmocka_unit_test(page_screens),
+        cmocka_unit_test(the_header_keeps_what_matters),
         cmocka_unit_test(every_size_is_survived),
     };
     return cmocka_run_group_tests_name("views", tests, NULL, NULL);
