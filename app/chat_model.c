@@ -80,11 +80,12 @@ int chat_use_model(struct chat *chat, const char *path, const struct model_facts
     }
     int status = chat_check_not_busy(chat, err);
     if (status < 0) return status;
+    char *next = xstrdup(path);     /* path may be the one there is, tried again */
     if (chat->state == CHAT_FAILED) /* nothing to go back to */
         free(chat->model_path);
     else
         chat->former_path = chat->model_path;
-    replace(chat, xstrdup(path));
+    replace(chat, next);
     return STATUS_OK;
 }
 

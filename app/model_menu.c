@@ -23,6 +23,7 @@ struct model_scan {
     int fd; /* readable when it is done */
     atomic_bool stop, done;
     const char *models_dir;
+    char *running;               /* the path of the model that speaks, or NULL */
     uint64_t held_cpu, held_gpu; /* bytes of the model that speaks: another one may have them */
     struct model_list list;
 };
@@ -33,6 +34,7 @@ static void *scan_run(void *arg) {
     places_fill(&own, scan->models_dir);
     own.places.free.cpu += scan->held_cpu;
     if (own.places.free.gpu) own.places.free.gpu += scan->held_gpu;
+    own.places.running = scan->running;
     own.places.stop = &scan->stop;
     models_scan(&own.places, &scan->list);
     places_free(&own);
@@ -48,6 +50,7 @@ static struct model_scan *scan_start(const struct chat *chat) {
     sigset_t all, before; /* signals belong to this thread */
     scan->fd = eventfd(0, EFD_CLOEXEC);
     scan->models_dir = chat->models_dir;
+    scan->running = chat->model_path ? xstrdup(chat->model_path) : NULL;
     if (chat->info) {
         bool gpu = strncmp(chat->info->device, "NVIDIA", 6) == 0;
         *(gpu ? &scan->held_gpu : &scan->held_cpu) = chat->info->memory_used;
@@ -58,6 +61,7 @@ static struct model_scan *scan_start(const struct chat *chat) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (!failed) return scan;
     close(scan->fd);
+    free(scan->running);
     free(scan);
     return NULL;
 }
@@ -71,6 +75,7 @@ static void scan_end(struct model_scan *scan, struct model_list *list) {
     else
         models_free(&scan->list);
     close(scan->fd);
+    free(scan->running);
     free(scan);
 }
 
@@ -103,7 +108,7 @@ static void fill_rows(struct model_menu *menu) {
                                                            [FITS] = model_fit_name(entry->fit)},
                                                .why = entry->fault,
                                                .current = menu->chat->model_path &&
-                                                          strcmp(entry->path, menu->chat->model_path) == 0};
+                                                          model_entry_is(entry, menu->chat->model_path)};
     }
     menu->picker = (struct ui_picker){.id = LIST_ID,
                                       .title = "Models",
@@ -141,9 +146,12 @@ static void pick(struct model_menu *menu, uint64_t id) {
     struct err err = {0};
     if (id == 0 || id > menu->list.n) return;
     const struct model_entry *entry = &menu->list.entries[id - 1];
+    const char *running = menu->chat->model_path;
+    bool same = running && model_entry_is(entry, running); /* perhaps by another path */
     menu->open = false;
-    int status = entry->fit == MODEL_FIT_NOT ? refuse(entry, &err)
-                                             : chat_use_model(menu->chat, entry->path, &entry->facts, &err);
+    int status = entry->fit == MODEL_FIT_NOT
+                     ? refuse(entry, &err)
+                     : chat_use_model(menu->chat, same ? running : entry->path, &entry->facts, &err);
     if (status < 0) tell(menu, &err);
 }
 

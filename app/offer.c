@@ -16,22 +16,22 @@ struct offered {
     uint64_t size, need; /* bytes of the file; of memory with a context of 8192 tokens: both about */
 };
 
-/* By size; each under a licence that allows every use. */
+/* By size; a row fits into 80 columns; each under a licence that allows every use. */
 static const struct offered models[] = {
-    {"SmolLM2 135M Instruct Q4_1", OFFER_DEFAULT, "Apache-2.0", "tiny and quick, to see how it works",
-     98362432, 400000000},
+    {"SmolLM2 135M Instruct Q4_1", OFFER_DEFAULT, "Apache-2.0", "tiny and quick, to try", 98362432,
+     400000000},
     {"Qwen2.5 0.5B Instruct Q4_K_M", "Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q4_K_M", "Apache-2.0", "small",
      491400032, 900000000},
     {"Qwen2.5 1.5B Instruct Q4_K_M", "Qwen/Qwen2.5-1.5B-Instruct-GGUF:Q4_K_M", "Apache-2.0",
      "for short answers", 1117320736, 1900000000},
-    {"Qwen3 4B Q4_K_M", "ggml-org/Qwen3-4B-GGUF:Q4_K_M", "Apache-2.0", "good, thinks before it answers",
-     2500000000, 4300000000},
-    {"Qwen3 8B Q4_K_M", "ggml-org/Qwen3-8B-GGUF:Q4_K_M", "Apache-2.0", "better, thinks before it answers",
-     5030000000, 7000000000},
+    {"Qwen3 4B Q4_K_M", "ggml-org/Qwen3-4B-GGUF:Q4_K_M", "Apache-2.0", "good, thinks first", 2500000000,
+     4300000000},
+    {"Qwen3 8B Q4_K_M", "ggml-org/Qwen3-8B-GGUF:Q4_K_M", "Apache-2.0", "better, thinks first", 5030000000,
+     7000000000},
     {"Qwen3 14B Q4_K_M", "ggml-org/Qwen3-14B-GGUF:Q4_K_M", "Apache-2.0", "very good, for a card", 9000000000,
      11500000000},
-    {"Qwen3 32B Q4_K_M", "ggml-org/Qwen3-32B-GGUF:Q4_K_M", "Apache-2.0", "the best of these, for a card",
-     19800000000, 23500000000},
+    {"Qwen3 32B Q4_K_M", "ggml-org/Qwen3-32B-GGUF:Q4_K_M", "Apache-2.0", "the best, for a card", 19800000000,
+     23500000000},
 };
 enum { N_MODELS = sizeof models / sizeof *models, OFFERED = 3 };
 static const uint64_t CPU_MOST = 6000000000; /* bytes of a file: larger ones are slow without a card */
@@ -83,10 +83,9 @@ int offer_model(char **path, struct err *err) {
     const struct offered *chosen[OFFERED];
     size_t n = choose(chosen), picked = 0;
     char line[64], size[AMOUNT_MAX];
-    fputs("There is no model on this machine yet. These can be fetched from huggingface.co and run here:\n\n",
-          stderr);
+    fputs("There is no model on this machine yet. These can be fetched from huggingface.co:\n\n", stderr);
     for (size_t i = 0; i < n; i++)
-        fprintf(stderr, "  %zu  %-30s %8s  %-11s %s\n", i + 1, chosen[i]->shown,
+        fprintf(stderr, "  %zu  %-28s %8s  %-10s  %s\n", i + 1, chosen[i]->shown,
                 amount_bytes(chosen[i]->size, size), chosen[i]->licence, chosen[i]->words);
     fputs("\nAny other: logitop pull USER/REPO, or -m FILE for one of your own.\n", stderr);
     for (;;) {

@@ -75,6 +75,24 @@ static void loose_folder(struct model_list *list, const char *folder, int depth)
     free(whole);
 }
 
+/* Its folder may be no store, and its name may not end in .gguf. */
+static void running_model(struct model_list *list, const char *path) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char *folder = slash ? xmemdup(path, (size_t)(slash - path) + 1) : xstrdup("."),
+         *whole = realpath(folder, NULL);
+    char *file = whole ? path_join(whole, name) : NULL;
+    size_t stem = strlen(name);
+    if (whole) store_folder(list, MODEL_SOURCE_FOLDER, whole, 0);
+    if (stem > 5 && strcasecmp(name + stem - 5, ".gguf") == 0) stem -= 5;
+    if (file && is_file(file)) {
+        list_add(list, MODEL_SOURCE_FOLDER, xmemdup(name, stem), file, NULL, NULL);
+        file = NULL;
+    }
+    free(file);
+    free(whole);
+    free(folder);
+}
+
 static void scan_stores(const struct model_places *places, struct model_list *list) {
     char *hub = hub_root();
     const char *llama = getenv("LLAMA_CACHE"), *cache = getenv("XDG_CACHE_HOME"), *home = home_folder();
@@ -89,6 +107,7 @@ static void scan_stores(const struct model_places *places, struct model_list *li
     if (old) store_folder(list, MODEL_SOURCE_LLAMA_CPP, old, 0);
     store_lm_studio(list);
     if (places->folder) loose_folder(list, places->folder, FOLDER_DEPTH);
+    if (places->running) running_model(list, places->running);
     loose_folder(list, ".", 0);
     loose_folder(list, "models", FOLDER_DEPTH);
     loose_folder(list, "user_data/models", FOLDER_DEPTH);
@@ -311,6 +330,12 @@ size_t models_find(const struct model_list *list, const char *name, size_t *foun
     if (!n) n = find_by(list, name, true, found, has_name);
     if (!n) n = find_by(list, name, false, found, has_part);
     return n ? n : find_by(list, name, true, found, has_part);
+}
+
+bool model_entry_is(const struct model_entry *entry, const char *path) {
+    struct stat st;
+    if (strcmp(entry->path, path) == 0) return true;
+    return stat(path, &st) == 0 && entry->inode == st.st_ino && entry->device == st.st_dev;
 }
 
 /* One that can chat, then one for the card, then the larger. */

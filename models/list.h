@@ -52,9 +52,10 @@ struct model_list {
     char *note; /* a store that could not be read, and what to do; NULL */
 };
 
-struct model_places {        /* borrowed; NULL where there is none */
-    const char *own;         /* logitop's folder of models */
-    const char *folder;      /* another one, named by the user */
+struct model_places {    /* borrowed; NULL where there is none */
+    const char *own;     /* logitop's folder of models */
+    const char *folder;  /* another one, named by the user */
+    const char *running; /* the file of the model that runs: it is listed wherever it lies, with its folder */
     const char *remembered;  /* the file in which headers are remembered */
     const char *used;        /* the file that tells when each model was used */
     const char *program;     /* tells builds apart: what another one remembered is not believed */
@@ -70,6 +71,9 @@ void models_free(struct model_list *list);
  * case, with or without ":latest"), else all whose name has it in it; one that can be run goes before those
  * that cannot. Returns how many. */
 size_t models_find(const struct model_list *list, const char *name, size_t *found);
+
+/* Is that the model of this file, by whatever path? */
+bool model_entry_is(const struct model_entry *entry, const char *path);
 
 /* The best that can be run: the largest that fits the card, else that fits the memory; one without a chat
  * template only where there is no other. NULL: none fits. */
