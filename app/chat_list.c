@@ -77,7 +77,7 @@ int chat_list_open(struct chat_list *list, struct archive *archive, const struct
     buf_clear(&list->words);
     buf_append(&list->words, words->data, words->len);
     buf_clear(&list->title);
-    buf_puts(&list->title, "kept chats");
+    buf_puts(&list->title, "Kept chats");
     if (words->len) buf_printf(&list->title, " with \"%s\"", words->data);
     list->picker =
         (struct ui_picker){.id = ++last_id,

@@ -28,7 +28,7 @@ static int list_chats(struct chat *chat, const char *words, struct slash_result 
         buf_printf(&result->page, "%5lld  %s  %s\n", (long long)rows[i].id, when, rows[i].title);
     }
     if (n) buf_puts(&result->page, "/open NUMBER opens one, /open WORDS looks for words\n");
-    result->title = "kept chats";
+    result->title = "Kept chats";
     arena_free(&arena);
     return status;
 }
