@@ -123,6 +123,19 @@ static int read_facts(sqlite3 *db, struct facts *facts) {
     return code;
 }
 
+/* Where several programs make the file at one moment SQLite answers BUSY at once, whatever the busy timeout:
+ * it is tried again. A file system without shared memory keeps its rollback journal, which is as safe, only
+ * slower. */
+static int use_wal(sqlite3 *db) {
+    enum { PAUSE_MS = 5 };
+    int code = SQLITE_BUSY;
+    for (int ms = 0; (code & 0xFF) == SQLITE_BUSY && ms < WRITER_PATIENCE_MS; ms += PAUSE_MS) {
+        if (ms) sqlite3_sleep(PAUSE_MS);
+        code = sqlite3_exec(db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);
+    }
+    return code;
+}
+
 static int prepare_connection(sqlite3 *db, const char *path, enum db_kind kind, struct err *err) {
     struct facts facts = {0};
     sqlite3_busy_timeout(db, kind == DB_WRITER ? WRITER_PATIENCE_MS : READER_PATIENCE_MS);
@@ -136,11 +149,9 @@ static int prepare_connection(sqlite3 *db, const char *path, enum db_kind kind, 
     }
     if (kind == DB_READER)
         return sqlite3_exec(db, "PRAGMA query_only=ON; PRAGMA temp_store=MEMORY", NULL, NULL, NULL);
-    /* A file system without shared memory keeps its rollback journal, which is as safe, only slower. */
-    code = sqlite3_exec(
-        db,
-        "PRAGMA foreign_keys=ON; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY; PRAGMA journal_mode=WAL",
-        NULL, NULL, NULL);
+    code = sqlite3_exec(db, "PRAGMA foreign_keys=ON; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY", NULL,
+                        NULL, NULL);
+    if (code == SQLITE_OK) code = use_wal(db);
     return code == SQLITE_OK && empty ? make_schema(db) : code;
 }
 
