@@ -1,9 +1,9 @@
-/* Where a model can be fetched from, as people write it:
+/* Where a model can be fetched from, as people write it.
  *
- *     user/repo[:QUANT]   hf.co/user/repo[:QUANT]   https://huggingface.co/user/repo[/blob/main/FILE]     the
- * Hugging Face hub name[:tag]   registry.ollama.ai/[namespace/]name[:tag]   ollama.com/... the Ollama
- * registry
- */
+ * Of the Hugging Face hub: user/repo[:QUANT], hf.co/user/repo[:QUANT],
+ * https://huggingface.co/user/repo[/blob/main/FILE].
+ *
+ * Of the Ollama registry: name[:tag], registry.ollama.ai/[namespace/]name[:tag], ollama.com/... */
 #ifndef LOGITOP_MODELS_SOURCE_H
 #define LOGITOP_MODELS_SOURCE_H
 

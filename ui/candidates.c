@@ -130,10 +130,12 @@ static void draw_candidate(const struct table *t, size_t place, struct canvas *c
     canvas_printf(canvas, y, t->raw, t->limit, style, "%s", format_probability(candidate->raw, number));
     if (t->stages) draw_stages(t, place, style, canvas, y);
     canvas_printf(canvas, y, t->final, t->limit, style, "%s", format_probability(candidate->final, number));
-    if (t->has_cut && cut)
-        canvas_text(canvas, y, t->cut, t->bar - 1, STYLE_DIM, candidate->cut, strlen(candidate->cut));
-    else if (t->has_cut)
+    if (t->has_cut && cut) {
+        const char *stage = strlen(candidate->cut) <= CUT ? candidate->cut : short_name(candidate->cut);
+        canvas_text(canvas, y, t->cut, t->bar - 1, STYLE_DIM, stage, strlen(stage));
+    } else if (t->has_cut) {
         canvas_printf(canvas, y, t->cut, t->limit, STYLE_DIM, "-");
+    }
     if (t->limit - t->bar >= BAR_MIN || (t->has_cut && t->bar < t->limit))
         gauge_draw(canvas, y, t->bar, t->limit - t->bar, candidate->raw, cut ? STYLE_GAUGE_REST : STYLE_GAUGE,
                    STYLE_TEXT, ' ');

@@ -72,7 +72,7 @@ static void fill_position(struct scene *scene) {
                                    .text = text,
                                    .len = strlen(text),
                                    .raw = (float)p,
-                                   .cut = i > 4 ? "top-p" : ""};
+                                   .cut = i > 7 ? "temperature" : i > 4 ? "top-p" : ""};
         c->final = i > 4 ? 0 : (float)(p / 0.96875);
         c->control = i % 10 == 7;
     }
