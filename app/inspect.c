@@ -310,9 +310,14 @@ static void keep_record(struct inspect *inspect, size_t at, const struct token_r
     if (first && at == inspect->cursor) select_chosen(inspect);
 }
 
+/* Is the list what was asked about? The path may have changed since the last update, its messages be gone. */
+static bool is_current(const struct inspect *inspect) {
+    return inspect->listed && inspect->asked == inspect->stamp && inspect->stamp == path_stamp(inspect->chat);
+}
+
 static void on_scored(void *ctx, const struct engine_event *event) {
     struct inspect *inspect = ctx;
-    bool current = inspect->asked == inspect->stamp && inspect->listed;
+    bool current = is_current(inspect);
     const struct token_record *token = event->type == ENGINE_STAGES ? &event->stages.token : &event->token;
     bool about_token = event->type == ENGINE_TOKEN || event->type == ENGINE_STAGES;
     if (about_token && current && token->index < inspect->n && !was_told(&inspect->tokens[token->index]))

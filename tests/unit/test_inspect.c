@@ -76,13 +76,16 @@ static void turn(struct rig *rig) {
     assert_true(shown);
 }
 
+static void wait_for_event(struct rig *rig) {
+    struct pollfd fd = {.fd = rig->chat.engine->ops->wake_fd(rig->chat.engine), .events = POLLIN};
+    if (poll(&fd, 1, 60000) != 1) fail_msg("nothing came");
+}
+
 static void wait_for(struct rig *rig, bool asked_too) {
     for (turn(rig);
          chat_busy(&rig->chat) || rig->chat.state == CHAT_LOADING || (asked_too && rig->inspect.asking);
-         turn(rig)) {
-        struct pollfd fd = {.fd = rig->chat.engine->ops->wake_fd(rig->chat.engine), .events = POLLIN};
-        if (poll(&fd, 1, 60000) != 1) fail_msg("nothing came");
-    }
+         turn(rig))
+        wait_for_event(rig);
 }
 
 static void act(struct rig *rig) {
@@ -166,8 +169,27 @@ static void every_token_is_there(void **state) {
     rig_close(&rig);
 }
 
+/* A new conversation is begun while the engine answers about a token of the old one. */
+static void an_answer_may_come_too_late(void **state) {
+    (void)state;
+    struct rig rig;
+    rig_open(&rig, 1);
+    wait_for(&rig, false);
+    chat_send(&rig.chat, "why is it so?", 13, NULL);
+    wait_for(&rig, false);
+    assert_int_equal(inspect_enter(&rig.inspect, NULL), STATUS_OK);
+    while (!rig.inspect.listed || !rig.inspect.asking) turn(&rig); /* stages of the last token, which is kept */
+    assert_true(inspect_token(&rig.inspect)->kept);
+    wait_for_event(&rig);
+    assert_int_equal(chat_new(&rig.chat, NULL), STATUS_OK);
+    wait_for(&rig, true);
+    assert_int_equal(rig.inspect.n, 0);
+    rig_close(&rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_answer_may_come_too_late),
         cmocka_unit_test(every_token_is_there),
         cmocka_unit_test(walks),
     };
