@@ -22,11 +22,14 @@ static struct said *message_tokens(const struct inspect *inspect, const struct i
     return copy;
 }
 
+static int written_by_template(struct err *err) {
+    return err_set(err, STATUS_USAGE, "the template wrote this: only what was said can go another way");
+}
+
 /* Another way from the cursor: what stands before it, then these ids. `past`: the token itself stays too. */
 static int fork_here(struct inspect *inspect, bool past, struct chat_fork fork, struct err *err) {
     const struct inspect_token *token = inspect_token(inspect);
-    if (!token || !token->said)
-        return err_set(err, STATUS_USAGE, "the template wrote this: only what was said can go another way");
+    if (!token || !token->said) return written_by_template(err);
     struct said *said = token->said, *copy = message_tokens(inspect, token);
     size_t index = token->index;
     fork.from = copy;
@@ -74,8 +77,10 @@ int inspect_take(struct inspect *inspect, struct buf *box, struct err *err) {
 
 int inspect_typed(struct inspect *inspect, const char *text, size_t len, struct buf *box, struct err *err) {
     const struct inspect_token *token = inspect_token(inspect);
-    if (token && token->said && token->said->by != SAID_BY_MODEL)
-        return edit_from(inspect, token, text, len, box, err);
+    if (!token) /* while a model is loaded there are none, and no tokenizer */
+        return err_set(err, STATUS_USAGE, "no token is known here yet");
+    if (!token->said) return written_by_template(err);
+    if (token->said->by != SAID_BY_MODEL) return edit_from(inspect, token, text, len, box, err);
     struct engine *engine = inspect->chat->engine;
     size_t n = engine->ops->encode(engine, text, len, false, NULL, 0);
     int32_t *ids = xmalloc((n + 1) * sizeof *ids);

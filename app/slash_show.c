@@ -124,16 +124,22 @@ int slash_copy(struct chat *chat, const char *arguments, struct slash_result *re
 
 /* ---- tokens as numbers ---- */
 
-static void print_name(const struct chat *chat, int32_t id, struct buf *out) {
-    const struct engine_ops *ops = chat->engine->ops;
-    size_t len, start = out->len;
-    const char *text = ops->token_text(chat->engine, id, &len);
-    if (ops->token_is_control(chat->engine, id))
+static void print_quoted(const char *text, size_t len, bool control, struct buf *out) {
+    enum { WIDTH = 24 };
+    size_t start = out->len;
+    if (control)
         buf_append(out, text, len);
     else
-        text_quote(out, text, len, 24);
+        text_quote(out, text, len, WIDTH);
     unsigned width = text_width(out->data + start, out->len - start);
-    buf_printf(out, "%*s", width < 24 ? (int)(24 - width) : 1, "");
+    buf_printf(out, "%*s", width < WIDTH ? (int)(WIDTH - width) : 1, "");
+}
+
+static void print_name(const struct chat *chat, int32_t id, struct buf *out) {
+    const struct engine_ops *ops = chat->engine->ops;
+    size_t len;
+    const char *text = ops->token_text(chat->engine, id, &len);
+    print_quoted(text, len, ops->token_is_control(chat->engine, id), out);
 }
 
 /* Candidates of one token: rank, token, raw and final probability, what cut it. */
@@ -161,6 +167,10 @@ int slash_tokens(struct chat *chat, const char *arguments, struct slash_result *
     if (status < 0) return status;
     if (number > said->n_tokens)
         return err_set(err, STATUS_USAGE, "/tokens: found %lu, expected 1 to %zu", number, said->n_tokens);
+    bool known = conversation_knows_ids(&chat->conversation, said);
+    if (number && !known)
+        return err_set(err, STATUS_USAGE,
+                       "/tokens: another model said this: what else could have come has no text here");
     result->title = "tokens";
     if (number) {
         print_candidates(chat, &said->tokens[number - 1], &result->page);
@@ -168,8 +178,12 @@ int slash_tokens(struct chat *chat, const char *arguments, struct slash_result *
     }
     for (size_t i = 0; i < said->n_tokens; i++) {
         const struct kept_token *token = &said->tokens[i];
+        size_t begin = said_token_begin(said, i);
         buf_printf(&result->page, "%5zu  ", i + 1);
-        print_name(chat, token->id, &result->page);
+        if (known)
+            print_name(chat, token->id, &result->page);
+        else
+            print_quoted(said->text.data + begin, said->shown[i].end - begin, false, &result->page);
         buf_printf(&result->page, "p %.3f  rank %u\n", exp((double)(token->logit - token->log_sum_exp)),
                    token->rank);
     }

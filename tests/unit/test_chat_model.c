@@ -7,7 +7,8 @@
 
 #include <cmocka.h>
 
-#include "app/chat.h"
+#include "app/inspect.h"
+#include "app/slash.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -230,6 +231,65 @@ static void test_refused(void **state) {
     end(&chat, &options);
 }
 
+static bool gone(const struct chat *chat) {
+    return chat->state == CHAT_FAILED;
+}
+
+/* A kept chat and a model that cannot be loaded: nothing is asked of a tokenizer that is not there. */
+static void test_a_chat_without_a_model(void **state) {
+    (void)state;
+    struct options options = {.device = "cpu", .n_threads = 1};
+    settings_defaults(&options.settings);
+    char *broken = broken_file();
+    options.chosen_model = xstrdup(broken);
+    struct engine_options engine = options_engine(&options, broken);
+    struct chat chat;
+    chat_open(&chat, engine_local(&engine), &options);
+    conversation_add(&chat.conversation, SAID_BY_USER, "why?", 4);
+    struct said *answer = conversation_add(&chat.conversation, SAID_BY_MODEL, "", 0);
+    answer->vocabulary = 7;
+    said_append_kept(answer, &(struct kept_token){.id = 3, .rank = 1}, "So", 2);
+    pump_until(&chat, gone, "the bad news");
+    struct slash_result result = {0};
+    struct err err = {0};
+    assert_int_equal(slash_run(&chat, "/tokens", 7, &result, &err), STATUS_OK);
+    assert_non_null(strstr(result.page.data, "\"So\"")); /* its text is known */
+    slash_result_free(&result);
+    assert_int_equal(slash_run(&chat, "/tokens 1", 9, &result, &err), STATUS_USAGE);
+    slash_result_free(&result);
+    struct inspect inspect = {0};
+    struct buf box = {0};
+    inspect_open(&inspect, &chat);
+    assert_int_equal(inspect_enter(&inspect, &err), STATUS_OK);
+    inspect_update(&inspect);
+    assert_int_equal(inspect_typed(&inspect, "Because", 7, &box, &err), STATUS_USAGE);
+    inspect_close(&inspect);
+    unlink(broken);
+    end(&chat, &options);
+}
+
+/* What another model said is told by its own words, not by what its ids mean to this one. */
+static void test_tokens_of_another_model(void **state) {
+    (void)state;
+    struct chat chat;
+    struct options options;
+    struct err err = {0};
+    struct slash_result mine = {0}, others = {0};
+    begin(&chat, &options, FIRST);
+    ask(&chat, "hello");
+    assert_int_equal(slash_run(&chat, "/tokens", 7, &mine, &err), STATUS_OK);
+    struct said *answer = conversation_leaf(&chat.conversation);
+    answer->vocabulary++;
+    answer->tokens[0].id = (answer->tokens[0].id + 1) % 256;
+    assert_int_equal(slash_run(&chat, "/tokens", 7, &others, &err), STATUS_OK);
+    assert_string_equal(mine.page.data, others.page.data);
+    slash_result_free(&mine);
+    slash_result_free(&others);
+    assert_int_equal(slash_run(&chat, "/tokens 1", 9, &mine, &err), STATUS_USAGE);
+    slash_result_free(&mine);
+    end(&chat, &options);
+}
+
 /* Leaving in the middle of it. */
 static void test_closed_meanwhile(void **state) {
     (void)state;
@@ -249,9 +309,14 @@ int main(void) {
     setenv("XDG_STATE_HOME", home, 1);
     setenv("XDG_CACHE_HOME", home, 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_beside),           cmocka_unit_test(test_in_its_place),
-        cmocka_unit_test(test_broken_model),     cmocka_unit_test(test_in_the_middle_of_an_answer),
-        cmocka_unit_test(test_given_up),         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_beside),
+        cmocka_unit_test(test_in_its_place),
+        cmocka_unit_test(test_broken_model),
+        cmocka_unit_test(test_in_the_middle_of_an_answer),
+        cmocka_unit_test(test_given_up),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_a_chat_without_a_model),
+        cmocka_unit_test(test_tokens_of_another_model),
         cmocka_unit_test(test_closed_meanwhile),
     };
     int failures = cmocka_run_group_tests(tests, NULL, NULL);
