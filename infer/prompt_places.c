@@ -6,7 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The tokens of a message lie in it one behind the other, whatever the template says twice or in another order:
+ * what is behind already takes no room. */
 static void add(struct token_places *places, int32_t message, size_t end) {
+    const struct token_place *last = places->n ? &places->at[places->n - 1] : NULL;
+    if (last && last->message == message && last->end > end) end = last->end;
     grow_array(&places->at, &places->cap, places->n + 1, sizeof *places->at);
     places->at[places->n++] = (struct token_place){message, (uint32_t)end};
 }

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { RECORDS_MAX = 400 };
 
@@ -242,11 +243,52 @@ static void places_cover_the_messages(void **state) {
     engine->ops->close(engine);
 }
 
+/* A template may say a message twice, or parts of it in any order: its tokens lie in it one behind the other
+ * all the same. */
+static void places_only_go_on(void **state) {
+    (void)state;
+    static const char *const templates[] = {
+        "{% for m in messages %}{{ m.content }} {{ m.content }}{% endfor %}",
+        "{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}",
+        "{% for m in messages %}{{ m.content[4:] }} {{ m.content[:5] }} {{ m.content }}{% endfor %}",
+        "{% for m in messages %}{{ m.content[4:7] }}{{ m.content }}{{ m.content[1:3] }}{% endfor %}"};
+    struct message messages[] = {{"user", "the quick brown fox", 19, NULL, 0},
+                                 {"assistant", "the quick brown dog", 19, NULL, 0}};
+    for (size_t t = 0; t < sizeof templates / sizeof *templates; t++) {
+        char path[] = "/tmp/logitop-template-XXXXXX";
+        int fd = mkstemp(path);
+        assert_true(write(fd, templates[t], strlen(templates[t])) > 0);
+        close(fd);
+        struct engine *engine = engine_local(&(struct engine_options){
+            .model = NANO, .device = "cpu", .n_ctx = 256, .exact = true, .chat_template = path});
+        wait_ready(engine);
+        unlink(path);
+        int32_t ids[32];
+        messages[1].n_ids = engine->ops->encode(engine, messages[1].text, 19, false, ids, 32);
+        messages[1].ids = ids;
+        struct engine_request request = {
+            .messages = messages, .n_messages = 2, .kind = REQUEST_LIST, .id = 1};
+        struct seen seen = {0};
+        ask(engine, request, &seen);
+        assert_true(seen.n > 10);
+        uint32_t end = 0;
+        int32_t message = -1;
+        for (uint32_t i = 0; i < seen.n; i++) {
+            const struct token_record *token = &seen.records[i];
+            if (token->message >= 0 && token->message == message) assert_true(token->text_end >= end);
+            assert_true(token->message < 0 || token->text_end <= 19);
+            message = token->message;
+            end = token->text_end;
+        }
+        forget(&seen);
+        engine->ops->close(engine);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(looking_tells_what_was_said),
-        cmocka_unit_test(answers_come_first),
-        cmocka_unit_test(a_script_has_tokens_too),
+        cmocka_unit_test(places_only_go_on),         cmocka_unit_test(looking_tells_what_was_said),
+        cmocka_unit_test(answers_come_first),        cmocka_unit_test(a_script_has_tokens_too),
         cmocka_unit_test(places_cover_the_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
