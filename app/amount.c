@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <time.h>
 
 const char *amount_bytes(uint64_t bytes, char out[static AMOUNT_MAX]) {
     static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
@@ -50,11 +51,25 @@ const char *amount_age(int64_t then, int64_t now, char out[static AMOUNT_MAX]) {
         snprintf(out, AMOUNT_MAX, "-");
         return out;
     }
-    uint64_t seconds = now > then ? (uint64_t)(now - then) : 0;
+    uint64_t seconds = now > then ? (uint64_t)now - (uint64_t)then : 0;
     while (unit < 2 && seconds < units[unit].seconds) unit++;
     if (seconds < 60)
         snprintf(out, AMOUNT_MAX, "just now");
     else
         snprintf(out, AMOUNT_MAX, "%" PRIu64 " %s ago", seconds / units[unit].seconds, units[unit].name);
+    return out;
+}
+
+const char *amount_moment(int64_t then, int64_t now, char out[static AMOUNT_MAX]) {
+    time_t seconds[2] = {then, now};
+    struct tm a, b;
+    if (!localtime_r(&seconds[0], &a) || !localtime_r(&seconds[1], &b)) {
+        snprintf(out, AMOUNT_MAX, "-");
+        return out;
+    }
+    const char *format = a.tm_year != b.tm_year   ? "%Y-%m-%d"
+                         : a.tm_yday != b.tm_yday ? "%b %d %H:%M"
+                                                  : "%H:%M";
+    strftime(out, AMOUNT_MAX, format, &a);
     return out;
 }

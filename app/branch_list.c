@@ -1,5 +1,6 @@
 #include "app/branch_list.h"
 
+#include "app/amount.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 
@@ -47,18 +48,6 @@ static char *first_words(struct branch_list *list, const struct said *said) {
     return copy;
 }
 
-/* "14:05" today, else with the day. */
-static char *moment(struct branch_list *list, int64_t seconds) {
-    char text[32] = "";
-    time_t then = (time_t)seconds, now = time(NULL);
-    struct tm a, b;
-    localtime_r(&then, &a);
-    localtime_r(&now, &b);
-    bool today = a.tm_year == b.tm_year && a.tm_yday == b.tm_yday;
-    strftime(text, sizeof text, today ? "%H:%M" : "%Y-%m-%d %H:%M", &a);
-    return keep(list, text);
-}
-
 /* Of the model's words from here until the next parting: how many tokens, and their mean probability
  * (geometric). */
 struct measure {
@@ -97,7 +86,7 @@ static void add_row(struct branch_list *list, const struct said *said, unsigned 
     row->columns[2] = keep(list, measure.tokens ? text : "");
     snprintf(text, sizeof text, "%.2f", exp(-measure.nats / (double)(measure.known ? measure.known : 1)));
     row->columns[3] = keep(list, measure.known ? text : "");
-    row->columns[4] = moment(list, said->born);
+    row->columns[4] = keep(list, amount_moment(said->born, time(NULL), text));
 }
 
 /* ---- which rows ---- */

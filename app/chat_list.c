@@ -1,5 +1,6 @@
 #include "app/chat_list.h"
 
+#include "app/amount.h"
 #include "base/utf8.h"
 
 #include <stdlib.h>
@@ -7,20 +8,6 @@
 #include <time.h>
 
 enum { SHOWN_MAX = 500, COLUMNS = 4, MODEL_WIDTH = 18, TITLE_BESIDE = 16 /* bytes */ };
-
-/* "14:05" today, "Mar 05 14:05" this year, else "2026-03-05". */
-static char *moment(int64_t seconds, struct arena *arena) {
-    char text[32];
-    time_t then = seconds, now = time(NULL);
-    struct tm a, b;
-    localtime_r(&then, &a);
-    localtime_r(&now, &b);
-    const char *format = a.tm_year != b.tm_year   ? "%Y-%m-%d"
-                         : a.tm_yday != b.tm_yday ? "%b %d %H:%M"
-                                                  : "%H:%M";
-    size_t len = strftime(text, sizeof text, format, &a);
-    return arena_dup(arena, text, len);
-}
 
 /* The title; with what was searched for beside it, unless that is where the title is from. */
 static char *first_column(const struct store_row *row, struct arena *arena) {
@@ -38,6 +25,7 @@ static char *first_column(const struct store_row *row, struct arena *arena) {
 }
 
 static struct ui_picker_row picker_row(const struct store_row *row, int64_t current, struct arena *arena) {
+    char moment[AMOUNT_MAX];
     struct buf count = {0};
     buf_printf(&count, "%u", row->n_messages);
     size_t model = strlen(row->model) < MODEL_WIDTH ? strlen(row->model) : MODEL_WIDTH;
@@ -45,7 +33,8 @@ static struct ui_picker_row picker_row(const struct store_row *row, int64_t curr
     shown.columns[0] = first_column(row, arena);
     shown.columns[1] = arena_dup(arena, count.data, count.len);
     shown.columns[2] = arena_dup(arena, row->model, model);
-    shown.columns[3] = moment(row->changed, arena);
+    amount_moment(row->changed, time(NULL), moment);
+    shown.columns[3] = arena_dup(arena, moment, strlen(moment));
     buf_free(&count);
     return shown;
 }

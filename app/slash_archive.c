@@ -1,4 +1,5 @@
 /* Kept chats: opening, naming, exporting, deleting. */
+#include "app/amount.h"
 #include "app/archive.h"
 #include "app/export.h"
 #include "app/slash_internal.h"
@@ -22,10 +23,9 @@ static int list_chats(struct chat *chat, const char *words, struct slash_result 
     if (status == STATUS_OK && !n)
         snprintf(result->line, sizeof result->line, "no kept chat has these words");
     for (size_t i = 0; i < n; i++) {
-        char when[32];
-        struct tm local;
-        strftime(when, sizeof when, "%Y-%m-%d %H:%M", localtime_r(&(time_t){rows[i].changed}, &local));
-        buf_printf(&result->page, "%5lld  %s  %s\n", (long long)rows[i].id, when, rows[i].title);
+        char when[AMOUNT_MAX];
+        buf_printf(&result->page, "%5lld  %-12s  %s\n", (long long)rows[i].id,
+                   amount_moment(rows[i].changed, time(NULL), when), rows[i].title);
     }
     if (n) buf_puts(&result->page, "/open NUMBER opens one, /open WORDS looks for words\n");
     result->title = "Kept chats";

@@ -384,8 +384,11 @@ int reader_load(struct reader *reader, int64_t id, struct store_conversation *ou
     return status;
 }
 
-static bool is_alive(pid_t pid) {
-    return pid != getpid() && (kill(pid, 0) == 0 || errno == EPERM);
+/* Does the program that left this draft run? Rows of drafts are negative numbers of processes; what was never
+ * one is nobody's. */
+static bool is_alive(int64_t row) {
+    pid_t pid = row >= -INT32_MAX ? (pid_t)-row : 0;
+    return pid > 0 && pid != getpid() && (kill(pid, 0) == 0 || errno == EPERM);
 }
 
 char *reader_draft(struct reader *reader, int64_t *id) {
@@ -398,7 +401,7 @@ char *reader_draft(struct reader *reader, int64_t *id) {
     while (code == SQLITE_OK && !text && sqlite3_step(statement) == SQLITE_ROW) {
         *id = sqlite3_column_int64(statement, 0);
         const char *found = (const char *)sqlite3_column_text(statement, 1);
-        if (found && !is_alive((pid_t) - *id)) text = xstrdup(found);
+        if (found && !is_alive(*id)) text = xstrdup(found);
     }
     sqlite3_finalize(statement);
     return text;

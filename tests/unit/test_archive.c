@@ -1,6 +1,7 @@
 /* A chat that is kept and taken out again is the same chat: tree, tokens, candidates, settings - after any
  * walk. */
-#include "app/archive.h"
+#include "app/branch_list.h"
+#include "app/chat_list.h"
 #include "app/export.h"
 #include "app/slash.h"
 #include "base/mem.h"
@@ -325,6 +326,44 @@ static void test_incognito(void **state) {
     assert_int_equal(access(store_path, F_OK), -1);
 }
 
+/* Times and ids that no program would have written are listed and opened as any others. */
+static void test_numbers_of_any_size(void **state) {
+    (void)state;
+    static struct kept kept;
+    begin(&kept, NULL);
+    exchange(&kept.chat, &kept.paper, "hi", 5, "hello");
+    int64_t id = settle(&kept);
+    static const long long numbers[] = {INT64_MIN, INT64_MIN + 1, -1, INT64_MAX};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        sqlite3 *db;
+        char sql[400];
+        snprintf(sql, sizeof sql,
+                 "UPDATE conversation SET changed = %1$lld, began = %1$lld, leaf = %1$lld;"
+                 "UPDATE message SET born = %1$lld, vocabulary = %1$lld;"
+                 "INSERT OR REPLACE INTO draft VALUES(%1$lld, 'left')",
+                 numbers[i]);
+        assert_int_equal(sqlite3_open(store_path, &db), SQLITE_OK);
+        assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+        sqlite3_close(db);
+        struct slash_result result = {0};
+        struct err err = {0};
+        assert_int_equal(slash_run(&kept.chat, "/open hi", 8, &result, &err), STATUS_OK);
+        assert_non_null(strstr(result.page.data, "  hi\n"));
+        slash_result_free(&result);
+        struct chat_list chats = {0};
+        assert_int_equal(chat_list_open(&chats, &kept.archive, &(struct buf){0}, &err), STATUS_OK);
+        assert_int_equal(chats.picker.n_rows, 1);
+        chat_list_free(&chats);
+        resume(&kept, id, NULL);
+        struct branch_list branches = {0};
+        assert_int_equal(branch_list_open(&branches, &kept.chat.conversation, &err), STATUS_OK);
+        branch_list_free(&branches);
+        free(store_take_draft(kept.archive.store));
+        settle(&kept);
+    }
+    finish(&kept);
+}
+
 /* ---- exporting ---- */
 
 static char *read_file(const char *path) {
@@ -386,6 +425,7 @@ int main(void) {
         TEST(file_is_removed),
         TEST(drafts),
         TEST(incognito),
+        TEST(numbers_of_any_size),
         TEST(export),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

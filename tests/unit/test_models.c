@@ -219,6 +219,7 @@ static void test_amounts(void **state) {
     assert_string_equal(amount_age(990, 1000, out), "just now");
     assert_string_equal(amount_age(1000, 1000 + 7500, out), "2 h ago");
     assert_string_equal(amount_age(2000, 1000, out), "just now");
+    assert_non_null(strstr(amount_age(INT64_MIN, 1000, out), " d ago"));
 }
 
 int main(void) {
