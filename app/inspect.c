@@ -92,15 +92,20 @@ static void show_all(struct inspect *inspect) {
 
 /* ---- following the path ---- */
 
+static uint64_t mix(uint64_t stamp, uint64_t fact) {
+    return (stamp ^ fact) * 0x9E3779B97F4A7C15u + (stamp >> 29);
+}
+
 /* Another number whenever the prompt or what was said may be another. */
 static uint64_t path_stamp(const struct chat *chat) {
     const struct conversation *conversation = &chat->conversation;
-    uint64_t stamp = chat->fold * 7 + chat->variables.len * 31 + conversation->vocabulary;
+    uint64_t stamp = mix(chat->fold, conversation->vocabulary);
+    for (size_t i = 0; i < chat->variables.len; i++)
+        stamp = mix(stamp, (unsigned char)chat->variables.data[i]);
     for (size_t i = 0; i < conversation->n; i++) {
         const struct said *said = conversation->messages[i];
         const uint64_t facts[] = {said->id, said->version, said->text.len, said->n_tokens, said->dropped};
-        for (size_t k = 0; k < sizeof facts / sizeof *facts; k++)
-            stamp = (stamp ^ facts[k]) * 0x9E3779B97F4A7C15u + (stamp >> 29);
+        for (size_t k = 0; k < sizeof facts / sizeof *facts; k++) stamp = mix(stamp, facts[k]);
     }
     return stamp ? stamp : 1;
 }
@@ -255,6 +260,11 @@ static void note_failure(struct inspect *inspect, const struct engine_event *eve
     inspect->has_failed = true;
 }
 
+/* Is the path still what was asked about? It may have changed since the last update, its messages be gone. */
+static bool is_current(const struct inspect *inspect) {
+    return inspect->asked == inspect->stamp && inspect->stamp == path_stamp(inspect->chat);
+}
+
 static void on_list(void *ctx, const struct engine_event *event) {
     struct inspect *inspect = ctx;
     const struct token_record *token = &event->token;
@@ -270,7 +280,7 @@ static void on_list(void *ctx, const struct engine_event *event) {
     inspect->asking = false;
     if (event->done.reason == ENGINE_ERROR) {
         note_failure(inspect, event);
-    } else if (event->done.reason == ENGINE_END && inspect->asked == path_stamp(inspect->chat)) {
+    } else if (event->done.reason == ENGINE_END && is_current(inspect)) {
         take_list(inspect);
     }
 }
@@ -310,14 +320,9 @@ static void keep_record(struct inspect *inspect, size_t at, const struct token_r
     if (first && at == inspect->cursor) select_chosen(inspect);
 }
 
-/* Is the list what was asked about? The path may have changed since the last update, its messages be gone. */
-static bool is_current(const struct inspect *inspect) {
-    return inspect->listed && inspect->asked == inspect->stamp && inspect->stamp == path_stamp(inspect->chat);
-}
-
 static void on_scored(void *ctx, const struct engine_event *event) {
     struct inspect *inspect = ctx;
-    bool current = is_current(inspect);
+    bool current = inspect->listed && is_current(inspect);
     const struct token_record *token = event->type == ENGINE_STAGES ? &event->stages.token : &event->token;
     bool about_token = event->type == ENGINE_TOKEN || event->type == ENGINE_STAGES;
     if (about_token && current && token->index < inspect->n && !was_told(&inspect->tokens[token->index]))
@@ -367,7 +372,10 @@ void inspect_update(struct inspect *inspect) {
     if (!inspect->on) return;
     uint64_t stamp = path_stamp(inspect->chat);
     if (stamp != inspect->stamp) path_changed(inspect, stamp);
-    if (inspect->follow && inspect->n) inspect->cursor = inspect->n - 1;
+    if (inspect->follow && inspect->cursor + 1 < inspect->n) {
+        inspect->cursor = inspect->n - 1;
+        select_chosen(inspect);
+    }
     if (inspect->follow && !chat_busy(inspect->chat)) inspect->follow = false;
     ask_for_missing(inspect);
 }
@@ -385,7 +393,6 @@ int inspect_enter(struct inspect *inspect, struct err *err) {
         return err_set(err, STATUS_USAGE, "there is no token to inspect yet: ask something first");
     inspect->on = true;
     inspect->compare = 0;
-    inspect->cursor = inspect->n ? inspect->n - 1 : 0;
     inspect->failed.code = STATUS_OK;
     path_changed(inspect, path_stamp(inspect->chat));
     go(inspect, inspect->n ? inspect->n - 1 : 0);
@@ -393,9 +400,11 @@ int inspect_enter(struct inspect *inspect, struct err *err) {
     return STATUS_OK;
 }
 
+/* Nobody follows the path from here on: the tokens' messages may go at any time. */
 void inspect_leave(struct inspect *inspect) {
-    inspect->on = false;
-    inspect->compare = 0;
+    inspect->on = inspect->listed = false;
+    inspect->compare = inspect->stamp = 0;
+    inspect->n = inspect->cursor = 0;
 }
 
 /* Does a word begin here? Marks of the template are words. */

@@ -1,8 +1,10 @@
 /* Inspect mode over the scripted engine, in its own thread: random walks of moving, taking, typing, stepping,
  * re-rolling, comparing, undoing, editing and asking, at any moment, answers running or not. Under the
  * sanitizers this is where a dangling message or a race shows. */
+#include "app/branch_list.h"
 #include "app/inspect.h"
 #include "app/scoring.h"
+#include "app/slash.h"
 #include "app/view.h"
 
 #include <setjmp.h>
@@ -28,6 +30,7 @@ struct rig {
     struct chat chat;
     struct inspect inspect;
     struct scoring scoring;
+    struct branch_list branches;
     struct view view;
     uint64_t random;
 };
@@ -49,6 +52,7 @@ static void rig_close(struct rig *rig) {
     chat_close(&rig->chat);
     inspect_close(&rig->inspect);
     scoring_free(&rig->scoring);
+    branch_list_free(&rig->branches);
     view_free(&rig->view);
 }
 
@@ -88,12 +92,34 @@ static void wait_for(struct rig *rig, bool asked_too) {
         wait_for_event(rig);
 }
 
+/* A list of branches stays open for a while; what is picked may be gone by then. */
+static void pick_branch(struct rig *rig) {
+    struct branch_list *list = &rig->branches;
+    if (!list->open || draw(rig, 2)) {
+        branch_list_open(list, &rig->chat.conversation, NULL);
+        return;
+    }
+    uint64_t id = list->rows[draw(rig, list->picker.n_rows)].id;
+    struct said *said = conversation_find(&rig->chat.conversation, id);
+    branch_list_close(list);
+    if (said) chat_switch(&rig->chat, said, NULL);
+}
+
+static void run_slash(struct rig *rig) {
+    static const char *const commands[] = {"/tokens", "/tokens 2", "/branch", "/branch 2", "/edit 1 so",
+                                           "/edit",   "/raw",      "/copy",   "/stats",    "/continue"};
+    struct slash_result result = {0};
+    const char *command = commands[draw(rig, sizeof commands / sizeof *commands)];
+    slash_run(&rig->chat, command, strlen(command), &result, NULL);
+    slash_result_free(&result);
+}
+
 static void act(struct rig *rig) {
     struct inspect *inspect = &rig->inspect;
     struct chat *chat = &rig->chat;
     struct buf box = {0};
     inspect_update(inspect);
-    switch (draw(rig, 24)) {
+    switch (draw(rig, 30)) {
     case 0: inspect_take(inspect, &box, NULL); break;
     case 1: inspect_typed(inspect, "new words \xC3\xA9", 12, &box, NULL); break;
     case 2: inspect_step(inspect, NULL); break;
@@ -114,6 +140,12 @@ static void act(struct rig *rig) {
         break;
     case 16: inspect_leave(inspect); break;
     case 17: chat_set_system(chat, "be kind", draw(rig, 2) ? 7 : 0, NULL); break;
+    case 18: chat_queue(chat, "and then?", 9, NULL); break;
+    case 19: chat_unqueue(chat); break;
+    case 20: chat_drop(chat, &(unsigned){0}, NULL); break;
+    case 21: chat_set_variable(chat, "thoughts", draw(rig, 2) ? "one" : "two", NULL); break;
+    case 22: pick_branch(rig); break;
+    case 23: run_slash(rig); break;
     default:
         inspect_move(inspect,
                      UI_ACTION_TOKEN_BACK + draw(rig, UI_ACTION_CANDIDATE_DOWN - UI_ACTION_TOKEN_BACK + 1));
@@ -178,7 +210,8 @@ static void an_answer_may_come_too_late(void **state) {
     chat_send(&rig.chat, "why is it so?", 13, NULL);
     wait_for(&rig, false);
     assert_int_equal(inspect_enter(&rig.inspect, NULL), STATUS_OK);
-    while (!rig.inspect.listed || !rig.inspect.asking) turn(&rig); /* stages of the last token, which is kept */
+    while (!rig.inspect.listed || !rig.inspect.asking)
+        turn(&rig); /* stages of the last token, which is kept */
     assert_true(inspect_token(&rig.inspect)->kept);
     wait_for_event(&rig);
     assert_int_equal(chat_new(&rig.chat, NULL), STATUS_OK);
@@ -187,9 +220,51 @@ static void an_answer_may_come_too_late(void **state) {
     rig_close(&rig);
 }
 
+/* What the template is told changes its prompt: the list of tokens is asked for again. */
+static void a_variable_changes_the_prompt(void **state) {
+    (void)state;
+    struct rig rig;
+    rig_open(&rig, 1);
+    wait_for(&rig, false);
+    chat_send(&rig.chat, "why is it so?", 13, NULL);
+    wait_for(&rig, false);
+    assert_int_equal(inspect_enter(&rig.inspect, NULL), STATUS_OK);
+    static const char *const values[] = {"one", "two"};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(chat_set_variable(&rig.chat, "thoughts", values[i], NULL), STATUS_OK);
+        inspect_update(&rig.inspect);
+        assert_false(rig.inspect.listed);
+        wait_for(&rig, true);
+        assert_true(rig.inspect.listed);
+    }
+    rig_close(&rig);
+}
+
+/* Outside of inspect mode nothing is known of tokens: their messages may be gone. */
+static void nothing_is_done_outside(void **state) {
+    (void)state;
+    struct rig rig;
+    struct buf box = {0};
+    rig_open(&rig, 1);
+    wait_for(&rig, false);
+    chat_send(&rig.chat, "why is it so?", 13, NULL);
+    wait_for(&rig, false);
+    assert_int_equal(inspect_enter(&rig.inspect, NULL), STATUS_OK);
+    inspect_update(&rig.inspect);
+    assert_true(rig.inspect.asking); /* for a list that comes when nobody wants it any more */
+    inspect_leave(&rig.inspect);
+    wait_for(&rig, true);
+    assert_int_equal(chat_new(&rig.chat, NULL), STATUS_OK);
+    assert_null(inspect_token(&rig.inspect));
+    assert_int_equal(inspect_edit(&rig.inspect, &box, NULL), STATUS_USAGE);
+    rig_close(&rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_may_come_too_late),
+        cmocka_unit_test(nothing_is_done_outside),
+        cmocka_unit_test(a_variable_changes_the_prompt),
         cmocka_unit_test(every_token_is_there),
         cmocka_unit_test(walks),
     };
