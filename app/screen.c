@@ -14,7 +14,6 @@
 #include "app/slash.h"
 #include "app/view.h"
 #include "base/clock.h"
-#include "base/clock.h"
 #include "base/mem.h"
 #include "ui/ui.h"
 
@@ -37,6 +36,7 @@ struct screen {
     struct chat_list chats;
     struct model_menu models;
     struct view view;
+    struct buf hint;  /* what could be typed in the box */
     const char *file; /* what is loaded, for the status line */
     bool typed;       /* since the box was last looked at for the draft */
     size_t waiting;   /* bytes of a question that waited then */
@@ -96,13 +96,13 @@ static void show(struct screen *screen, const struct slash_result *result) {
     }
 }
 
-/* kept: what failed stays in the box. */
 static int list_branches(struct screen *screen, struct err *err) {
     if (!screen->branches.open) return branch_list_open(&screen->branches, &screen->chat.conversation, err);
     branch_list_close(&screen->branches);
     return STATUS_OK;
 }
 
+/* kept: what failed stays in the box. */
 static void run_slash(struct screen *screen, const char *text, size_t len, bool kept) {
     struct slash_result result = {0};
     struct err err = {0};
@@ -147,10 +147,9 @@ static void submit(struct screen *screen, const char *text, size_t len) {
 
 /* Tab behind a slash. */
 static void complete(struct screen *screen, const char *text, size_t len) {
-    struct buf line = {0}, choices = {0};
+    struct buf line = {0}, choices = {0}; /* which are shown already: hint_of() */
     slash_complete(text, len, &line, &choices);
     if (line.len > len) ui_input_set(screen->ui, line.data, line.len);
-    if (choices.len) ui_notice(screen->ui, 2 * NOTICE_MS, "%s", choices.data);
     buf_free(&line);
     buf_free(&choices);
 }
@@ -407,6 +406,16 @@ static void take_events(struct screen *screen) {
     }
 }
 
+/* The box has the beginning of a command: how it could go on. */
+static const char *hint_of(struct screen *screen) {
+    struct buf box = {0};
+    buf_clear(&screen->hint);
+    if (!ui_input_empty(screen->ui)) ui_input_text(screen->ui, &box);
+    slash_hint(&screen->chat, box.data, box.len, &screen->hint);
+    buf_free(&box);
+    return screen->hint.len ? screen->hint.data : NULL;
+}
+
 static void expect_draft(struct screen *screen) {
     if (!screen->typed) screen->draft_due = clock_ns() + (int64_t)DRAFT_MS * 1000000;
     screen->typed = true;
@@ -471,6 +480,7 @@ static bool step(void *context) {
     screen->view.model.status.mark = archive_mark(&screen->archive);
     screen->view.model.picker = shown_list(screen);
     model_menu_view(&screen->models, &screen->view.model);
+    screen->view.model.commands = hint_of(screen);
     screen->view.model.score = screen->view.model.compare ? NULL : scoring_view(&screen->score);
     ui_draw(screen->ui, &screen->view.model);
     return true;
@@ -582,6 +592,7 @@ int screen_chat(struct options *options, struct err *err) {
     if (archive_close(&screen.archive, &unsaved) < 0) out_error("%s", unsaved.text);
     chat_list_free(&screen.chats);
     view_free(&screen.view);
+    buf_free(&screen.hint);
     inspect_close(&screen.inspect);
     scoring_free(&screen.score);
     chat_close(&screen.chat);

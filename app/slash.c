@@ -284,3 +284,44 @@ void slash_complete(const char *text, size_t len, struct buf *line, struct buf *
     buf_free(&completion.common);
     free(copy);
 }
+
+/* ---- while it is typed ---- */
+
+static void hint_setting(const struct chat *chat, const char *name, struct buf *out) {
+    const struct setting *setting = setting_find(name);
+    if (!setting) return;
+    buf_printf(out, "%s is ", setting->name);
+    field_print(&setting->field, &chat->settings, out);
+    buf_printf(out, ": %s", setting->help);
+}
+
+static void hint_command(const struct chat *chat, const struct slash *command, const char *arguments,
+                         struct buf *choices, struct buf *out) {
+    if (*arguments) buf_append(out, choices->data, choices->len);
+    if (!out->len && strcmp(command->name, "set") == 0) {
+        char name[64] = "";
+        sscanf(arguments, "%63[^ =\t]", name);
+        hint_setting(chat, name, out);
+    }
+    if (!out->len)
+        buf_printf(out, "/%s%s%s  %s", command->name, *command->arguments ? " " : "", command->arguments,
+                   command->help);
+}
+
+void slash_hint(const struct chat *chat, const char *text, size_t len, struct buf *out) {
+    enum { HINT_MAX = 100 }; /* longer ones know what they want */
+    if (!len || len > HINT_MAX || text[0] != '/' || memchr(text, '\n', len)) return;
+    struct buf line = {0}, choices = {0};
+    slash_complete(text, len, &line, &choices);
+    buf_append(&line, "", 0);
+    size_t n = strcspn(line.data + 1, " ");
+    const struct slash *command = NULL;
+    for (size_t i = 0; i < N_COMMANDS && !command; i++)
+        if (strlen(table[i].name) == n && memcmp(table[i].name, line.data + 1, n) == 0) command = &table[i];
+    if (command)
+        hint_command(chat, command, line.data + 1 + n + strspn(line.data + 1 + n, " "), &choices, out);
+    else
+        buf_append(out, choices.data, choices.len);
+    buf_free(&line);
+    buf_free(&choices);
+}

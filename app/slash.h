@@ -50,4 +50,8 @@ void slash_help(struct buf *out);
  * Where several are possible, `choices` lists them and the line goes on as far as all of them do. */
 void slash_complete(const char *text, size_t len, struct buf *line, struct buf *choices);
 
+/* What could be typed next, in a line: the names that fit, or how the command is used. Nothing where the text
+ * begins no command. */
+void slash_hint(const struct chat *chat, const char *text, size_t len, struct buf *out);
+
 #endif

@@ -179,6 +179,7 @@ void view_fill(struct view *view, const struct chat *chat, struct inspect *inspe
     view->model.inspect = inspect_view(inspect);
     view->model.compare = view_compare(view, chat, inspect);
     view->model.off = actions_off(chat);
+    view->model.editing = chat->editing != NULL;
     view->model.hint = chat->editing ? "Enter makes a branch with what you type here, Esc leaves it"
                        : chat->waiting.len && chat->state == CHAT_LOADING
                            ? "your question is sent when the model is there"

@@ -120,22 +120,59 @@ static void draw_find(const struct find *find, struct canvas *canvas, int y, int
         canvas_printf(canvas, y, x + 2, limit, STYLE_NOTICE, "not found");
 }
 
+/* ---- words in place of the figures, as many rows as they need ---- */
+
+/* What is told: a notice, what could be typed, an error. NULL: nothing is. */
+static const char *words_of(const struct screen *screen, const struct ui_model *model, enum style *style) {
+    const char *error = model->status.error;
+    if (screen->notice_on) return *style = STYLE_NOTICE, screen->notice;
+    if (screen->chat.find.state != FIND_OFF) return NULL;
+    bool command = screen->box.len && !screen->box.search && screen_keys(screen) == KEY_BOX;
+    if (command && model->commands && model->commands[0]) return *style = STYLE_DIM, model->commands;
+    return *style = STYLE_ERROR, error && error[0] ? error : NULL;
+}
+
+static int words_rows(const char *words, int width) {
+    struct text_row row = {0};
+    int n = 0;
+    size_t len = strlen(words);
+    if (width < 1) return 1;
+    for (; row.next < len; n++) text_wrap(words, len, row.next, (unsigned)width, &row);
+    return n;
+}
+
+int status_rows(const struct screen *screen, const struct ui_model *model, int columns, int most) {
+    enum style style;
+    const char *words = words_of(screen, model, &style);
+    int n = words ? words_rows(words, columns - 2) : 1;
+    return n < 1 ? 1 : n > most ? most : n;
+}
+
+static void draw_words(const char *words, enum style style, struct canvas *canvas, struct rect rect) {
+    int x = rect.column + 1, limit = rect.column + rect.columns - 1;
+    struct text_row row = {0};
+    size_t len = strlen(words);
+    for (int i = 0; i < rect.rows && row.next < len && limit > x; i++) {
+        text_wrap(words, len, row.next, (unsigned)(limit - x), &row);
+        size_t end = i + 1 < rect.rows ? row.end : len; /* the last one with all that is left */
+        canvas_text_end(canvas, rect.row + i, x, limit, style, words + row.start, end - row.start);
+    }
+}
+
 enum { TASK_MIN = 24 }; /* columns beside the speeds */
 
 void status_draw(const struct screen *screen, const struct ui_model *model, struct canvas *canvas,
                  struct rect rect) {
     const struct ui_status *status = &model->status;
     int y = rect.row, x = rect.column + 1, limit = rect.column + rect.columns - 1;
-    if (screen->notice_on) {
-        canvas_text_end(canvas, y, x, limit, STYLE_NOTICE, screen->notice, strlen(screen->notice));
+    enum style style;
+    const char *words = words_of(screen, model, &style);
+    if (words) {
+        draw_words(words, style, canvas, rect);
         return;
     }
     if (screen->chat.find.state != FIND_OFF) {
         draw_find(&screen->chat.find, canvas, y, x, limit);
-        return;
-    }
-    if (status->error && status->error[0]) {
-        canvas_text_end(canvas, y, x, limit, STYLE_ERROR, status->error, strlen(status->error));
         return;
     }
     const char *stop = status->state == UI_STATE_LOADING ? "[Esc cancel]"
@@ -147,7 +184,8 @@ void status_draw(const struct screen *screen, const struct ui_model *model, stru
         canvas_printf(canvas, y, limit - stop_width, limit, STYLE_PROMPT, "%s", stop);
         limit -= stop_width + 1;
     }
-    const char *next = model->inspect && status->state == UI_STATE_IDLE ? model->inspect->next : NULL;
+    bool choosing = model->inspect && screen_keys(screen) == KEY_INSPECT && status->state == UI_STATE_IDLE;
+    const char *next = choosing ? model->inspect->next : NULL;
     int kept = next ? (int)text_width(next, strlen(next)) + 8 : 0; /* the legend gets shorter for it */
     enum colour_mode colour =
         screen->scoring && screen->colour == COLOUR_MODE_OFF ? COLOUR_MODE_PROB : screen->colour;
@@ -260,35 +298,61 @@ static void bar_name(const struct key *key, char name[32]) {
 }
 
 /* What the context's own keys are called, and without a context of its own those that hold anywhere. */
-static const char *bar_word(const struct binding *binding, enum key_context context,
+static const char *bar_word(const struct binding *binding, const struct screen *screen,
                             const struct ui_model *model) {
+    enum key_context context = screen_keys(screen);
     bool holds = context == KEY_BOX ? binding->context <= KEY_BOX : binding->context == context;
     bool of_app = binding->action != ACTION_EDITOR && binding->action < UI_ACTION_COUNT_APP;
     if (!holds || binding->key.code == KEY_CODE_NONE || (of_app && model->off & UI_OFF(binding->action)))
         return NULL;
-    if (binding->action == UI_ACTION_COMPARE && context == KEY_VIEW && !model->compare) return NULL;
+    if (context == KEY_VIEW && binding->action == UI_ACTION_COMPARE && !screen->comparing) return NULL;
+    if (context == KEY_VIEW && screen->pager.on &&
+        (binding->action == UI_ACTION_COLOUR || binding->action == UI_ACTION_DIGITS))
+        return NULL;
     if (context != KEY_PICKER) return binding->bar;
     if (binding->action == UI_ACTION_PICK_DELETE && !model->picker->deletes) return NULL;
     return binding->action == UI_ACTION_PICK && model->picker->verb ? model->picker->verb : binding->bar;
 }
 
-void keys_draw(enum key_context context, const struct ui_model *model, struct canvas *canvas,
+/* What Enter does with what is typed, where that is not to send it; NULL: that. */
+static const char *enter_word(const struct screen *screen, const struct ui_model *model) {
+    if (screen_keys(screen) != KEY_BOX) return NULL;
+    if (screen->typing) return "Take";
+    if (screen->chat.find.state == FIND_TYPING) return "Walk";
+    return model->editing ? "Branch" : NULL;
+}
+
+/* A key, or two, and what it does. The column after it; `limit` and more: there is no room. */
+static int draw_key(const char *key, const char *second, const char *word, struct canvas *canvas, int y,
+                    int x, int limit) {
+    int width = width_of(key) + width_of(second) + (int)strlen(word);
+    if (x + width > limit) return limit + 1;
+    x = canvas_printf(canvas, y, x, limit, STYLE_KEY, "%s%s", key, second);
+    int first = toupper((unsigned char)word[0]); /* verbs of lists too */
+    return 1 + canvas_printf(canvas, y, x, limit, STYLE_KEY_LABEL, "%c%s", first, word + 1);
+}
+
+void keys_draw(const struct screen *screen, const struct ui_model *model, struct canvas *canvas,
                struct rect rect) {
     canvas_fill(canvas, rect, STYLE_KEY_LABEL, ' ');
     int x = rect.column, limit = rect.column + rect.columns;
-    for (size_t i = 0; i < n_keymap; i++) {
-        const char *word = bar_word(&keymap[i], context, model);
+    char name[32], second[32];
+    const char *enter = enter_word(screen, model);
+    if (enter) {
+        keymap_key(UI_ACTION_ESCAPE, name);
+        x = draw_key("Enter", "", enter, canvas, rect.row, x, limit);
+        draw_key(name, "", "Back", canvas, rect.row, x, limit);
+        return;
+    }
+    for (size_t i = 0; i < n_keymap && x < limit; i++) {
+        const char *word = bar_word(&keymap[i], screen, model);
         if (!word) continue;
-        char name[32], second[32] = "";
         bar_name(&keymap[i].key, name);
+        second[0] = '\0';
         if (!word[0]) { /* two keys, one word */
             bar_name(&keymap[++i].key, second);
             word = keymap[i].bar;
         }
-        int width = (int)(text_width(name, strlen(name)) + text_width(second, strlen(second)) + strlen(word));
-        if (x + width > limit) break;
-        x = canvas_printf(canvas, rect.row, x, limit, STYLE_KEY, "%s%s", name, second);
-        int first = toupper((unsigned char)word[0]); /* verbs of lists too */
-        x = 1 + canvas_printf(canvas, rect.row, x, limit, STYLE_KEY_LABEL, "%c%s", first, word + 1);
+        x = draw_key(name, second, word, canvas, rect.row, x, limit);
     }
 }

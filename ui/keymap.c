@@ -20,8 +20,6 @@
 
 struct binding keymap[] = {
     {KEY_ANYWHERE, UI_ACTION_HELP, F(1), ALT('h'), "Help", "this page"},
-    {KEY_ANYWHERE, UI_ACTION_FOLD, ALT('f'), NO_KEY, "Fold",
-     "put the system text into the first message, ask again"},
     {KEY_ANYWHERE, UI_ACTION_MODELS, F(2), ALT('m'), "Model", "choose another model"},
     {KEY_ANYWHERE, UI_ACTION_INSPECT, F(3), ALT('i'), "Inspect",
      "walk over the tokens, see and take what else could have come"},
@@ -49,6 +47,8 @@ struct binding keymap[] = {
      "the conversation as it is written, without markdown"},
     {KEY_ANYWHERE, UI_ACTION_UNFOLD, ALT('k'), NO_KEY, NULL, "unfold or fold what the model thought"},
     {KEY_ANYWHERE, UI_ACTION_ANSWER_NOW, ALT('a'), NO_KEY, NULL, "enough thought: answer now"},
+    {KEY_ANYWHERE, UI_ACTION_FOLD, ALT('f'), NO_KEY, "Fold",
+     "put the system text into the first message, ask again"},
     {KEY_BOX, UI_ACTION_EXTERNAL, CTRL('g'), NO_KEY, NULL, "the box in $VISUAL or $EDITOR"},
     {KEY_BOX, UI_ACTION_COMPLETE, NAMED(TAB), NO_KEY, NULL, "complete a command"},
     {KEY_BOX, ACTION_EDITOR, NAMED(ENTER), NO_KEY, NULL, "send"},
@@ -156,7 +156,7 @@ void keymap_key(int action, char name[KEY_NAME_MAX]) {
 void keymap_help(struct buf *out) {
     static const char *const heads[KEY_CONTEXT_COUNT] = {
         [KEY_ANYWHERE] = "Everywhere",     [KEY_BOX] = "In the box",
-        [KEY_INSPECT] = "In inspect mode", [KEY_VIEW] = "In a comparison or a score",
+        [KEY_INSPECT] = "In inspect mode", [KEY_VIEW] = "In a page, a comparison or a score",
         [KEY_PICKER] = "In a list",        [KEY_FIND] = "In a search"};
     for (int context = 0; context < KEY_CONTEXT_COUNT; context++) {
         buf_printf(out, "%s%s\n", context ? "\n" : "", heads[context]);

@@ -6,7 +6,7 @@
 #include "ui/ui.h"
 
 /* Who has the keys: a binding of this context goes before one that holds anywhere. */
-/* KEY_VIEW: a comparison or a score. */
+/* KEY_VIEW: a page, a comparison or a score. */
 enum key_context { KEY_ANYWHERE, KEY_BOX, KEY_INSPECT, KEY_VIEW, KEY_PICKER, KEY_FIND, KEY_CONTEXT_COUNT };
 
 struct binding {

@@ -65,10 +65,7 @@ void pager_draw(struct pager *pager, struct canvas *canvas, struct rect rect) {
     canvas_text_end(canvas, rect.row, rect.column + 1, rect.column + rect.columns - 1, STYLE_STRONG,
                     pager->title, strlen(pager->title));
     walk(pager, canvas, body);
-    int y = rect.row + rect.rows - 1, limit = rect.column + rect.columns;
     if (last > 0)
-        canvas_printf(canvas, y, rect.column + 1, limit, STYLE_DIM, "%ld-%ld of %ld  PgUp PgDn  Esc back",
-                      pager->top + 1, pager->top + body.rows, rows);
-    else
-        canvas_printf(canvas, y, rect.column + 1, limit, STYLE_DIM, "Esc back");
+        canvas_printf(canvas, rect.row + rect.rows - 1, rect.column + 1, rect.column + rect.columns,
+                      STYLE_DIM, "%ld-%ld of %ld", pager->top + 1, pager->top + body.rows, rows);
 }

@@ -6,7 +6,7 @@
 #include <limits.h>
 #include <string.h>
 
-enum { BOX_ROWS_MAX = 8, PANEL_BELOW_ROWS = 6 };
+enum { BOX_ROWS_MAX = 8, STATUS_ROWS_MAX = 4, PANEL_BELOW_ROWS = 6 };
 
 static enum panel_place panel_place(const struct screen *screen, int rows, int columns) {
     if (screen->panel_off && !screen->inspecting) return PANEL_NONE;
@@ -18,16 +18,17 @@ static int between(int value, int least, int most) {
     return value < least ? least : value > most ? most : value;
 }
 
-/* Header, conversation (with the panel beside or below), status, box, keys; the box grows at the
+/* Header, conversation (with the panel beside or below), status, box, keys; status and box grow at the
  * conversation's cost. */
-void layout_compute(struct layout *layout, const struct screen *screen, int rows, int columns, int n_box) {
+void layout_compute(struct layout *layout, const struct screen *screen, int rows, int columns, int n_box,
+                    int n_status) {
     *layout = (struct layout){.too_small = rows < SCREEN_MIN_ROWS || columns < SCREEN_MIN_COLUMNS,
                               .place = panel_place(screen, rows, columns)};
     int y = rows - 1;
     layout->header = (struct rect){0, 0, 1, columns};
     layout->keys = (struct rect){y, 0, 1, columns};
     layout->box = (struct rect){y -= n_box, 0, n_box, columns};
-    layout->status = (struct rect){--y, 0, 1, columns};
+    layout->status = (struct rect){y -= n_status, 0, n_status, columns};
     if (layout->place == PANEL_STRIP) layout->panel = (struct rect){--y, 0, 1, columns};
     if (layout->place == PANEL_BELOW) {
         int height = screen->inspecting ? between(rows / 3, PANEL_BELOW_ROWS, 14) : PANEL_BELOW_ROWS;
@@ -52,6 +53,7 @@ static void draw_panel(const struct layout *layout, const struct ui_model *model
 }
 
 enum key_context screen_keys(const struct screen *screen) {
+    if (screen->pager.on) return KEY_VIEW;
     if (screen->picker.id) return KEY_PICKER;
     if (screen->comparing || screen->scoring) return KEY_VIEW;
     if (screen->chat.find.state == FIND_ON) return KEY_FIND;
@@ -68,9 +70,13 @@ void screen_follow(struct screen *screen, const struct ui_model *model) {
 }
 
 bool screen_scroll_view(struct screen *screen, int action) {
-    if (!screen->comparing && !screen->scoring) return false;
-    long *top = screen->comparing ? &screen->compare.top : &screen->score.top;
-    int page = screen->comparing ? screen->compare.page : screen->score.page;
+    if (screen_keys(screen) != KEY_VIEW) return false;
+    long *top = screen->pager.on    ? &screen->pager.top
+                : screen->comparing ? &screen->compare.top
+                                    : &screen->score.top;
+    int page = screen->pager.on    ? screen->pager.page
+               : screen->comparing ? screen->compare.page
+                                   : screen->score.page;
     page = page > 2 ? page - 1 : 1;
     switch (action) {
     case UI_ACTION_LINE_UP: --*top; return true;
@@ -106,7 +112,7 @@ void screen_draw(struct screen *screen, const struct ui_model *model, struct can
     int most = canvas->rows / 3 < BOX_ROWS_MAX ? canvas->rows / 3 : BOX_ROWS_MAX;
     canvas_clear(canvas);
     screen_follow(screen, model);
-    layout_compute(&layout, screen, canvas->rows, canvas->columns, 1);
+    layout_compute(&layout, screen, canvas->rows, canvas->columns, 1, 1);
     if (layout.too_small) {
         canvas_printf(canvas, 0, 0, canvas->columns, STYLE_NOTICE, "%dx%d is too small", canvas->columns,
                       canvas->rows);
@@ -115,13 +121,14 @@ void screen_draw(struct screen *screen, const struct ui_model *model, struct can
         return;
     }
     layout_compute(&layout, screen, canvas->rows, canvas->columns,
-                   box_rows(&screen->box, canvas->columns, most > 1 ? most : 1));
+                   box_rows(&screen->box, canvas->columns, most > 1 ? most : 1),
+                   status_rows(screen, model, canvas->columns, canvas->rows < 16 ? 2 : STATUS_ROWS_MAX));
     header_draw(&model->status, canvas, layout.header);
     draw_body(screen, model, &layout, canvas);
     box_draw(screen, model, canvas, layout.box);
     status_draw(screen, model, canvas,
                 layout.status); /* behind the box: a search that is typed has the cursor */
-    keys_draw(screen_keys(screen), model, canvas, layout.keys);
+    keys_draw(screen, model, canvas, layout.keys);
 }
 
 void screen_free(struct screen *screen) {

@@ -50,12 +50,13 @@ struct layout {
 };
 
 /* Inspect mode has the panel always, and more room for it. */
-void layout_compute(struct layout *layout, const struct screen *screen, int rows, int columns, int box_rows);
-/* Whose keys they are. A page over all that has its own (ui/pager.h). */
+void layout_compute(struct layout *layout, const struct screen *screen, int rows, int columns, int box_rows,
+                    int status_rows);
+/* Whose keys they are. */
 enum key_context screen_keys(const struct screen *screen);
 /* What the app shows decides who has the keys: before the next key, drawn or not. */
 void screen_follow(struct screen *screen, const struct ui_model *model);
-/* Scroll the comparison or the score; false if there is none, or the action does not scroll. */
+/* Scroll the page, the comparison or the score; false if there is none, or the action does not scroll. */
 bool screen_scroll_view(struct screen *screen, int action);
 void screen_draw(struct screen *screen, const struct ui_model *model, struct canvas *canvas);
 void screen_free(struct screen *screen);

@@ -42,7 +42,7 @@ struct ui {
     struct buf draft; /* what was in the box before a token is typed in it */
     bool (*step)(void *context);
     void *step_context;
-    bool gone;                                   /* the terminal */
+    bool gone;                                          /* the terminal */
     bool frame_wanted, key_frame, busy, waits, blurred; /* key_frame: it shows a key's effect */
     enum ui_bell bell;
     int out_fd;
@@ -174,6 +174,13 @@ static void mouse_switch(struct ui *ui, bool on) {
                  : "mouse off");
 }
 
+/* What the colours say as digits. Where they say nothing yet they begin to; a score is never without. */
+static void switch_digits(struct screen *screen) {
+    bool says = screen->scoring || screen->colour != COLOUR_MODE_OFF;
+    screen->digits = !(screen->digits && says);
+    if (!says) screen->colour = COLOUR_MODE_PROB;
+}
+
 static void own_action(struct ui *ui, int action) {
     struct screen *screen = &ui->screen;
     if (screen_scroll_view(screen, action)) return;
@@ -184,7 +191,7 @@ static void own_action(struct ui *ui, int action) {
     case UI_ACTION_COLOUR:
         screen->colour = (enum colour_mode)((screen->colour + 1) % COLOUR_MODE_COUNT);
         break;
-    case UI_ACTION_DIGITS: screen->digits = !screen->digits; break;
+    case UI_ACTION_DIGITS: switch_digits(screen); break;
     case UI_ACTION_REDRAW: term_redraw(ui->term); break;
     case UI_ACTION_PAGE_UP: chat_scroll_page(&screen->chat, -1); break;
     case UI_ACTION_PAGE_DOWN: chat_scroll_page(&screen->chat, 1); break;
@@ -208,25 +215,17 @@ static void own_action(struct ui *ui, int action) {
 
 /* A page is open: true if the key was for it. */
 static bool pager_key(struct ui *ui, const struct key *key, int action) {
-    struct pager *pager = &ui->screen.pager;
-    int page = pager->page > 1 ? pager->page - 1 : 1;
-    bool letter = key->code == KEY_CODE_CHAR && key->mods == 0;
+    bool letter = key->code == KEY_CODE_CHAR && key->mods == 0; /* those of less too */
+    if (letter && key->c == 'j') action = UI_ACTION_LINE_DOWN;
+    if (letter && key->c == 'k') action = UI_ACTION_LINE_UP;
+    if (letter && key->c == 'g') action = UI_ACTION_TOP;
+    if (letter && key->c == 'G') action = UI_ACTION_BOTTOM;
     if (action == UI_ACTION_QUIT || action == UI_ACTION_SUSPEND || action == UI_ACTION_REDRAW) return false;
-    if (key->code == KEY_CODE_ESCAPE || key->code == KEY_CODE_ENTER || (letter && key->c == 'q') ||
-        action == UI_ACTION_INTERRUPT || action == UI_ACTION_HELP || action == UI_ACTION_LOG)
-        pager_close(pager);
-    else if (key->code == KEY_CODE_PAGE_DOWN || (letter && key->c == ' '))
-        pager->top += page;
-    else if (key->code == KEY_CODE_PAGE_UP || (letter && key->c == 'b'))
-        pager->top -= page;
-    else if (key->code == KEY_CODE_DOWN || (letter && key->c == 'j'))
-        pager->top++;
-    else if (key->code == KEY_CODE_UP || (letter && key->c == 'k'))
-        pager->top--;
-    else if (key->code == KEY_CODE_HOME || (letter && key->c == 'g'))
-        pager->top = 0;
-    else if (key->code == KEY_CODE_END || (letter && key->c == 'G'))
-        pager->top = 1L << 40;
+    if (key->code == KEY_CODE_ENTER || action == UI_ACTION_ESCAPE || action == UI_ACTION_INTERRUPT ||
+        action == UI_ACTION_HELP || action == UI_ACTION_LOG)
+        pager_close(&ui->screen.pager);
+    else
+        screen_scroll_view(&ui->screen, action);
     return true;
 }
 
@@ -281,9 +280,7 @@ static bool terminal_event(struct ui *ui, const struct key *key) {
     case KEY_CODE_WHEEL_UP:
     case KEY_CODE_WHEEL_DOWN: {
         int rows = key->code == KEY_CODE_WHEEL_UP ? -3 : 3;
-        if (ui->screen.pager.on)
-            ui->screen.pager.top += rows;
-        else if (ui->screen.picker.id)
+        if (screen_keys(screen) == KEY_PICKER)
             picker_move(&ui->screen.picker, rows / 3);
         else if (covered)
             for (int i = 0; i < 3; i++)

@@ -292,8 +292,10 @@ struct ui_model {
     const struct ui_score *score;
     const struct ui_picker *picker;
     bool waits;       /* the last message is not sent yet: Up in an empty box is UI_ACTION_ESCAPE */
+    bool editing;     /* the box has a message that is edited: Enter makes a branch of it, Esc leaves it */
     const char *hint; /* shown in an empty box: "ask something" */
-    uint64_t off;     /* actions that can do nothing now, UI_OFF() of each: hidden from the key bar */
+    const char *commands; /* what could be typed, where the box begins a command; NULL: nothing */
+    uint64_t off;         /* actions that can do nothing now, UI_OFF() of each: hidden from the key bar */
 };
 
 /* The k-th code block (1 is the first) of a markdown text, appended to `out` as it is written, without its

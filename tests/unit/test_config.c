@@ -225,6 +225,33 @@ static void commands_are_completed(void **state) {
     completed("/", "/", NULL);
 }
 
+static void hinted(const struct chat *chat, const char *text, const char *hint) {
+    struct buf out = {0};
+    slash_hint(chat, text, strlen(text), &out);
+    buf_append(&out, "", 0);
+    assert_string_equal(out.data, hint);
+    buf_free(&out);
+}
+
+static void what_could_be_typed_is_shown(void **state) {
+    (void)state;
+    struct chat chat = {0};
+    settings_defaults(&chat.settings);
+    hinted(&chat, "/co", "continue  copy");
+    hinted(&chat, "/stop", "/stop  stop the answer; what was said stays");
+    hinted(&chat, "/fin", "/find [TEXT]  search in the conversation");
+    hinted(&chat, "/find some words", "/find [TEXT]  search in the conversation");
+    hinted(&chat, "/set ", "/set [NAME [VALUE]]  show or change settings: /set temp 0.5");
+    hinted(&chat, "/set top", "top-k  top-p  top");
+    hinted(&chat, "/set top-k 5", "top-k is 40: pick among the N best (0: off)");
+    hinted(&chat, "/set temp=", "temp is 0.8: temperature; 0 always takes the best token");
+    hinted(&chat, "/xyz", "");
+    hinted(&chat, "//stop", "");
+    hinted(&chat, "/stop\nit", "");
+    hinted(&chat, "stop", "");
+    hinted(&chat, "", "");
+}
+
 /* Any bytes are read without harm, and nothing but text comes out. */
 static int count_lines(void *context, const struct ini_line *line, struct err *err) {
     (void)err;
@@ -252,9 +279,13 @@ static void any_bytes_are_read(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_sets_options),         cmocka_unit_test(mistakes_are_told_by_line),
-        cmocka_unit_test(what_is_printed_is_read), cmocka_unit_test(themes_are_files),
-        cmocka_unit_test(commands_are_completed),  cmocka_unit_test(every_style_has_a_look),
+        cmocka_unit_test(it_sets_options),
+        cmocka_unit_test(mistakes_are_told_by_line),
+        cmocka_unit_test(what_is_printed_is_read),
+        cmocka_unit_test(themes_are_files),
+        cmocka_unit_test(commands_are_completed),
+        cmocka_unit_test(every_style_has_a_look),
+        cmocka_unit_test(what_could_be_typed_is_shown),
         cmocka_unit_test(any_bytes_are_read),
     };
     return cmocka_run_group_tests_name("config", tests, begin, end);

@@ -72,7 +72,9 @@ static void fill_position(struct scene *scene) {
                                    .text = text,
                                    .len = strlen(text),
                                    .raw = (float)p,
-                                   .cut = i > 7 ? "temperature" : i > 4 ? "top-p" : ""};
+                                   .cut = i > 7   ? "temperature"
+                                          : i > 4 ? "top-p"
+                                                  : ""};
         c->final = i > 4 ? 0 : (float)(p / 0.96875);
         c->control = i % 10 == 7;
     }
@@ -210,17 +212,71 @@ static void page_screens(void **state) {
     buf_free(&text);
 }
 
-static const char *header_row(struct scene *scene, int columns) {
+/* Row `n` of the screen, counted from its end if negative. */
+static const char *drawn_row(struct scene *scene, int columns, int n) {
     static char row[1024];
     struct canvas canvas = {0};
     struct buf picture = {0};
     canvas_resize(&canvas, 24, columns);
     screen_draw(&scene->screen, &scene->model, &canvas);
     canvas_dump(&canvas, false, &picture);
-    snprintf(row, sizeof row, "%.*s", (int)strcspn(picture.data, "\n"), picture.data);
+    const char *at = picture.data;
+    for (int i = n < 0 ? 24 + n : n; i > 0; i--) at = strchr(at, '\n') + 1;
+    snprintf(row, sizeof row, "%.*s", (int)strcspn(at, "\n"), at);
     buf_free(&picture);
     canvas_free(&canvas);
     return row;
+}
+
+static const char *header_row(struct scene *scene, int columns) {
+    return drawn_row(scene, columns, 0);
+}
+
+/* Whoever has the keys, the bar has theirs and no others. */
+static void the_key_bar_is_true(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    struct ui_inspect inspect = {.message = 3, .next = "take \" violet\": a new branch"};
+    assert_non_null(strstr(drawn_row(scene, 80, -1), "F1Help F2Model"));
+    pager_open(&scene->screen.pager, "A page", "text", 4);
+    assert_string_equal(drawn_row(scene, 80, -1), "EscBack \xE2\x86\x91\xE2\x86\x93Line PgDnPage");
+    pager_close(&scene->screen.pager);
+    find_begin(&scene->screen.chat.find);
+    assert_string_equal(drawn_row(scene, 80, -1), "EnterWalk EscBack");
+    find_end(&scene->screen.chat.find);
+    scene->model.editing = true;
+    assert_string_equal(drawn_row(scene, 80, -1), "EnterBranch EscBack");
+    scene->model.editing = false;
+    scene->model.inspect = &inspect;
+    assert_non_null(strstr(drawn_row(scene, 80, -1), "EnterTake sStep"));
+    assert_non_null(strstr(drawn_row(scene, 80, -3), "Enter take \" violet\""));
+    scene->screen.typing = true; /* Enter takes what is typed now */
+    assert_string_equal(drawn_row(scene, 80, -1), "EnterTake EscBack");
+    assert_null(strstr(drawn_row(scene, 80, -3), "violet"));
+    scene->screen.typing = false;
+    scene->model.compare = &(struct ui_compare){{{.title = "1 of 2"}, {.title = "2 of 2"}}};
+    assert_null(strstr(drawn_row(scene, 80, -3), "violet"));
+    scene_free(scene);
+}
+
+/* What is told is told whole, above the box, and what is shown there otherwise makes room. */
+static void words_have_the_rows_they_need(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    scene->model.status.error =
+        "the prompt takes 36871 tokens, the context holds 8192; /new starts over, /drop "
+        "forgets the oldest turns and goes on";
+    assert_string_equal(drawn_row(scene, 80, -4),
+                        " the prompt takes 36871 tokens, the context holds 8192; /new starts over, /drop");
+    assert_string_equal(drawn_row(scene, 80, -3), " forgets the oldest turns and goes on");
+    scene->screen.box = (struct box){.text = "/s", .len = 2, .cursor = 2};
+    scene->model.commands = "stop  system  set";
+    assert_string_equal(drawn_row(scene, 80, -3), " stop  system  set");
+    assert_null(strstr(drawn_row(scene, 80, -4), "the prompt"));
+    scene->screen.box.search = "s"; /* Ctrl-R: what is found is no command that is typed */
+    assert_null(strstr(drawn_row(scene, 80, -3), "stop"));
+    check_screen(&scene->screen, &scene->model, "words", 10, 40);
+    scene_free(scene);
 }
 
 /* However long the names are: that nothing is kept, how full the context is and the beginning of the model's
@@ -271,6 +327,8 @@ int main(void) {
         cmocka_unit_test(foreign_screens),
         cmocka_unit_test(box_screens),
         cmocka_unit_test(page_screens),
+        cmocka_unit_test(the_key_bar_is_true),
+        cmocka_unit_test(words_have_the_rows_they_need),
         cmocka_unit_test(the_header_keeps_what_matters),
         cmocka_unit_test(every_size_is_survived),
     };
