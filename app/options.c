@@ -172,13 +172,14 @@ static const char *command_words(enum command_id command) {
     return command == COMMAND_CHAT ? "the chat" : command_table[command].name;
 }
 
-/* Told apart: an option of another command, a near miss, anything else. `shown` is the option as it was
- * written. */
+/* Told apart: an option of another command, a near miss, anything else. Of one dash and several letters the
+ * first may be an option, or all of them a word. `shown` is the option as it was written. */
 static int option_unknown(enum command_id command, const char *name, char letter, const char *shown,
                           struct err *err) {
     struct found found;
     for (int other = 0; other < COMMAND_COUNT; other++)
-        if (option_find((enum command_id)other, name, letter, &found))
+        if (option_find((enum command_id)other, name, letter, &found) ||
+            (name && letter && option_find((enum command_id)other, NULL, letter, &found)))
             return err_set(err, STATUS_USAGE, "%s: an option of %s, not of %s", shown,
                            command_words((enum command_id)other), command_words(command));
     struct suggest suggest = {.word = name ? name : ""};
@@ -274,7 +275,8 @@ static int read_short(struct reader *reader, const char *argument, struct err *e
         return err_set(err, STATUS_USAGE, "%s: there is no such option, did you mean --%s?", argument,
                        found.name);
     if (!option_find(reader->options->command, NULL, argument[1], &found))
-        return option_unknown(reader->options->command, NULL, argument[1], label, err);
+        return option_unknown(reader->options->command, argument[2] ? argument + 1 : NULL, argument[1],
+                              argument, err);
     if (!found.argument && argument[2])
         return err_set(err, STATUS_USAGE, "%s: found \"%s\" after %s, expected nothing", argument,
                        argument + 2, label);
@@ -299,11 +301,15 @@ static int read_operand(struct options *options, const char *argument, struct er
     return STATUS_OK;
 }
 
-/* A single word that is nearly a command is more likely a slip than a question. */
+/* A single word that is nearly a command is more likely a slip than a question; so is one behind options. */
 static int check_slip(const char *word, struct err *err) {
     struct suggest suggest = {.word = word};
     for (int i = COMMAND_CHAT + 1; i < COMMAND_COUNT; i++) suggest_try(&suggest, command_table[i].name);
     if (!suggest.best) return STATUS_OK;
+    if (strcmp(word, suggest.best) == 0)
+        return err_set(err, STATUS_USAGE,
+                       "a command comes first: logitop %s [options] (to say it to the model: -p \"%s\")",
+                       word, word);
     return err_set(err, STATUS_USAGE,
                    "there is no command \"%s\", did you mean %s? (to say it to the model: -p \"%s\")", word,
                    suggest.best, word);
