@@ -363,7 +363,11 @@ static int open_model(struct inspection *in, struct err *err) {
     int status = gguf_open(in->path, GGUF_WHOLE, &in->faults, &gguf, err);
     if (status) return status;
     bool vocabulary = !in->faults.n && gguf_n_tensors(gguf) == 0;
+    if (in->faults.n &&
+        !gguf_version(gguf)) /* its first bytes are of something else: nothing to tell of it */
+        status = err_set(err, STATUS_MODEL, "%s", in->faults.lines[0]);
     gguf_close(gguf);
+    if (status < 0) return status;
     faults_free(&in->faults);
     return model_open_noting(in->path, vocabulary ? MODEL_VOCABULARY : MODEL_WHOLE, &in->faults, &in->model,
                              err);

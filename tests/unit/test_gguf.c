@@ -349,6 +349,20 @@ static void inspect_shows_what_is_wrong(void **state) {
     maker_free(&m);
 }
 
+static void inspect_tells_nothing_of_other_files(void **state) {
+    (void)state;
+    struct buf report = {0};
+    struct err err = {0};
+    struct inspect_options options = {0};
+    FILE *file = fopen(path, "wb");
+    fputs("root:x:0:0:root:/root:/bin/bash\n", file);
+    fclose(file);
+    assert_int_equal(tool_inspect(path, &options, &report, &err), STATUS_MODEL);
+    assert_non_null(strstr(err.text, "not a GGUF file"));
+    assert_int_equal(report.len, 0);
+    buf_free(&report);
+}
+
 static void json_is_json(void **state) {
     (void)state;
     struct buf out = {0};
@@ -383,6 +397,7 @@ int main(void) {
         cmocka_unit_test(what_is_written_can_be_read),
         cmocka_unit_test(inspect_shows_a_model),
         cmocka_unit_test(inspect_shows_what_is_wrong),
+        cmocka_unit_test(inspect_tells_nothing_of_other_files),
         cmocka_unit_test(json_is_json),
     };
     snprintf(path, sizeof path, "/tmp/logitop-gguf-%ld.gguf", (long)getpid());
