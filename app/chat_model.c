@@ -157,6 +157,7 @@ static void take_over(struct chat *chat) {
     chat->coming = NULL;
     chat->coming_path = NULL;
     chat->coming_ready = false;
+    chat->error.code = STATUS_OK; /* what the other one could not do */
     chat->stats.context_used = 0;
     chat_ready(chat);
     chat_tell(chat, "%s goes on with the conversation", chat->info->model_name);

@@ -119,11 +119,13 @@ static void test_beside(void **state) {
     struct options options;
     begin(&chat, &options, FIRST);
     ask(&chat, "hello");
+    err_set(&chat.error, STATUS_CONTEXT_FULL, "the context is full");
     use(&chat, SECOND, &small);
     assert_non_null(chat.coming);
     assert_string_equal(chat.info->architecture, "llama"); /* it speaks on meanwhile */
     pump_until(&chat, settled, "the other model");
     assert_null(chat.coming);
+    assert_int_equal(chat.error.code, STATUS_OK); /* that was the other one's context */
     switched(&chat);
     end(&chat, &options);
 }
