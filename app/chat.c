@@ -567,6 +567,12 @@ const struct said *chat_shown(const struct chat *chat) {
     return NULL;
 }
 
+void chat_model_title(const struct chat *chat, struct buf *out) {
+    const struct engine_info *info = chat->info;
+    buf_puts(out, info->model_name);
+    if (!strcasestr(info->model_name, info->quantisation)) buf_printf(out, " %s", info->quantisation);
+}
+
 void chat_print_stats(const struct chat *chat, struct buf *out) {
     if (chat->info) {
         buf_printf(out, "model       %s, %s, %s\n", chat->info->model_name, chat->info->architecture,

@@ -170,6 +170,8 @@ bool chat_busy(const struct chat *chat);      /* an answer runs */
 double chat_tps_now(const struct chat *chat); /* of the newest tokens; 0: nothing to tell */
 double chat_tps_mean(const struct chat *chat);
 const struct said *chat_shown(const struct chat *chat); /* the newest message with tokens; NULL: none */
+/* "SmolLM2-135M-Instruct.Q4_1", "tiny Q4_K_M": the model there is, its quantisation named once. */
+void chat_model_title(const struct chat *chat, struct buf *out);
 void chat_print_stats(const struct chat *chat, struct buf *out);
 
 #endif

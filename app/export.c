@@ -50,7 +50,11 @@ static void print_markdown(const struct chat *chat, const char *title, struct bu
                                         [SAID_BY_MODEL] = "Model",
                                         [SAID_BY_PROGRAM] = NULL};
     buf_printf(out, "# %s\n", title ? title : "A chat");
-    if (chat->info) buf_printf(out, "\n*%s %s*\n", chat->info->model_name, chat->info->quantisation);
+    if (chat->info) {
+        buf_puts(out, "\n*");
+        chat_model_title(chat, out);
+        buf_puts(out, "*\n");
+    }
     for (size_t i = 0; i < chat->conversation.n; i++) {
         const struct said *said = chat->conversation.messages[i];
         if (!heads[said->by]) continue;

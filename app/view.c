@@ -19,7 +19,7 @@ static void fill_status(struct view *view, const struct chat *chat, const char *
     status->progress_total = chat->progress_total;
     if (chat->info) {
         buf_clear(&view->name);
-        buf_printf(&view->name, "%s %s", chat->info->model_name, chat->info->quantisation);
+        chat_model_title(chat, &view->name);
         status->model = view->name.data;
         status->device = chat->info->device;
         status->context_size = chat->info->context_size;

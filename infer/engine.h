@@ -136,7 +136,7 @@ struct engine_event {
 };
 
 struct engine_info {           /* of the newest ENGINE_READY; it and its strings live as long as the engine */
-    const char *model_name;    /* "SmolLM2 135M Instruct" */
+    const char *model_name;    /* "SmolLM2-135M-Instruct.Q4_1" */
     const char *architecture;  /* "llama" */
     const char *quantisation;  /* "Q4_1" */
     const char *device;        /* "AMD EPYC, 2 threads, avx512" */

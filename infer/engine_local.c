@@ -122,7 +122,7 @@ static void tell_facts(struct local *engine, struct facts *facts, double load_se
     const struct model_view *view = model_view(engine->model);
     engine->ops->info(engine->backend, &facts->device);
     facts->info = (struct engine_info){
-        .model_name = model_name(engine->model),
+        .model_name = model_label(engine->model),
         .architecture = view->architecture,
         .quantisation = model_quantisation(engine->model),
         .device = facts->device.device,

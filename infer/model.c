@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { TEMPLATE_MAX = 1 << 20 };
 
@@ -37,6 +38,31 @@ static const char *commonest_type(const struct gguf *gguf) {
     return bytes[best] && type ? type->name : "";
 }
 
+/* Where the parts of a model that is split are numbered: "-00001-of-00002" at the end of n bytes; else n. */
+static size_t before_shard(const char *name, size_t n) {
+    static const char pattern[] = "-ddddd-of-ddddd";
+    size_t tail = sizeof pattern - 1;
+    if (n <= tail) return n;
+    for (size_t i = 0; i < tail; i++) {
+        char c = name[n - tail + i];
+        if (pattern[i] == 'd' ? c < '0' || c > '9' : c != pattern[i]) return n;
+    }
+    return n - tail;
+}
+
+/* Stores that name files by what is in them: "sha256-...", or the hash alone. */
+static bool is_hash(const char *name, size_t n) {
+    if (strncmp(name, "sha256", 6) == 0) return true;
+    return n >= 40 && strspn(name, "0123456789abcdef") >= n;
+}
+
+/* What people call it, who chose the file by its name. */
+static char *label_of(const char *file, const char *name) {
+    size_t n = strlen(file);
+    if (n > 5 && strcasecmp(file + n - 5, ".gguf") == 0) n -= 5;
+    return is_hash(file, n) ? xstrdup(name) : xmemdup(file, before_shard(file, n));
+}
+
 static void read_names(struct model *m) {
     struct span name = {0};
     uint32_t file_type = UINT32_MAX;
@@ -45,6 +71,7 @@ static void read_names(struct model *m) {
                 NULL); /* of a wrong type: not shown, nothing depends on it */
     gguf_u32(m->gguf, "general.file_type", GGUF_OPTIONAL, &file_type, NULL);
     m->name = name.len ? xmemdup(name.bytes, name.len) : xstrdup(slash ? slash + 1 : path);
+    m->label = label_of(slash ? slash + 1 : path, m->name);
     const char *known = file_type < sizeof file_types / sizeof *file_types ? file_types[file_type] : NULL;
     m->quantisation = xstrdup(known ? known : commonest_type(m->gguf));
 }
@@ -130,6 +157,7 @@ void model_close(struct model *m) {
     free(m->weights);
     free(m->rope_freq);
     free(m->name);
+    free(m->label);
     free(m->quantisation);
     arena_free(&m->arena);
     free(m);
@@ -153,6 +181,10 @@ int model_check(const struct model *m, struct err *err) {
 
 const char *model_name(const struct model *m) {
     return m->name;
+}
+
+const char *model_label(const struct model *m) {
+    return m->label;
 }
 
 const char *model_quantisation(const struct model *m) {

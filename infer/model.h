@@ -27,6 +27,8 @@ const struct gguf *model_gguf(const struct model *model);
 int model_check(const struct model *model, struct err *err);
 const char *
 model_name(const struct model *model); /* general.name, else the file's name; may hold any bytes */
+const char *model_label(const struct model *model); /* the file's name without its ending, and of a split
+                                                       model its number; general.name where that is a hash */
 const char *
 model_quantisation(const struct model *model); /* "Q4_K_M", from general.file_type, else the commonest type */
 struct span model_chat_template(const struct model *model); /* empty if missing */

@@ -26,7 +26,7 @@ struct model {
     struct layer_view *layers; /* [view.n_layers] */
     struct weight *weights;    /* [tensors of the file] */
     float *rope_freq;          /* [view.rope_dim / 2] */
-    char *name, *quantisation;
+    char *name, *label, *quantisation;
     struct span chat_template;
     bool whole; /* the view is there */
     struct arena arena;

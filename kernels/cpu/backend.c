@@ -302,7 +302,8 @@ static void cpu_info(struct backend *backend, struct backend_info *out) {
     *out = (struct backend_info){.memory_used = memory_resident(), .memory_total = memory_total()};
     char name[64];
     cpu_name(name, sizeof name);
-    snprintf(out->device, sizeof out->device, "%s, %u threads, %s", name, backend->n_threads, isa_name(backend->isa));
+    snprintf(out->device, sizeof out->device, "%s, %u thread%s, %s", name, backend->n_threads, backend->n_threads == 1 ? "" : "s",
+             isa_name(backend->isa));
     const struct model_view *model = backend->model;
     uint64_t all = backend->weights_size, embedding = matrix_size(model->token_embd);
     uint64_t padding = (model->n_rows - model->n_vocab) / MATRIX_ROWS * backend->output->group_size; /* never computed */

@@ -64,7 +64,8 @@ static void paper_stop(struct engine *engine, uint64_t request) {
 }
 
 static const struct engine_info *paper_info(struct engine *engine) {
-    static const struct engine_info info = {.model_name = "Paper", .context_size = 100, .n_vocab = 10};
+    static const struct engine_info info = {
+        .model_name = "Paper", .quantisation = "Q0", .context_size = 100, .n_vocab = 10};
     (void)engine;
     return &info;
 }

@@ -92,6 +92,33 @@ static void load(struct maker *m, const char *name) {
     maker_load(m, file);
 }
 
+static void people_call_it_by_its_file(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2-135M-Instruct.Q4_1"},
+        {"big-00001-of-00001.gguf", "big"},
+        {"odd-0001-of-00001.gguf", "odd-0001-of-00001"},
+        {"-00001-of-00001.GGUF", "-00001-of-00001"},
+        {"sha256-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "nano llama-f16"},
+        {"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "nano llama-f16"},
+        {"deadbeef", "deadbeef"},
+    };
+    char folder[] = "/tmp/logitop-label-XXXXXX", file[512];
+    struct maker m;
+    assert_non_null(mkdtemp(folder));
+    load(&m, "llama-f16");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(file, sizeof file, "%s/%s", folder, cases[i][0]);
+        maker_write(&m, file);
+        struct model *model = open_right(file, MODEL_WHOLE);
+        assert_string_equal(model_label(model), cases[i][1]);
+        model_close(model);
+        unlink(file);
+    }
+    rmdir(folder);
+    maker_free(&m);
+}
+
 /* Expected numbers: the formulas of transformers' modeling_rope_utils.py in F64. */
 static void rotary_frequencies(void **state) {
     (void)state;
@@ -230,9 +257,13 @@ static void third_parties(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_nano_model),   cmocka_unit_test(facts_of_one_model),
-        cmocka_unit_test(rotary_frequencies), cmocka_unit_test(forms_that_occur),
-        cmocka_unit_test(vocabulary_alone),   cmocka_unit_test(third_parties),
+        cmocka_unit_test(every_nano_model),
+        cmocka_unit_test(facts_of_one_model),
+        cmocka_unit_test(people_call_it_by_its_file),
+        cmocka_unit_test(rotary_frequencies),
+        cmocka_unit_test(forms_that_occur),
+        cmocka_unit_test(vocabulary_alone),
+        cmocka_unit_test(third_parties),
     };
     snprintf(path, sizeof path, "/tmp/logitop-model-%ld.gguf", (long)getpid());
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
