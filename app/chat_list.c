@@ -3,21 +3,32 @@
 #include "app/amount.h"
 #include "base/utf8.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { SHOWN_MAX = 500, COLUMNS = 4, MODEL_WIDTH = 18, TITLE_BESIDE = 16 /* bytes */ };
+enum {
+    SHOWN_MAX = 500,
+    COLUMNS = 4,
+    MODEL_MAX = 18,
+    TITLE_BESIDE = 24, /* bytes */
+    FOUND_WIDTH = 60   /* cells for a title and what was found, before they are worth more than the rest */
+};
+
+/* At most so many bytes of it, the end marked where some are left out. */
+static void put_beginning(struct buf *out, const char *text, size_t most) {
+    size_t len = strlen(text), keep = len > most ? most - utf8_incomplete_tail(text, most) : len;
+    buf_append(out, text, keep);
+    if (keep < len) buf_puts(out, "\xE2\x80\xA6");
+}
 
 /* The title; with what was searched for beside it, unless that is where the title is from. */
 static char *first_column(const struct store_row *row, struct arena *arena) {
     struct buf text = {0};
     const char *title = *row->title ? row->title : "(no words yet)";
     bool beside = row->found && strncmp(row->found, title, strcspn(title, "\n")) != 0;
-    size_t len = strlen(title), most = beside ? TITLE_BESIDE : len;
-    if (len > most) len = most - utf8_incomplete_tail(title, most);
-    buf_append(&text, title, len);
-    if (len < strlen(title)) buf_puts(&text, "\xE2\x80\xA6");
+    put_beginning(&text, title, beside ? TITLE_BESIDE : SIZE_MAX);
     if (beside) buf_printf(&text, "  %s", row->found);
     char *copy = arena_dup(arena, text.data, text.len);
     buf_free(&text);
@@ -26,16 +37,17 @@ static char *first_column(const struct store_row *row, struct arena *arena) {
 
 static struct ui_picker_row picker_row(const struct store_row *row, int64_t current, struct arena *arena) {
     char moment[AMOUNT_MAX];
-    struct buf count = {0};
+    struct buf count = {0}, model = {0};
     buf_printf(&count, "%u", row->n_messages);
-    size_t model = strlen(row->model) < MODEL_WIDTH ? strlen(row->model) : MODEL_WIDTH;
+    put_beginning(&model, row->model, MODEL_MAX);
     struct ui_picker_row shown = {.id = (uint64_t)row->id, .current = row->id == current};
-    shown.columns[0] = first_column(row, arena);
-    shown.columns[1] = arena_dup(arena, count.data, count.len);
-    shown.columns[2] = arena_dup(arena, row->model, model);
     amount_moment(row->changed, time(NULL), moment);
-    shown.columns[3] = arena_dup(arena, moment, strlen(moment));
+    shown.columns[0] = first_column(row, arena);
+    shown.columns[1] = arena_dup(arena, moment, strlen(moment));
+    shown.columns[2] = arena_dup(arena, count.data, count.len);
+    shown.columns[3] = model.len ? arena_dup(arena, model.data, model.len) : NULL;
     buf_free(&count);
+    buf_free(&model);
     return shown;
 }
 
@@ -47,14 +59,15 @@ static int fill(struct chat_list *list, struct archive *archive, struct err *err
                list->filter.data ? list->filter.data : "");
     arena_free(&list->arena);
     int status = store_list(archive->store, query.data, SHOWN_MAX, &list->arena, &rows, &n, err);
-    buf_free(&query);
     if (status < 0) n = 0;
     grow_array(&list->rows, &list->cap_rows, n + 1, sizeof *list->rows);
     int64_t current = archive_id(archive);
     for (size_t i = 0; i < n; i++) list->rows[i] = picker_row(&rows[i], current, &list->arena);
     list->picker.rows = list->rows;
     list->picker.n_rows = n;
+    list->picker.first_width = strspn(query.data, " ") < query.len ? FOUND_WIDTH : 0;
     list->deleting = 0;
+    buf_free(&query);
     return status;
 }
 
@@ -71,8 +84,9 @@ int chat_list_open(struct chat_list *list, struct archive *archive, const struct
     list->picker =
         (struct ui_picker){.id = ++last_id,
                            .title = list->title.data,
-                           .heads = {"chat", "messages", "model", "last"},
+                           .heads = {"chat", "last", "messages", "model"},
                            .n_columns = COLUMNS,
+                           .right = 1u << 2,
                            .empty = words->len ? "no chat has these words" : "nothing was kept yet",
                            .verb = "Open",
                            .deletes = true,

@@ -132,31 +132,11 @@ static const char *words_of(const struct screen *screen, const struct ui_model *
     return *style = STYLE_ERROR, error && error[0] ? error : NULL;
 }
 
-static int words_rows(const char *words, int width) {
-    struct text_row row = {0};
-    int n = 0;
-    size_t len = strlen(words);
-    if (width < 1) return 1;
-    for (; row.next < len; n++) text_wrap(words, len, row.next, (unsigned)width, &row);
-    return n;
-}
-
 int status_rows(const struct screen *screen, const struct ui_model *model, int columns, int most) {
     enum style style;
     const char *words = words_of(screen, model, &style);
-    int n = words ? words_rows(words, columns - 2) : 1;
-    return n < 1 ? 1 : n > most ? most : n;
-}
-
-static void draw_words(const char *words, enum style style, struct canvas *canvas, struct rect rect) {
-    int x = rect.column + 1, limit = rect.column + rect.columns - 1;
-    struct text_row row = {0};
-    size_t len = strlen(words);
-    for (int i = 0; i < rect.rows && row.next < len && limit > x; i++) {
-        text_wrap(words, len, row.next, (unsigned)(limit - x), &row);
-        size_t end = i + 1 < rect.rows ? row.end : len; /* the last one with all that is left */
-        canvas_text_end(canvas, rect.row + i, x, limit, style, words + row.start, end - row.start);
-    }
+    int n = words ? canvas_words_rows(words, columns - 2) : 1;
+    return n > most ? most : n;
 }
 
 enum { TASK_MIN = 24 }; /* columns beside the speeds */
@@ -168,7 +148,7 @@ void status_draw(const struct screen *screen, const struct ui_model *model, stru
     enum style style;
     const char *words = words_of(screen, model, &style);
     if (words) {
-        draw_words(words, style, canvas, rect);
+        canvas_words(canvas, (struct rect){y, x, rect.rows, limit - x}, style, words);
         return;
     }
     if (screen->chat.find.state != FIND_OFF) {

@@ -174,6 +174,26 @@ static struct rect clip(const struct canvas *canvas, struct rect rect) {
     return rect;
 }
 
+void canvas_words(struct canvas *canvas, struct rect rect, enum style style, const char *text) {
+    size_t len = strlen(text);
+    int limit = rect.column + rect.columns;
+    struct text_row row = {0};
+    for (int i = 0; i < rect.rows && row.next < len && rect.columns >= 2; i++) {
+        bool last = i + 1 == rect.rows;
+        text_wrap(text, len, row.next, (unsigned)rect.columns, &row);
+        canvas_text_end(canvas, rect.row + i, rect.column, limit, style, text + row.start,
+                        (last ? len : row.end) - row.start);
+    }
+}
+
+int canvas_words_rows(const char *text, int width) {
+    size_t len = strlen(text);
+    struct text_row row = {0};
+    int n = 0;
+    for (; width >= 2 && row.next < len; n++) text_wrap(text, len, row.next, (unsigned)width, &row);
+    return n > 1 ? n : 1;
+}
+
 void canvas_fill(struct canvas *canvas, struct rect rect, enum style style, uint32_t c) {
     rect = clip(canvas, rect);
     for (int row = rect.row; row < rect.row + rect.rows; row++)

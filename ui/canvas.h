@@ -54,6 +54,10 @@ __attribute__((format(printf, 6, 7))) int canvas_printf(struct canvas *canvas, i
 struct text_piece;
 int canvas_piece(struct canvas *canvas, int row, int column, int limit, enum style style,
                  const struct text_piece *piece);
+/* Words broken to rows of the rect's width; what the last of its rows has no room for is cut with an
+ * ellipsis. canvas_words_rows(): how many rows they want, at least 1. */
+void canvas_words(struct canvas *canvas, struct rect rect, enum style style, const char *text);
+int canvas_words_rows(const char *text, int width);
 void canvas_fill(struct canvas *canvas, struct rect rect, enum style style, uint32_t c);
 void canvas_restyle(struct canvas *canvas, struct rect rect, enum style style); /* keeps the characters */
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GUTTER = 3, GAP = 2, INDENT = 2, FIRST_MIN = 24, COLUMN_MAX = 32 };
+enum { GUTTER = 3, GAP = 2, INDENT = 2, FIRST_MIN = 24, COLUMN_MAX = 32, BELOW_MAX = 3 };
 
 void picker_free(struct picker *picker) {
     free(picker->rows);
@@ -130,7 +130,8 @@ static struct columns columns_of(const struct picker *picker, const struct ui_pi
     }
     int rest = limit - x + GAP;
     for (size_t c = 1; c < columns.n; c++) rest -= width[c] + GAP;
-    while (columns.n > 1 && rest - GAP < FIRST_MIN) rest += width[--columns.n] + GAP;
+    int least = list->first_width ? (int)list->first_width : FIRST_MIN;
+    while (columns.n > 1 && rest - GAP < least) rest += width[--columns.n] + GAP;
     columns.at[0] = x;
     for (size_t c = 0; c < columns.n; c++) columns.at[c + 1] = columns.at[c] + (c ? width[c] + GAP : rest);
     return columns;
@@ -194,13 +195,22 @@ static bool has_heads(const struct ui_picker *list) {
     return false;
 }
 
-/* Title, filter, heads, rows, and below them why the selected one cannot be picked. */
+/* Below the rows: why the selected one cannot be picked, or why there is none. NULL: nothing. */
+static const char *words_below(const struct picker *picker, const struct ui_picker *list) {
+    if (picker->n) return list->rows[picker->rows[picker->at].index].why;
+    return list->n_rows || list->searches ? "nothing matches" : list->empty;
+}
+
+/* Title, filter, heads, rows, and a line or more below them. */
 void picker_draw(struct picker *picker, const struct ui_picker *list, struct canvas *canvas,
                  struct rect rect) {
     canvas_fill(canvas, rect, STYLE_TEXT, ' ');
     draw_head(picker, list, canvas, rect);
     int y = rect.row + 2, limit = rect.column + rect.columns - 1, x = rect.column + 1 + GUTTER;
-    int head = has_heads(list) && rect.rows > 6, rows = rect.rows - 3 - head;
+    const char *below = words_below(picker, list);
+    int n_below = below && rect.rows > 10 ? canvas_words_rows(below, limit - x) : 1;
+    if (n_below > BELOW_MAX) n_below = BELOW_MAX;
+    int head = has_heads(list) && rect.rows > 6, rows = rect.rows - 2 - n_below - head;
     picker->page = rows > 1 ? rows : 1;
     if (picker->at < picker->top) picker->top = picker->at;
     if (picker->at >= picker->top + (size_t)picker->page) picker->top = picker->at + 1 - (size_t)picker->page;
@@ -212,9 +222,7 @@ void picker_draw(struct picker *picker, const struct ui_picker *list, struct can
     y += head;
     for (size_t i = picker->top; i < picker->n && rows > 0; i++, rows--, y++)
         draw_row(picker, list, &columns, i, canvas, rect, y);
-    const char *below = picker->n                        ? list->rows[picker->rows[picker->at].index].why
-                        : list->n_rows || list->searches ? "nothing matches"
-                                                         : list->empty;
     if (below)
-        canvas_text_end(canvas, rect.row + rect.rows - 1, x, limit, STYLE_NOTICE, below, strlen(below));
+        canvas_words(canvas, (struct rect){rect.row + rect.rows - n_below, x, n_below, limit - x},
+                     STYLE_NOTICE, below);
 }

@@ -162,9 +162,10 @@ struct ui_picker {
     uint64_t id; /* another one begins with an empty filter; never 0 */
     const char *title;
     const char *heads[UI_PICKER_COLUMNS]; /* of the columns; all NULL: no line of heads */
-    size_t n_columns;
-    unsigned right;                   /* bit i: column i is aligned at its right end */
-    const struct ui_picker_row *rows; /* [n_rows] */
+    size_t n_columns;                     /* on a narrow screen the last ones give way to the first */
+    unsigned first_width;                 /* cells they leave to it; 0: a few */
+    unsigned right;                       /* bit i: column i is aligned at its right end */
+    const struct ui_picker_row *rows;     /* [n_rows] */
     size_t n_rows;
     const char *empty; /* shown when there is no row: "nothing was kept yet" */
     const char *verb;  /* what Enter does: "open" */

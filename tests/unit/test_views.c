@@ -308,6 +308,7 @@ static void every_size_is_survived(void **state) {
     (void)state;
     struct scene *scene = scene_new();
     struct canvas canvas = {0};
+    scene->model.status.error = answer; /* several rows of it where there is room */
     for (int rows = 1; rows <= 64; rows++)
         for (int columns = 1; columns <= 210; columns += rows % 3 + 1) {
             canvas_resize(&canvas, rows, columns);

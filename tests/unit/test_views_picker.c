@@ -17,7 +17,9 @@ static const struct ui_picker_row rows[] = {
     {.id = 13, .columns = {"\xC3\x89tude \xE6\xBC\xA2\xE5\xAD\x97 7B", "4.1 GiB", "Q4_K_M", "4096"}},
     {.id = 14,
      .columns = {"Mamba 2.8B", "1.6 GiB", "Q4_0", "2048"},
-     .why = "architecture mamba: only llama, qwen2 and qwen3 run here"},
+     .why = "key general.architecture: found 'mamba', expected one of llama, qwen2, qwen3; nothing else runs "
+            "here "
+            "yet"},
     {.id = 15,
      .columns = {"A name so long that no column of a small screen could ever hold it whole, whatever it does",
                  "140 GiB", "BF16", "131072"}},
