@@ -135,6 +135,17 @@ static const struct look eight[STYLE_COUNT] = {
     [STYLE_PROB9] = {-1, -1, 0},
 };
 
+/* On white, yellow and cyan can hardly be read, nor a bright green. What differs, as above. */
+static const struct look eight_light[STYLE_COUNT] = {
+    [STYLE_YOU] = {BLUE, -1, LOOK_BOLD},     [STYLE_BOT] = {-1, -1, LOOK_BOLD},
+    [STYLE_STAND_IN] = {MAGENTA, -1, 0},     [STYLE_CHOSEN] = {BLUE, -1, LOOK_BOLD},
+    [STYLE_GAUGE] = {BLUE, -1, 0},           [STYLE_PROMPT] = {BLUE, -1, LOOK_BOLD},
+    [STYLE_NOTICE] = {MAGENTA, -1, 0},       [STYLE_PICKED] = {MAGENTA, -1, LOOK_UNDERLINE},
+    [STYLE_HEADING] = {BLUE, -1, LOOK_BOLD}, [STYLE_CODE] = {MAGENTA, -1, 0},
+    [STYLE_CODE_BLOCK] = {BLUE, -1, 0},      [STYLE_PROB0 + 5] = {BLUE, -1, 0},
+    [STYLE_PROB0 + 6] = {BLUE, -1, 0},
+};
+
 /* Without any. */
 static const uint8_t mono[STYLE_COUNT] = {
     [STYLE_DIM] = LOOK_DIM,
@@ -249,10 +260,9 @@ struct look theme_look(enum style style, int colours) {
         return look;
     }
     if (theme.base == THEME_MONO || colours < 8) return look;
-    if (colours < 256) return eight[style];
-    const struct look *own = &light[style];
+    const struct look *own = colours < 256 ? &eight_light[style] : &light[style];
     bool same = theme.base == THEME_DARK || (own->fg == 0 && own->bg == 0 && own->attributes == 0);
-    return same ? dark[style] : *own;
+    return !same ? *own : colours < 256 ? eight[style] : dark[style];
 }
 
 int ui_theme_begin(const char *name, struct err *err) {
