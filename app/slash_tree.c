@@ -1,6 +1,7 @@
 #include "app/slash_internal.h"
 
 #include "base/text.h"
+#include "base/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,7 +97,8 @@ static void print_branch(const struct conversation *conversation, const struct s
     buf_printf(out, "%c %3zu ", active ? '*' : ' ', number);
     for (size_t i = 0; i < 2; i++) {
         if (!shown[i] || !shown[i]->parent) continue;
-        size_t room = i ? 36 : 28, len = shown[i]->text.len < room ? shown[i]->text.len : room;
+        size_t room = i ? 80 : 40, len = shown[i]->text.len;
+        if (len > room) len = room - utf8_incomplete_tail(shown[i]->text.data, room);
         buf_puts(out, shown[i]->by == SAID_BY_USER ? " you: " : " bot: ");
         text_sanitize_line(out, shown[i]->text.data ? shown[i]->text.data : "", len);
         if (len < shown[i]->text.len) buf_puts(out, "...");
@@ -118,9 +120,11 @@ int slash_branch(struct chat *chat, const char *arguments, struct slash_result *
     if (!*arguments) {
         result->list = SLASH_LIST_BRANCHES; /* on a screen; else as text */
         result->title = "branches";
-        for (size_t i = 1; i <= n_leaves; i++)
-            print_branch(conversation, find_leaf(conversation, i, &n_leaves), i, &result->page);
-        buf_puts(&result->page, "\n/branch N goes to the end of a branch; /edit and /regen make new ones\n");
+        for (size_t i = 1, n; (leaf = find_leaf(conversation, i, &n)); i++)
+            print_branch(conversation, leaf, i, &result->page);
+        buf_puts(
+            &result->page,
+            "\n* is where you are; /branch N goes to the end of another; /edit and /regen make new ones\n");
         return STATUS_OK;
     }
     int status = chat_switch(chat, leaf, err);

@@ -118,6 +118,11 @@ static void test_branches(void **state) {
     assert_int_equal(chat_uncached(&chat), 2 + 1 + 4 + 1); /* paper counts bytes; answers have one id */
     run_ok(&chat, "/branch 3");
     path_is(&chat, "ho>yo");
+    struct slash_result list; /* for front ends without a list to choose from */
+    assert_int_equal(slash_run(&chat, "/branch", 7, &list, NULL), STATUS_OK);
+    assert_non_null(strstr(list.page.data, "    1  you: more bot: much\n    2  you: ho bot: hey\n"
+                                           "*   3  you: ho bot: yo\n"));
+    slash_result_free(&list);
     assert_int_equal(chat_switch(&chat, hi, NULL), STATUS_OK); /* down to where it ended */
     path_is(&chat, "hi>hello>more>much");
     assert_int_equal(send(&chat, "next", NULL), STATUS_OK);
