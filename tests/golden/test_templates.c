@@ -5,7 +5,7 @@
 #include "base/sha256.h"
 
 #include "base/buf.h"
-#include "base/clock.h"
+#include "tests/unit/cpu_time.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -247,9 +247,9 @@ static void fast_enough(void **state) {
     double best = 1e9;
     for (int i = 0; i < 5; i++) {
         struct jinja_result result;
-        int64_t begin = clock_ns();
+        double begin = cpu_seconds();
         assert_int_equal(jinja_render_measured(template, context, &clock_time, &result, &usage, &err), 0);
-        double ms = (double)(clock_ns() - begin) * 1e-6;
+        double ms = (cpu_seconds() - begin) * 1e3;
         if (ms < best) best = ms;
         jinja_result_free(&result);
     }
