@@ -325,6 +325,11 @@ static void emit(struct buf *out, const struct text_piece *piece, size_t from) {
         buf_append(out, piece->out + from, piece->n_out - from);
 }
 
+/* Cells of a piece on one line, where LF is a blank. */
+static unsigned line_cells(const struct text_piece *piece) {
+    return piece->kind == TEXT_KIND_NEWLINE ? 1 : piece->width;
+}
+
 static void sanitize(struct buf *out, const char *text, size_t len, bool one_line) {
     unsigned column = 0;
     for (size_t at = 0; at < len;) {
@@ -334,7 +339,7 @@ static void sanitize(struct buf *out, const char *text, size_t len, bool one_lin
             buf_putc(out, ' ');
         else
             emit(out, &piece, 0);
-        column = piece.kind == TEXT_KIND_NEWLINE && !one_line ? 0 : column + piece.width;
+        column = piece.kind == TEXT_KIND_NEWLINE && !one_line ? 0 : column + line_cells(&piece);
     }
 }
 
@@ -354,8 +359,10 @@ void text_cut_line(struct buf *out, const char *text, size_t len, unsigned max_c
         text_sanitize_line(out, text, len);
         return;
     }
-    while (text_next(text + kept, len - kept, false, cells, &piece) && cells + piece.width + 3 <= max_cells) {
-        cells += piece.width;
+    while (kept < len) {
+        text_next(text + kept, len - kept, false, cells, &piece);
+        if (cells + line_cells(&piece) + 3 > max_cells) break;
+        cells += line_cells(&piece);
         kept += piece.len;
     }
     text_sanitize_line(out, text, kept);
@@ -367,7 +374,7 @@ unsigned text_width(const char *text, size_t len) {
     for (size_t at = 0; at < len;) {
         struct text_piece piece;
         at += text_next(text + at, len - at, false, column, &piece);
-        column += piece.kind == TEXT_KIND_NEWLINE ? 1 : piece.width;
+        column += line_cells(&piece);
     }
     return column;
 }

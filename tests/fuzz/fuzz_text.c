@@ -79,6 +79,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     text_quote(&quoted, text, len, width + 2);
     check_harmless(&quoted);
     require(text_width(quoted.data, quoted.len) <= width + 2);
+    struct buf cut = {0};
+    text_cut_line(&cut, text, len, width + 2);
+    check_harmless(&cut);
+    require(text_width(cut.data, cut.len) <= width + 2);
+    buf_free(&cut);
     struct canvas canvas = {0};
     canvas_resize(&canvas, 2, (int)width);
     canvas_text(&canvas, 0, 0, (int)width, STYLE_TEXT, text, len);

@@ -311,14 +311,27 @@ static void test_cut_line(void **state) {
         const char *text;
         unsigned cells;
         const char *shown;
-    } cases[] = {{"model.gguf", 10, "model.gguf"}, {"model.gguf", 9, "model...."}, {"a b c d e f", 8, "a b c..."},
-                 {"\xE6\xBC\xA2\xE5\xAD\x97\xE6\xBC\xA2", 5, "\xE6\xBC\xA2..."}, {"\033[31mred", 8, "^[[31..."}, {"", 4, ""},
-                 {"abcdef", 4, "a..."}};
+    } cases[] = {{"model.gguf", 10, "model.gguf"},
+                 {"model.gguf", 9, "model...."},
+                 {"a b c d e f", 8, "a b c..."},
+                 {"\xE6\xBC\xA2\xE5\xAD\x97\xE6\xBC\xA2", 5, "\xE6\xBC\xA2..."},
+                 {"\033[31mred", 8, "^[[31..."},
+                 {"", 4, ""},
+                 {"abcdef", 4, "a..."},
+                 {"\n\n\n\n", 4, "    "},
+                 {"\n\n\n\n\n", 4, " ..."},
+                 {"a\r\n\nbcd", 5, "a ..."},
+                 {"a\n\tb", 8, "a   b"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t len = strlen(cases[i].text);
+        char *text = malloc(len ? len : 1); /* of its own size: a read beyond it is found */
+        memcpy(text, cases[i].text, len);
         struct buf out = {0};
-        text_cut_line(&out, cases[i].text, strlen(cases[i].text), cases[i].cells);
+        text_cut_line(&out, text, len, cases[i].cells);
         assert_string_equal(out.data ? out.data : "", cases[i].shown);
+        assert_true(text_width(out.data, out.len) <= cases[i].cells);
         buf_free(&out);
+        free(text);
     }
 }
 
