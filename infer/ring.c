@@ -130,12 +130,11 @@ static bool take_record(struct ring *ring, struct engine_event *out) {
 bool ring_take(struct ring *ring, struct engine_event *out) {
     if (take_record(ring, out)) return true;
     if (!atomic_load(&ring->woken)) return false;
-    /* Take the wake away, allow the next one, and look again: what came in between made no wake of its own.
-     */
+    /* Take the wake away, allow the next one, and look again: what came in between made no wake of its own. A
+     * wake that is still on its way must find `woken` set when it comes, or nobody would take it away: the
+     * look after it does. */
     uint64_t count;
-    ssize_t got = ring->fd >= 0 ? read(ring->fd, &count, sizeof count) : 0;
-    (void)got; /* nothing there: the producer is about to write, and this or the next look finds what it wrote
-                */
+    if (ring->fd >= 0 && read(ring->fd, &count, sizeof count) < 0) return false;
     atomic_store(&ring->woken, false);
     return take_record(ring, out);
 }

@@ -14,6 +14,6 @@ struct ring *ring_new(void);
 void ring_free(struct ring *ring); /* NULL is fine; no thread may use it any more */
 int ring_fd(const struct ring *ring); /* readable when events may be waiting; -1 if the system had no descriptor left */
 void ring_put(struct ring *ring, const struct engine_event *event); /* the producer */
-bool ring_take(struct ring *ring, struct engine_event *out);        /* the consumer; false: empty, and the wake is cleared */
+bool ring_take(struct ring *ring, struct engine_event *out);        /* the consumer; false: empty, and the wake is cleared or on its way */
 
 #endif

@@ -71,6 +71,41 @@ static void events_come_out_as_they_went_in(void **state) {
     free(event);
 }
 
+/* The consumer may run at any moment: here between a record and its wake. Linked with --wrap=write. */
+static struct ring *emptied_before_wake;
+ssize_t __real_write(int fd, const void *bytes, size_t size);
+ssize_t __wrap_write(int fd, const void *bytes, size_t size);
+
+ssize_t __wrap_write(int fd, const void *bytes, size_t size) {
+    struct ring *ring = emptied_before_wake;
+    emptied_before_wake = NULL;
+    if (ring) {
+        struct engine_event *event = calloc(1, sizeof *event);
+        assert_true(ring_take(ring, event));
+        assert_false(ring_take(ring, event));
+        free(event);
+    }
+    return __real_write(fd, bytes, size);
+}
+
+/* A wake that comes after its record was taken is cleared by the next look: the descriptor must not stay
+ * readable, or its owner would never sleep again. */
+static void a_late_wake_is_cleared(void **state) {
+    (void)state;
+    struct ring *ring = ring_new();
+    struct engine_event *event = calloc(1, sizeof *event);
+    emptied_before_wake = ring;
+    put_token(ring, event, 1);
+    assert_null(emptied_before_wake);
+    assert_false(ring_take(ring, event));
+    assert_false(readable(ring, 0));
+    put_token(ring, event, 2);
+    assert_true(readable(ring, 0));
+    assert_true(ring_take(ring, event));
+    ring_free(ring);
+    free(event);
+}
+
 enum { MANY = 30000 };
 
 static void *produce(void *arg) {
@@ -100,6 +135,7 @@ static void no_wake_is_lost(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events_come_out_as_they_went_in),
+        cmocka_unit_test(a_late_wake_is_cleared),
         cmocka_unit_test(no_wake_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
