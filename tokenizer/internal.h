@@ -103,8 +103,8 @@ int32_t added_match(const struct tokenizer *tokenizer, const char *text, size_t 
 /* The next place in text[at..end) where an added token may begin, or end. */
 size_t added_next(const struct added *added, const char *text, size_t at, size_t end);
 
-/* The token with this text if merging may make it: a normal one, or a user-defined one of white space only;
- * else -1. */
+/* The token with this text if merging may make it: a normal one, or a user-defined one of white space only,
+ * and no padding; else -1. */
 int32_t text_token(const struct tokenizer *tokenizer, const char *text, size_t len);
 
 /* GPT-2's letter for a byte, in UTF-8: 1 or 2 bytes, returns how many. And back: -1 if no letter. */

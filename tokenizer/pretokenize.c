@@ -64,8 +64,6 @@ static const struct word_rules words_gpt2 = {
     .space_numbers = true,
 };
 
-/* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
- * ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
 /* \p{N}, then the same */
 static const struct word_rules words_smollm = {
     .letters = LETTERS,
@@ -75,6 +73,8 @@ static const struct word_rules words_smollm = {
     .lone_numbers = true,
 };
 
+/* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
+ * ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
 #define WORDS_LLAMA3                                                                                         \
     .prefix = EVERY & ~(LETTERS | BIT(NUMBER) | BIT(NEWLINE)), .letters = LETTERS,                           \
     .others = EVERY & ~(SPACES | LETTERS | BIT(NUMBER)), .line_ends = true

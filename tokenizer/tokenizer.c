@@ -70,7 +70,7 @@ int32_t tokenizer_find(const struct tokenizer *t, const char *text, size_t len) 
 
 int32_t text_token(const struct tokenizer *t, const char *text, size_t len) {
     uint32_t id;
-    if (!strmap_get(&t->by_text, text, len, &id)) return -1;
+    if (!strmap_get(&t->by_text, text, len, &id) || id >= t->n_vocab) return -1;
     if (t->types[id] == TOKEN_NORMAL) return (int32_t)id;
     if (t->types[id] != TOKEN_USER_DEFINED) return -1;
     for (size_t at = 0; at < len;) {

@@ -101,6 +101,22 @@ static int read_types(struct tokenizer *t, const struct tokenizer_source *s, str
     return STATUS_OK;
 }
 
+/* "[PAD123]" where 123 is the id: rows that pad a vocabulary, whatever their type says. */
+static bool is_pad(struct span text, uint32_t id) {
+    char pad[32];
+    snprintf(pad, sizeof pad, "[PAD%u]", id);
+    return is_text(text, pad);
+}
+
+static int find_real_vocabulary(struct tokenizer *t, const struct tokenizer_source *s, struct err *err) {
+    t->n_vocab = t->n_tokens;
+    while (t->n_vocab > 0 &&
+           (t->types[t->n_vocab - 1] == TOKEN_UNUSED || is_pad(s->tokens[t->n_vocab - 1], t->n_vocab - 1)))
+        t->n_vocab--;
+    if (t->n_vocab == 0) return refuse(s, err, "tokenizer.ggml.token_type: found no token that is in use");
+    return STATUS_OK;
+}
+
 /* An id of the file, -1 where missing. */
 static int read_id(const struct tokenizer *t, const struct tokenizer_source *s, const char *name, int64_t id,
                    int32_t *out, struct err *err) {
@@ -189,8 +205,8 @@ static int read_merge(struct tokenizer *t, const struct tokenizer_source *s, uin
         return refuse(s, err, "tokenizer.ggml.merges[%u]: found '%.*s', whose sides or result are no tokens",
                       rank, shown(merge), merge.bytes);
     *likely = id + 1;
-    /* Text never becomes a control token, whatever a file says. */
-    if (t->types[id] == TOKEN_CONTROL || t->types[id] == TOKEN_UNKNOWN) return STATUS_OK;
+    /* Text never becomes a control token, whatever a file says, nor padding, which no model takes. */
+    if (t->types[id] == TOKEN_CONTROL || t->types[id] == TOKEN_UNKNOWN || id >= t->n_vocab) return STATUS_OK;
     if (!merges_add(&t->merges, (int32_t)left_id, (int32_t)right_id, rank, (int32_t)id))
         return refuse(s, err, "tokenizer.ggml.merges[%u]: found '%.*s' again", rank, shown(merge),
                       merge.bytes);
@@ -319,20 +335,6 @@ static void write_bytes(struct tokenizer *t, const struct tokenizer_source *s) {
     t->bytes = buf_take(&out);
 }
 
-/* "[PAD123]" where 123 is the id: rows that pad a vocabulary, whatever their type says. */
-static bool is_pad(struct span text, uint32_t id) {
-    char pad[32];
-    snprintf(pad, sizeof pad, "[PAD%u]", id);
-    return is_text(text, pad);
-}
-
-static void find_real_vocabulary(struct tokenizer *t, const struct tokenizer_source *s) {
-    t->n_vocab = t->n_tokens;
-    while (t->n_vocab > 0 &&
-           (t->types[t->n_vocab - 1] == TOKEN_UNUSED || is_pad(s->tokens[t->n_vocab - 1], t->n_vocab - 1)))
-        t->n_vocab--;
-}
-
 /* Texts that end an answer in the vocabularies that have them. */
 static const char *const end_texts[] = {
     "<|im_end|>",
@@ -413,12 +415,12 @@ static int build(struct tokenizer *t, const struct tokenizer_source *s, struct e
     if (!status) status = read_tokens(t, s, err);
     if (!status) status = read_types(t, s, err);
     if (!status) status = find_ends(t, s, err); /* may change types: before what depends on them */
+    if (!status) status = find_real_vocabulary(t, s, err);
     if (!status) status = read_bytes(t, s, err);
     if (!status) status = t->kind == KIND_SCORES ? read_scores(t, s, err) : read_merges(t, s, err);
     if (status) return status;
     if (t->kind != KIND_BYTES) note_joins(t, s);
     write_bytes(t, s);
-    find_real_vocabulary(t, s);
     add_added(t, s);
     t->add_bos = s->add_bos >= 0 ? s->add_bos : t->kind == KIND_SCORES || (t->pre && t->pre->add_bos);
     t->space_prefix =

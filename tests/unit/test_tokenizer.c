@@ -284,6 +284,34 @@ static void test_merge_to_control_token(void **state) {
     tokenizer_free(t);
 }
 
+/* Nor is one that would make a token of the padding: no model takes its id. */
+static void test_padding_is_never_said(void **state) {
+    (void)state;
+    static struct made m;
+    make_bytes(&m, "gpt-2");
+    add(&m, "qz", TOKEN_UNUSED);
+    merge(&m, "q z");
+    struct tokenizer *t = build(&m);
+    assert_int_equal(tokenizer_n_vocab(t), PAD);
+    assert_string_equal(ids_text(t, ADDED_ALL, "qz", NULL), "113 122");
+    tokenizer_free(t);
+
+    make_scores(&m);
+    int32_t left = add(&m, "[PAD2", TOKEN_NORMAL), right = add(&m, "85]", TOKEN_NORMAL);
+    const char *const parts[] = {"[", "P", "A", "D", "2", "8", "5", "]", "[P", "[PA", "[PAD", "85"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) add(&m, parts[i], TOKEN_NORMAL);
+    char pad[32];
+    snprintf(pad, sizeof pad, "[PAD%zu]", m.source.n_tokens);
+    add(&m, pad, TOKEN_NORMAL);
+    m.source.add_space_prefix = 0;
+    t = build(&m);
+    assert_int_equal(tokenizer_n_vocab(t), 285);
+    char expected[64];
+    snprintf(expected, sizeof expected, "%d %d", left, right);
+    assert_string_equal(ids_text(t, ADDED_ALL, "[PAD285]", NULL), expected);
+    tokenizer_free(t);
+}
+
 static void test_scores(void **state) {
     (void)state;
     static struct made m;
@@ -538,6 +566,12 @@ static void no_end(struct made *m) {
     m->tokens[END] = text("<|other|>");
     m->tokens[TEXT_END] = text("<|another|>");
 }
+static void nothing_real(struct made *m) {
+    for (size_t i = 0; i < m->source.n_tokens; i++) m->types[i] = TOKEN_UNUSED;
+    m->tokens[END] = text("<|other|>");
+    m->tokens[TEXT_END] = text("<|another|>");
+    m->source.eos = HE;
+}
 static void few_scores(struct made *m) {
     make_scores(m);
     m->source.n_scores--;
@@ -605,6 +639,7 @@ static void test_refused(void **state) {
          STATUS_MODEL},
         {no_end, "tokenizer.ggml.eos_token_id: missing, and no token is known to end an answer",
          STATUS_MODEL},
+        {nothing_real, "tokenizer.ggml.token_type: found no token that is in use", STATUS_MODEL},
         {few_scores, "tokenizer.ggml.scores: found 270 scores, expected one for each of 271", STATUS_MODEL},
         {no_scores, "tokenizer.ggml.scores: found", STATUS_MODEL},
         {score_nan, "tokenizer.ggml.scores[5]: found nan", STATUS_MODEL},
@@ -654,6 +689,7 @@ int main(void) {
         cmocka_unit_test(test_vocabulary_facts),
         cmocka_unit_test(test_late_control_tokens),
         cmocka_unit_test(test_merge_to_control_token),
+        cmocka_unit_test(test_padding_is_never_said),
         cmocka_unit_test(test_scores),
         cmocka_unit_test(test_stripping_tokens),
         cmocka_unit_test(test_streaming),
