@@ -78,9 +78,11 @@ int partial_open(struct partial *p, const char *target, uint64_t size, struct er
     if (p->fd < 0) return err_set(err, STATUS_FAILED, "cannot write %s: %s", p->path, strerror(errno));
     if (flock(p->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
         return err_set(err, STATUS_BUSY, "another logitop is fetching this file already (%s)", p->path);
+    int status = check_room(p, err); /* first: the size is what a server says */
+    if (status < 0) return status;
     p->done = xcalloc(p->n_chunks + 1, sizeof *p->done);
     read_notes(p);
-    return check_room(p, err);
+    return STATUS_OK;
 }
 
 void partial_close(struct partial *p) {

@@ -10,10 +10,13 @@
 #include "app/model_choice.h"
 #include "base/mem.h"
 #include "models/list.h"
+#include "models/partial.h"
 #include "models/source.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void test_quantisation_of_a_name(void **state) {
     (void)state;
@@ -222,6 +225,25 @@ static void test_amounts(void **state) {
     assert_non_null(strstr(amount_age(INT64_MIN, 1000, out), " d ago"));
 }
 
+/* What a server says of a file's size is compared with the disk before anything is made of it. */
+static void test_a_size_that_no_disk_holds(void **state) {
+    (void)state;
+    static const uint64_t sizes[] = {(uint64_t)1 << 50, (uint64_t)1 << 60, INT64_MAX};
+    char folder[] = "/tmp/logitop-partial-XXXXXX", path[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/blob", folder);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct partial partial;
+        struct err err = {0};
+        assert_int_equal(partial_open(&partial, path, sizes[i], &err), STATUS_FAILED);
+        assert_non_null(strstr(err.text, "are still needed"));
+        assert_null(partial.done);
+        unlink(partial.path);
+        partial_close(&partial);
+    }
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quantisation_of_a_name),
@@ -231,6 +253,7 @@ int main(void) {
         cmocka_unit_test(test_amounts),
         cmocka_unit_test(test_origins),
         cmocka_unit_test(test_plain_paths),
+        cmocka_unit_test(test_a_size_that_no_disk_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
