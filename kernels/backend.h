@@ -104,7 +104,7 @@ struct step_request {
     enum wanted wanted;
     uint32_t top_k;         /* candidates a result, at most CANDIDATES_MAX */
     bool logits;            /* hand the full logits to on_result */
-    const int32_t *targets; /* [n] or NULL: the id whose logit and rank each result tells (scoring); -1 none */
+    const int32_t *targets; /* [n] or NULL: the id in 0..n_vocab-1 whose logit and rank each result tells (scoring); -1 none */
     result_fn on_result;    /* needed unless nothing is wanted */
     trace_fn on_trace;      /* NULL: no trace. A trace runs unfused and may be slow */
     progress_fn progress;   /* tokens done of n; those of a chunk under way count in proportion to its work */
@@ -155,7 +155,8 @@ struct backend_ops {
     int (*timeline_save)(const struct timeline *timeline, uint32_t n, void *to, struct err *err);
     int (*timeline_load)(struct timeline *timeline, const void *from, size_t size, struct err *err); /* refuses what does not fit this model */
 
-    /* Feed n tokens. Longer prompts are cut into chunks inside. STATUS_CONTEXT_FULL if they do not fit: nothing is fed then.
+    /* Feed n tokens. Longer prompts are cut into chunks inside. STATUS_CONTEXT_FULL if they do not fit, STATUS_USAGE for an id
+     * that is not of the real vocabulary: nothing is fed then.
      * STATUS_FAILED if a wanted result has logits that are not finite. */
     int (*step)(struct timeline *timeline, const struct step_request *request, struct err *err);
 

@@ -2,19 +2,16 @@
 #include "kernels/cpu/cpu.h"
 
 #include "base/mem.h"
+#include "kernels/step_ids.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static int check_ids(const struct timeline *timeline, const int32_t *ids, uint32_t n, struct err *err) {
-    uint32_t n_vocab = timeline->backend->model->n_vocab;
-    if (n > timeline->n_ctx - timeline->length)
-        return err_set(err, STATUS_CONTEXT_FULL, "%u tokens do not fit: the context of %u holds %u already", n, timeline->n_ctx,
-                       timeline->length);
-    for (uint32_t i = 0; i < n; i++)
-        if (ids[i] < 0 || (uint32_t)ids[i] >= n_vocab)
-            return err_set(err, STATUS_USAGE, "token %u of a step: found id %d, expected one below %u", i, ids[i], n_vocab);
-    return STATUS_OK;
+static int check_request(const struct timeline *timeline, const struct step_request *request, struct err *err) {
+    if (request->n > timeline->n_ctx - timeline->length)
+        return err_set(err, STATUS_CONTEXT_FULL, "%u tokens do not fit: the context of %u holds %u already", request->n,
+                       timeline->n_ctx, timeline->length);
+    return step_ids_check(request, timeline->backend->model->n_vocab, err);
 }
 
 struct results_job {
@@ -82,7 +79,7 @@ static int step_chunk(struct timeline *timeline, const struct step_request *requ
 
 int cpu_step(struct timeline *timeline, const struct step_request *request, struct err *err) {
     struct backend *backend = timeline->backend;
-    int status = check_ids(timeline, request->ids, request->n, err);
+    int status = check_request(timeline, request, err);
     if (status) return status;
     uint32_t chunk = request->on_trace ? request->n : CHUNK; /* a trace tells of the whole step */
     status = work_reserve(backend, chunk, timeline->n_ctx, err);
@@ -106,7 +103,7 @@ int cpu_step(struct timeline *timeline, const struct step_request *request, stru
 
 int feed_one(struct timeline *timeline, int32_t id, const atomic_bool *stop, struct err *err) {
     struct pool *pool = timeline->backend->pool;
-    int status = check_ids(timeline, &id, 1, err);
+    int status = check_request(timeline, &(struct step_request){.ids = &id, .n = 1}, err);
     if (!status) status = work_reserve(timeline->backend, CHUNK, timeline->n_ctx, err);
     if (status) return status;
     pool_watch(pool, stop);

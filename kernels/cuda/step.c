@@ -2,6 +2,7 @@
 #include "kernels/cuda/device.h"
 
 #include "kernels/cpu/sample.h"
+#include "kernels/step_ids.h"
 
 #include <math.h>
 #include <string.h>
@@ -43,6 +44,8 @@ static int chunk(struct timeline *t, const struct step_request *request, uint32_
 int cuda_step(struct timeline *t, const struct step_request *request, struct err *err) {
     if (request->n > t->n_ctx - t->length)
         return err_set(err, STATUS_CONTEXT_FULL, "%u tokens do not fit: the context has room for %u of %u", request->n, t->n_ctx - t->length, t->n_ctx);
+    int refused = step_ids_check(request, t->backend->model->n_vocab, err);
+    if (refused != STATUS_OK) return refused;
     CUDA_TRY(cudaSetDevice(t->backend->device));
     uint32_t n = 0, chunk_size = t->backend->chunk;
     for (uint32_t from = 0; from < request->n; from += n) {

@@ -104,8 +104,32 @@ static void looking_back_changes_nothing(void **state) {
         for (int exact = 0; exact < 2; exact++) look_back(names[i], exact);
 }
 
+static void ids_beyond_the_vocabulary_are_refused(void **state) {
+    (void)state;
+    struct rig rig = rig_open(&backend_cuda, names[0], &(struct backend_options){.n_ctx = N_CTX});
+    const int32_t good[] = {3, 4, 5}, beyond[] = {-2, (int32_t)rig.view->n_vocab, INT32_MAX};
+    struct log log = {calloc(4, sizeof *log.results), 0};
+    struct err err;
+    for (size_t i = 0; i < sizeof beyond / sizeof *beyond; i++) {
+        const int32_t bad[] = {3, 4, beyond[i]};
+        struct decode *decode;
+        struct decode_request run = {.id = beyond[i], .limit = 1};
+        struct step_request fed = {.ids = bad, .n = 3}, asked = {.ids = good, .n = 3, .wanted = WANT_ALL, .targets = bad, .on_result = on_score, .ctx = &log};
+        assert_int_equal(rig.ops->step(rig.timeline, &fed, &err), STATUS_USAGE);
+        assert_int_equal(rig.ops->step(rig.timeline, &asked, &err), STATUS_USAGE);
+        assert_int_equal(rig.ops->decode_begin(rig.timeline, &run, &decode, &err), STATUS_USAGE);
+        assert_int_equal(rig.ops->timeline_length(rig.timeline), 0);
+    }
+    assert_int_equal(log.n, 0);
+    free(log.results);
+    rig_close(&rig);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(looking_back_changes_nothing)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(looking_back_changes_nothing),
+        cmocka_unit_test(ids_beyond_the_vocabulary_are_refused),
+    };
     struct err err;
     if (backend_cuda.probe(&(struct backend_options){0}, &err)) {
         printf("skipped: %s\n", err.text);

@@ -225,6 +225,18 @@ static void results_of_a_step(void **state) {
     assert_int_equal(results.last.rank, 3);
     assert_true(results.last.logit == last.top[2].logit && results.last.log_sum_exp == last.log_sum_exp);
 
+    const int32_t beyond[] = {-2, (int32_t)rig.view->n_vocab, INT32_MAX};
+    for (size_t i = 0; i < sizeof beyond / sizeof *beyond; i++) { /* no logit of such a one is there to tell of */
+        int32_t asked[50];
+        memcpy(asked, targets, sizeof asked);
+        asked[49] = beyond[i];
+        request.targets = asked;
+        backend_cpu.timeline_truncate(rig.timeline, 0);
+        assert_int_equal(backend_cpu.step(rig.timeline, &request, &err), STATUS_USAGE);
+        assert_int_equal(backend_cpu.timeline_length(rig.timeline), 0);
+        request.targets = targets;
+    }
+
     results = (struct results){.stop_after = 20};
     backend_cpu.timeline_truncate(rig.timeline, 0);
     assert_int_equal(backend_cpu.step(rig.timeline, &request, &err), STATUS_STOPPED);
