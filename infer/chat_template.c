@@ -113,6 +113,17 @@ static const char *known_role(const char *role) {
     return NULL;
 }
 
+/* A template that puts messages together needs several times their size. */
+static int check_size(const struct message *messages, size_t n, struct err *err) {
+    enum { MESSAGES_MAX = 8 << 20 };
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!size_add(total, messages[i].len, &total)) total = SIZE_MAX;
+    if (total <= MESSAGES_MAX) return STATUS_OK;
+    return err_set(err, STATUS_CONTEXT_FULL, "the messages have %zu bytes, a prompt takes at most %d", total,
+                   MESSAGES_MAX);
+}
+
 static int add_messages(struct jinja_context *context, const struct message *messages, size_t n,
                         struct err *err) {
     int status = STATUS_OK;
@@ -150,11 +161,13 @@ int chat_template_render(const struct chat_template *t, const struct chat_templa
     if (input->continue_last && (!last || strcmp(last->role, "assistant") != 0))
         return err_set(err, STATUS_USAGE, "nothing to continue: the last message is not the model's");
     if (!t->jinja) return err_set(err, t->fault.code, "%s", t->fault.text);
+    int status = check_size(input->messages, input->n - input->continue_last, err);
+    if (status) return status;
     struct jinja_context *context = jinja_context_new();
     if (!context) return err_set(err, STATUS_MEMORY, "no memory for a prompt");
     struct jinja_result result = {0};
     struct err fault = {0};
-    int status = fill_context(t, input, context, err);
+    status = fill_context(t, input, context, err);
     if (!status && (status = jinja_render(t->jinja, context, &input->now, &result, &fault)))
         status = result.refused ? err_set(err, STATUS_USAGE, "%s", fault.text)
                                 : err_set(err, fault.code, "%s: chat template: %s", t->file, fault.text);

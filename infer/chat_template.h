@@ -71,8 +71,8 @@ const char *chat_template_name(const struct chat_template *chat_template); /* "f
 /* The whole prompt, ready for the model to speak: with continue_last the last message stands behind the
  * generation prompt, just as it was said, otherwise a new one of the model begins. STATUS_UNSUPPORTED: no
  * template, or one that cannot be parsed. STATUS_USAGE: the template refuses the messages, in its own words,
- * or the variables are no JSON object. STATUS_FAILED: it failed, with line and column. `out` is empty then.
- */
+ * or the variables are no JSON object. STATUS_CONTEXT_FULL: more than 8 MiB of messages, which no context
+ * holds. STATUS_FAILED: it failed, with line and column. `out` is empty then. */
 int chat_template_render(const struct chat_template *chat_template, const struct chat_template_input *input,
                          struct prompt *out, struct err *err);
 

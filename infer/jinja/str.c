@@ -53,9 +53,10 @@ static struct jgrow *grow_for(struct jrun *run, const struct jstr *a, size_t tot
 }
 
 struct jstr *jstr_concat(struct jrun *run, struct jstr *a, struct jstr *b) {
-    if (a->len > JINJA_MAX_STRING - b->len) jfail_limit(run, "bytes in a string", JINJA_MAX_STRING);
     if (!a->len) return b;
     if (!b->len) return a;
+    if (b->len > JINJA_MAX_STRING || a->len > JINJA_MAX_STRING - b->len) /* either may come from outside */
+        jfail_limit(run, "bytes in a string", JINJA_MAX_STRING);
     bool mixed = a->shadow || b->shadow || a->person != b->person;
     size_t total = a->len + b->len;
     struct jgrow *grow = grow_for(run, a, total, mixed);

@@ -160,11 +160,37 @@ static void the_date_is_the_conversations(void **state) {
     chat_template_free(t);
 }
 
+/* More than a template can put together is told as what it is: no context holds it. */
+static void what_no_context_holds_is_refused(void **state) {
+    (void)state;
+    static const size_t sizes[] = {9 << 20, 17 << 20, 33 << 20, 70 << 20};
+    char *text = malloc(sizes[3]);
+    memset(text, 'a', sizes[3]);
+    struct chat_template *t = make("", true);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct message chat[] = {said("user", "hi"), {.role = "user", .text = text, .len = sizes[i]}};
+        expect_refusal(t, chat, 2, STATUS_CONTEXT_FULL, "the messages have");
+        struct message many[9];
+        for (size_t k = 0; k < 9; k++)
+            many[k] = (struct message){.role = "user", .text = text, .len = sizes[i] / 9};
+        expect_refusal(t, many, 9, STATUS_CONTEXT_FULL, "the messages have");
+    }
+    struct prompt prompt;
+    struct err err = {0};
+    struct message largest[] = {{.role = "user", .text = text, .len = 8 << 20}};
+    struct chat_template_input in = input(largest, 1, false);
+    if (chat_template_render(t, &in, &prompt, &err)) fail_msg("%s", err.text);
+    assert_int_equal(prompt.pieces[1].len, largest[0].len);
+    prompt_free(&prompt);
+    chat_template_free(t);
+    free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(file_template_is_used),         cmocka_unit_test(chatml_is_the_fallback),
         cmocka_unit_test(refusals_are_told_apart),       cmocka_unit_test(bad_variables_are_refused),
-        cmocka_unit_test(the_date_is_the_conversations),
+        cmocka_unit_test(the_date_is_the_conversations), cmocka_unit_test(what_no_context_holds_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

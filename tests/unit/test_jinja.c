@@ -170,6 +170,37 @@ static void hostile_renders_end(void **state) {
 }
 
 /* Deep recursion within the limits must not overflow the stack of a thread. */
+/* No string grows beyond the limit, however long what is put to it. */
+static void long_texts_are_refused(void **state) {
+    (void)state;
+    static const char *const sources[] = {"{{ 'x' + text }}",
+                                          "{{ text + text }}",
+                                          "{{ 'x' ~ text }}",
+                                          "{{ text }}",
+                                          "{% set t = 'a' + 'b' %}{{ (t + 'c') + text }}",
+                                          "{{ '%s' | format(text) }}",
+                                          "{{ text * 2 }}",
+                                          "{{ [text, text] | join('-') }}",
+                                          "{{ text | upper }}"};
+    size_t len = (size_t)JINJA_MAX_STRING + (1 << 20);
+    char *text = malloc(len);
+    memset(text, 'y', len);
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
+        for (int person = 0; person < 2; person++) {
+            struct jinja_template *template;
+            struct jinja_context *context = jinja_context_new();
+            struct jinja_result result;
+            struct err err = {0};
+            assert_int_equal(jinja_set_text(context, "text", text, len, person, &err), STATUS_OK);
+            assert_int_equal(jinja_parse(sources[i], strlen(sources[i]), &template, &err), STATUS_OK);
+            assert_int_equal(jinja_render(template, context, &clock_time, &result, &err), STATUS_FAILED);
+            if (!strstr(err.text, "template stopped: more than")) fail_msg("%s: %s", sources[i], err.text);
+            jinja_free(template);
+            jinja_context_free(context);
+        }
+    free(text);
+}
+
 static void legal_depth_works(void **state) {
     (void)state;
     struct jinja_result result;
@@ -335,6 +366,7 @@ int main(void) {
         cmocka_unit_test(as_jinja2),
         cmocka_unit_test(hostile_sources_end),
         cmocka_unit_test(hostile_renders_end),
+        cmocka_unit_test(long_texts_are_refused),
         cmocka_unit_test(legal_depth_works),
         cmocka_unit_test(missing_features_have_names),
         cmocka_unit_test(every_byte_knows_its_origin),
