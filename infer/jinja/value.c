@@ -424,8 +424,13 @@ struct jvalue jget_slice(struct jrun *run, struct jvalue of, struct jvalue from,
         struct jrange *r = jalloc(run, sizeof *r);
         size_t count = by > 0 ? (b > a ? (size_t)((b - a - 1) / by) + 1 : 0)
                               : (a > b ? (size_t)((a - b - 1) / -by) + 1 : 0);
-        *r = (struct jrange){of.range->start + a * of.range->step, of.range->start + b * of.range->step,
-                             of.range->step * by, count};
+        *r = (struct jrange){.n = count};
+        if (__builtin_mul_overflow(of.range->step, by, &r->step) || /* steps of steps of steps */
+            __builtin_mul_overflow(of.range->step, a, &r->start) ||
+            __builtin_mul_overflow(of.range->step, b, &r->stop) ||
+            __builtin_add_overflow(of.range->start, r->start, &r->start) ||
+            __builtin_add_overflow(of.range->start, r->stop, &r->stop))
+            jfail(run, "slice of a range: a number does not fit in 64 bits");
         return JVALUE(JTYPE_RANGE, range, r);
     }
     if (by != 1) return slice_every(run, of, a, b, by);

@@ -164,6 +164,7 @@ static void hostile_renders_end(void **state) {
         "more than");
     refused_text("{{ 2 ** 64 }}", "does not fit in 64 bits");
     refused_text("{{ 9223372036854775808 }}", "does not fit in 64 bits");
+    refused_repeated("{{ range(0, 1)", "[::2]", 70, " }}", "does not fit in 64 bits");
     refused_text("{{ 9223372036854775807 + 1 }}", "does not fit in 64 bits");
     refused_text("{{ -9223372036854775807 - 2 }}", "does not fit in 64 bits");
     refused_text("{{ '99999999999999999999' | int }}", "does not fit in 64 bits");
