@@ -143,7 +143,19 @@ static int upload_products(struct backend *b, const struct whole_product *all, s
     whole_exchange(&d->whole, d->exchange);
     d->whole.args.products = d->products;
     d->whole.args.epoch = d->epoch;
-    CUDA_TRY(whole_load(&d->whole));
+    return STATUS_OK;
+}
+
+/* Can all blocks of a step run at the same time? They wait for each other. Where the card is shared in time, a kernel has all of it when
+ * it runs; under MPS another process may hold multiprocessors as long as it likes. */
+static int whole_runs_at_once(const struct backend *b, bool *at_once, struct err *err) {
+    const struct whole_plan *plan = &b->decode->whole;
+    int each = 0, mps = 0;
+    CUDA_TRY(whole_load(plan, &each));
+#if CUDART_VERSION >= 12030
+    if (cudaDeviceGetAttribute(&mps, cudaDevAttrMpsEnabled, b->device) != cudaSuccess) cudaGetLastError(); /* an old driver does not know it */
+#endif
+    *at_once = !mps && (uint64_t)each * (uint32_t)b->properties.multiProcessorCount >= plan->blocks;
     return STATUS_OK;
 }
 
@@ -160,7 +172,8 @@ int decode_whole_new(struct backend *b, struct err *err) {
                                         .state = d->state, .logits = b->logits};
     b->whole = bytes_of(all, n) <= WHOLE_BYTES &&
                whole_fits(&d->whole, all, (uint32_t)b->properties.multiProcessorCount, b->properties.sharedMemPerBlockOptin);
-    int status = b->whole ? upload_products(b, all, n * sizeof *all, err) : STATUS_OK;
+    int status = b->whole ? whole_runs_at_once(b, &b->whole, err) : STATUS_OK;
+    if (status == STATUS_OK && b->whole) status = upload_products(b, all, n * sizeof *all, err);
     free(all);
     return status;
 }
@@ -364,6 +377,8 @@ int decode_prepare(struct timeline *t, struct err *err) {
 
 int cuda_decode_begin(struct timeline *t, const struct decode_request *request, struct decode **out, struct err *err) {
     struct backend *b = t->backend;
+    if (request->id < 0 || (uint32_t)request->id >= b->model->n_vocab)
+        return err_set(err, STATUS_USAGE, "decoding from id %d, expected one below %u", request->id, b->model->n_vocab);
     CUDA_TRY(cudaSetDevice(b->device));
     struct decode *d = xcalloc(1, sizeof *d);
     *d = (struct decode){.timeline = t, .request = *request, .id = request->id, .first = t->length};

@@ -175,8 +175,8 @@ struct whole_plan { /* how a model is run; shared memory in bytes */
 int whole_fits(struct whole_plan *plan, struct whole_product *products, uint32_t multiprocessors, size_t shared_limit);
 /* Cut `memory`, of plan->exchange bytes, into the exchanges. */
 void whole_exchange(struct whole_plan *plan, void *memory);
-/* Load the kernel, so that nothing is allocated in a run. */
-cudaError_t whole_load(const struct whole_plan *plan);
+/* Load the kernel, so that nothing is allocated in a run. *each: blocks that a multiprocessor holds at a time. */
+cudaError_t whole_load(const struct whole_plan *plan, int *each);
 cudaError_t launch_whole_step(cudaStream_t stream, const struct whole_plan *plan);
 
 #ifdef __cplusplus

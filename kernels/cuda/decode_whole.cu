@@ -10,7 +10,8 @@
  * all of a product's vector before it writes any of its results. So who has read all results of a product knows that
  * every block has read all that came before, and between two writings of the same place lies at least one product.
  *
- * All blocks must run at the same time: there are no more than multiprocessors. A step is launched dependent on the one before: its blocks
+ * All blocks must run at the same time, or those that run wait for ever for those that do not: there are no more than multiprocessors
+ * that hold one each (whole_load()), and no other process holds some of them (decode.c). A step is launched dependent on the one before: its blocks
  * begin to fetch weights where those of the step before have ended, while the last one still chooses the token.
  *
  * A norm's factor is applied to the sums of rows instead of the vector, so that the vector is ready with one barrier. */
@@ -682,8 +683,9 @@ static whole_kernel kernel_of(const struct whole_plan *plan) {
     return plan->args.rope.head_dim == 64 ? whole_step_kernel<64> : whole_step_kernel<128>;
 }
 
-extern "C" cudaError_t whole_load(const struct whole_plan *plan) {
-    return cudaFuncSetAttribute(kernel_of(plan), cudaFuncAttributeMaxDynamicSharedMemorySize, (int)plan->shared);
+extern "C" cudaError_t whole_load(const struct whole_plan *plan, int *each) {
+    cudaError_t e = cudaFuncSetAttribute(kernel_of(plan), cudaFuncAttributeMaxDynamicSharedMemorySize, (int)plan->shared);
+    return e == cudaSuccess ? cudaOccupancyMaxActiveBlocksPerMultiprocessor(each, kernel_of(plan), WHOLE_THREADS, plan->shared) : e;
 }
 
 extern "C" cudaError_t launch_whole_step(cudaStream_t stream, const struct whole_plan *plan) {

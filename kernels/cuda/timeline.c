@@ -48,6 +48,7 @@ int cuda_timeline_new(struct backend *backend, uint32_t n_ctx, struct timeline *
 
 void cuda_timeline_free(struct timeline *t) {
     if (!t) return;
+    cudaSetDevice(t->backend->device); /* a thread that never did would bring up the first card for this */
     for (int i = 0; i < 2; i++)
         if (t->graphs[i]) cudaGraphExecDestroy(t->graphs[i]);
     cudaFree(t->device_ids);

@@ -19,11 +19,13 @@ static struct {
     uint32_t n;           /* calls that may fail, so far */
     uint32_t fail_at;     /* the how many-th fails, from 1; 0: none */
     bool for_good;        /* and every one after it: the context is lost */
-    char failed[48];      /* which one it was */
+    char failed[64];      /* which one it was */
     cudaError_t pending;  /* of a launch, for cudaGetLastError() */
     int held;             /* memory, streams, events and graphs that are not given back */
     uint32_t n_made;      /* all that were ever made */
     size_t bytes, peak;   /* of device memory */
+    bool crowded;         /* a multiprocessor holds no block of any kernel, says the library */
+    bool mps;             /* the card is shared with other processes at the same time */
     struct {
         void *at;
         size_t size;
@@ -104,6 +106,27 @@ WRAP(cudaStreamBeginCapture, (cudaStream_t stream, enum cudaStreamCaptureMode mo
 WRAP(cudaGraphLaunch, (cudaGraphExec_t graph, cudaStream_t stream), (graph, stream))
 WRAP(cudaLaunchKernelExC, (const cudaLaunchConfig_t *config, const void *function, void **arguments), (config, function, arguments))
 #undef WRAP
+
+/* ---- questions ---- */
+
+cudaError_t __real_cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, const void *function, int threads, size_t shared, unsigned flags);
+cudaError_t __wrap_cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, const void *function, int threads, size_t shared, unsigned flags);
+cudaError_t __wrap_cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, const void *function, int threads, size_t shared, unsigned flags) {
+    cudaError_t code = calls_count("cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags", false);
+    if (code == cudaSuccess) code = __real_cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, function, threads, shared, flags);
+    if (calls.crowded) *blocks = 0;
+    return code;
+}
+
+cudaError_t __real_cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int device);
+cudaError_t __wrap_cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int device);
+cudaError_t __wrap_cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int device) {
+    if (!calls.mps || (int)attribute != 133 /* cudaDevAttrMpsEnabled, from 12.3 on */) return __real_cudaDeviceGetAttribute(value, attribute, device);
+    *value = 1;
+    return cudaSuccess;
+}
+
+/* ---- calls that wait ---- */
 
 /* Whoever does not look at the result may rely on the work being over. */
 #define WRAP_WAIT(name, parameters, arguments)                                                               \

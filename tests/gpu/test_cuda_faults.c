@@ -4,6 +4,7 @@
 #include "tests/gpu/cuda_calls.h"
 
 #include "infer/engine.h"
+#include "kernels/cuda/device.h"
 
 #include <poll.h>
 
@@ -183,6 +184,26 @@ static void a_conversation_outlives_the_device(void **state) {
     if (verbose) printf("%u conversations went on on the CPU in the middle of an answer\n", n_moved);
 }
 
+/* ---- kernels whose blocks wait for each other ---- */
+
+/* A step is one kernel only where all its blocks can run at the same time; elsewhere it is a chain, and says the same. */
+static void steps_never_wait_for_blocks_that_do_not_run(void **state) {
+    (void)state;
+    for (int why = 0; why < 3; why++) {
+        calls_begin(0, false);
+        calls.crowded = why == 1;
+        calls.mps = why == 2;
+        struct rig rig = rig_open(&backend_cuda, MODEL, &(struct backend_options){.n_ctx = N_CTX});
+        struct err err;
+        int32_t ids[TOKENS];
+        assert_true(rig.backend->whole == (why == 0 && rig.backend->properties.major >= 9));
+        must(answer(&rig, ids, &err), &err, "answer");
+        assert_memory_equal(ids, wanted, sizeof ids);
+        rig_close(&rig);
+    }
+    calls.crowded = calls.mps = false;
+}
+
 /* ---- memory ---- */
 
 /* After the timeline is there nothing is allocated, whatever is asked. */
@@ -227,6 +248,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(every_call_may_fail_once),
         cmocka_unit_test(every_call_may_be_the_last),
         cmocka_unit_test(a_conversation_outlives_the_device),
+        cmocka_unit_test(steps_never_wait_for_blocks_that_do_not_run),
         cmocka_unit_test(nothing_is_allocated_in_a_run),
     };
     return cmocka_run_group_tests(tests, find_out, NULL);
