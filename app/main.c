@@ -3,10 +3,12 @@
 #include "app/out.h"
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int show_help(const struct options *options) {
     struct buf text = {0};
@@ -37,9 +39,18 @@ static void tell_problems(const struct options *options) {
         out_error("%.*s", (int)(end - line), line);
 }
 
+/* Where the shell closed one of the three, the next file to be opened would be taken for it. Input is empty
+ * then; output fails as it does where it is closed. */
+static bool keep_descriptors(void) {
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd) return false;
+    return true;
+}
+
 int main(int argc, char **argv) {
     struct options options;
     struct err err = {0};
+    if (!keep_descriptors()) return 1;
     setlocale(LC_CTYPE, "");
     if (getenv("LOGITOP_LOG")) log_open(getenv("LOGITOP_LOG"));
     options_begin(&options);
