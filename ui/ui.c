@@ -52,32 +52,37 @@ struct ui {
 
 /* ---- the last line of defence ---- */
 
-static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
-enum { N_CRASH = sizeof crash_signals / sizeof *crash_signals };
-static struct sigaction earlier[N_CRASH];
+/* Faults first; then what ends a program that does not know it. */
+static const int last_signals[] = {SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,  SIGABRT,
+                                   SIGQUIT, SIGXCPU, SIGUSR1, SIGUSR2, SIGALRM};
+enum { N_FAULTS = 4, N_LAST = sizeof last_signals / sizeof *last_signals };
+static struct sigaction earlier[N_LAST];
 
 void ui_emergency_restore(void) {
     term_emergency();
     capture_emergency();
 }
 
-/* Restore, then let the earlier handler have it: a fault happens again on return, an abort is raised again.
+static void last_handlers_off(void) {
+    for (int i = 0; i < N_LAST; i++) sigaction(last_signals[i], &earlier[i], NULL);
+}
+
+/* Restore, then let the earlier handler have it: a fault happens again on return, all else is raised again.
  */
-static void crash(int number) {
+static void at_last(int number, siginfo_t *info, void *context) {
+    (void)context;
     ui_emergency_restore();
-    for (int i = 0; i < N_CRASH; i++) sigaction(crash_signals[i], &earlier[i], NULL);
-    if (number == SIGABRT) raise(number);
+    last_handlers_off();
+    bool fault = false;
+    for (int i = 0; i < N_FAULTS; i++) fault |= last_signals[i] == number && info->si_code > 0; /* not sent */
+    if (!fault) raise(number);
 }
 
-static void crash_handlers_on(void) {
+static void last_handlers_on(void) {
     static bool at_exit;
-    struct sigaction action = {.sa_handler = crash, .sa_flags = SA_ONSTACK | SA_NODEFER};
-    for (int i = 0; i < N_CRASH; i++) sigaction(crash_signals[i], &action, &earlier[i]);
+    struct sigaction action = {.sa_sigaction = at_last, .sa_flags = SA_ONSTACK | SA_NODEFER | SA_SIGINFO};
+    for (int i = 0; i < N_LAST; i++) sigaction(last_signals[i], &action, &earlier[i]);
     if (!at_exit) at_exit = atexit(ui_emergency_restore) == 0;
-}
-
-static void crash_handlers_off(void) {
-    for (int i = 0; i < N_CRASH; i++) sigaction(crash_signals[i], &earlier[i], NULL);
 }
 
 /* ---- actions ---- */
@@ -624,7 +629,7 @@ int ui_open(struct ui **out, const struct ui_options *options, struct err *err) 
         free(ui);
         return status;
     }
-    crash_handlers_on();
+    last_handlers_on();
     ui->canvas.glyphs = term_glyphs(ui->term);
     ui->screen.digits = !term_has_colours(ui->term);
     if (options->mouse) mouse_switch(ui, true);
@@ -636,7 +641,7 @@ int ui_open(struct ui **out, const struct ui_options *options, struct err *err) 
 
 void ui_close(struct ui *ui) {
     if (!ui) return;
-    crash_handlers_off();
+    last_handlers_off();
     term_close(ui->term);
     capture_close(&ui->capture, true);
     editor_close(ui->editor);

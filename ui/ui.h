@@ -21,9 +21,9 @@
  *
  * The ui handles alone: editing, history, scrolling, help, log and panel switches, colour modes, resize
  * drawing. The app owns the signals (handlers that set a flag and write a pipe); it calls ui_resized() on
- * SIGWINCH, ui_suspend() on SIGTSTP and UI_ACTION_SUSPEND, ui_resumed() on SIGCONT. The ui catches crash
- * signals (SEGV, BUS, FPE, ILL, ABRT) to restore the terminal, then lets the earlier handler have them; it
- * does the same at exit().
+ * SIGWINCH, ui_suspend() on SIGTSTP and UI_ACTION_SUSPEND, ui_resumed() on SIGCONT. The ui catches the
+ * signals of crashes (SEGV, BUS, FPE, ILL, ABRT) and others that end a program (QUIT, XCPU, USR1, USR2, ALRM)
+ * to restore the terminal, then lets the earlier handler have them; it does the same at exit().
  *
  * All functions: UI thread only. One ui at a time in a process. */
 #ifndef LOGITOP_UI_UI_H
