@@ -469,14 +469,28 @@ static void history_open(struct editor *editor, const char *path) {
     history_w(editor->history, &event, H_LOAD, path);
 }
 
-static void history_save(struct editor *editor) {
+static bool history_write(struct editor *editor, const char *path) {
     HistEventW event;
-    if (!editor->history_path) return;
-    int fd = open(editor->history_path, O_WRONLY | O_CREAT | O_CLOEXEC,
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
                   0600); /* never readable by others, not even at first */
-    if (fd < 0) return;
-    close(fd);
-    history_w(editor->history, &event, H_SAVE, editor->history_path);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!file && fd >= 0) close(fd);
+    if (!file) return false;
+    bool written = history_w(editor->history, &event, H_SAVE_FP, file) >= 0 && !ferror(file);
+    return fclose(file) == 0 && written;
+}
+
+/* A new file takes the old one's place when it is whole: neither a full disk nor the end of the program costs
+ * what was there. A link goes on leading to it. */
+static void history_save(struct editor *editor) {
+    struct buf fresh = {0};
+    if (!editor->history_path) return;
+    char *whole = realpath(editor->history_path, NULL);
+    const char *path = whole ? whole : editor->history_path;
+    buf_printf(&fresh, "%s.%ld", path, (long)getpid());
+    if (!history_write(editor, fresh.data) || rename(fresh.data, path)) unlink(fresh.data);
+    buf_free(&fresh);
+    free(whole);
 }
 
 int editor_open(struct editor **out, const struct editor_host *host, const char *history_path,

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -472,6 +473,35 @@ const char *__lsan_default_suppressions(void) {
     return "leak:libtinfo";
 }
 
+/* Nothing can be written any more: what was kept before stays. */
+static void history_outlives_a_full_disk(void **state) {
+    (void)state;
+    char path[] = "/tmp/logitop-history-XXXXXX", link[64], line[64] = "";
+    struct rlimit before, none;
+    close(mkstemp(path));
+    snprintf(link, sizeof link, "%s.link", path);
+    assert_int_equal(symlink(path, link), 0);
+    getrlimit(RLIMIT_FSIZE, &before);
+    none = (struct rlimit){0, before.rlim_max};
+    void (*kept)(int) = signal(SIGXFSZ, SIG_IGN);
+    for (int full = 0; full < 2; full++) {
+        struct bench bench = {0};
+        bench_open(&bench, link);
+        setrlimit(RLIMIT_FSIZE, full ? &none : &before);
+        type(&bench, (const char *const[]){full ? "two\r" : "one\r", NULL});
+        bench_close(&bench);
+        setrlimit(RLIMIT_FSIZE, &before);
+    }
+    signal(SIGXFSZ, kept);
+    FILE *file = fopen(link, "r");
+    while (!strstr(line, "one") && fgets(line, sizeof line, file)) {}
+    fclose(file);
+    assert_non_null(strstr(line, "one"));
+    assert_int_equal(readlink(link, line, sizeof line), strlen(path)); /* still a link */
+    unlink(link);
+    unlink(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_are_edited),
@@ -490,6 +520,7 @@ int main(void) {
         cmocka_unit_test(a_vanished_terminal_ends_it),
         cmocka_unit_test(a_crash_restores_the_terminal),
         cmocka_unit_test(history_is_kept),
+        cmocka_unit_test(history_outlives_a_full_disk),
         cmocka_unit_test(no_screen_where_none_can_be),
     };
     setenv("TERM", "xterm-256color", 1);
