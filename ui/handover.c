@@ -16,14 +16,15 @@
 
 extern char **environ;
 
-static void write_all(int fd, const char *bytes, size_t len) {
+static bool write_all(int fd, const char *bytes, size_t len) {
     while (len > 0) {
         ssize_t n = write(fd, bytes, len);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return; /* a vanished terminal is noticed where keys are read */
+        if (n <= 0) return false; /* a vanished terminal is noticed where keys are read */
         bytes += n;
         len -= (size_t)n;
     }
+    return true;
 }
 
 /* ---- a text editor ---- */
@@ -97,7 +98,12 @@ static int read_back(const char *path, struct buf *text, struct err *err) {
     size_t n;
     if (!file) return err_set(err, STATUS_FAILED, "%s cannot be read back: %s", path, strerror(errno));
     while ((n = fread(buf_reserve(&read_text, 4096), 1, 4096, file)) > 0) read_text.len += n;
+    int failed = ferror(file) ? errno : 0;
     fclose(file);
+    if (failed) {
+        buf_free(&read_text);
+        return err_set(err, STATUS_FAILED, "%s cannot be read back: %s", path, strerror(failed));
+    }
     if (read_text.len && read_text.data[read_text.len - 1] == '\n') read_text.len--;
     buf_free(text);
     *text = read_text;
@@ -108,10 +114,12 @@ int handover_edit(const struct handover *handover, struct buf *text, struct err 
     char path[4096];
     int fd = private_file(path);
     if (fd < 0) return err_set(err, STATUS_FAILED, "no file for the editor: %s: %s", path, strerror(errno));
-    write_all(fd, text->data ? text->data : "", text->len);
-    if (text->len) write_all(fd, "\n", 1);
-    close(fd);
-    int status = run_editor(handover, path, err);
+    bool written =
+        write_all(fd, text->data ? text->data : "", text->len) && (!text->len || write_all(fd, "\n", 1));
+    if (close(fd)) written = false;
+    int status = written
+                     ? run_editor(handover, path, err)
+                     : err_set(err, STATUS_FAILED, "no file for the editor: %s: %s", path, strerror(errno));
     if (status == STATUS_OK) status = read_back(path, text, err);
     unlink(path);
     return status;
