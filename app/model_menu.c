@@ -88,6 +88,14 @@ struct model_row {
     char size[AMOUNT_MAX], context[AMOUNT_MAX];
 };
 
+/* What names a model as long as the program runs, wherever it stands in the list: FNV-1a, 64 bits, of its
+ * path (http://www.isthe.com/chongo/tech/comp/fnv/). */
+static uint64_t row_id(const struct model_entry *entry) {
+    uint64_t hash = 0xcbf29ce484222325;
+    for (const char *c = entry->path; *c; c++) hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
+    return hash;
+}
+
 static void fill_rows(struct model_menu *menu) {
     const struct model_list *list = &menu->list;
     free(menu->rows);
@@ -99,7 +107,7 @@ static void fill_rows(struct model_menu *menu) {
         struct model_row *texts = &menu->texts[i];
         amount_bytes(entry->size, texts->size);
         amount_tokens(entry->facts.context, texts->context);
-        menu->rows[i] = (struct ui_picker_row){.id = i + 1,
+        menu->rows[i] = (struct ui_picker_row){.id = row_id(entry),
                                                .columns = {[NAME] = entry->name,
                                                            [SOURCE] = model_source_name(entry->source),
                                                            [SIZE] = texts->size,
@@ -144,8 +152,9 @@ static int refuse(const struct model_entry *entry, struct err *err) {
 
 static void pick(struct model_menu *menu, uint64_t id) {
     struct err err = {0};
-    if (id == 0 || id > menu->list.n) return;
-    const struct model_entry *entry = &menu->list.entries[id - 1];
+    const struct model_entry *entry = menu->list.entries, *end = entry + menu->list.n;
+    while (entry < end && row_id(entry) != id) entry++;
+    if (entry == end) return;
     const char *running = menu->chat->model_path;
     bool same = running && model_entry_is(entry, running); /* perhaps by another path */
     menu->open = false;
