@@ -159,6 +159,7 @@ static void take_over(struct chat *chat) {
     chat->coming_ready = false;
     chat->error.code = STATUS_OK; /* what the other one could not do */
     chat->stats.context_used = 0;
+    chat->error.code = STATUS_OK; /* it was the other one's */
     chat_ready(chat);
     chat_tell(chat, "%s goes on with the conversation", chat->info->model_name);
 }

@@ -106,6 +106,7 @@ static void switched(struct chat *chat) {
     assert_string_equal(chat->model_path, SECOND);
     assert_true(chat->has_notice && strstr(chat->notice.data, "goes on with the conversation"));
     assert_null(chat->former_path);
+    assert_int_equal(chat->error.code, STATUS_OK); /* what was wrong was wrong with the other one */
     ask(chat, "and now?"); /* the history is rendered and computed anew */
     assert_int_equal(chat->stats.cached_tokens, 0);
     assert_true(chat->stats.prompt_tokens > 10);
