@@ -504,9 +504,9 @@ int editor_open(struct editor **out, const struct editor_host *host, const char 
         editor->el = el_init_fd("logitop", editor->slave_file, editor->null_file, editor->null_file, slave,
                                 slave, fileno(editor->null_file));
     if (!editor->el) {
-        err_set(err, STATUS_FAILED, "the line editor needs a pseudo-terminal: %s", strerror(errno));
+        err_set(err, STATUS_UNSUPPORTED, "the line editor needs a pseudo-terminal: %s", strerror(errno));
         editor_close(editor);
-        return STATUS_FAILED;
+        return STATUS_UNSUPPORTED;
     }
     el_wset(editor->el, EL_CLIENTDATA, editor);
     el_wset(editor->el, EL_SIGNAL, 0);

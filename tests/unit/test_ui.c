@@ -457,6 +457,16 @@ static void no_screen_where_none_can_be(void **state) {
         assert_int_equal(ui_open(&ui, &options, &err), STATUS_UNSUPPORTED);
         assert_non_null(strstr(err.text, "TERM"));
     }
+    struct rlimit files, none;
+    getrlimit(RLIMIT_NOFILE, &files);
+    setenv("TERM", "xterm-256color", 1);
+    int next = dup(master); /* no pseudo-terminal for the line editor, as in a container without /dev/pts */
+    close(next);
+    none = (struct rlimit){(rlim_t)next, files.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+    int status = ui_open(&ui, &options, &err);
+    setrlimit(RLIMIT_NOFILE, &files);
+    assert_int_equal(status, STATUS_UNSUPPORTED);
     setenv("TERM", "xterm-of-another-kind", 1);
     assert_int_equal(ui_open(&ui, &options, &err), STATUS_OK);
     ui_close(ui);
