@@ -37,7 +37,7 @@ void prompt_free(struct prompt *prompt) {
 enum { FILE_MAX = 8 << 20 };
 
 int chat_template_read(const char *path, struct buf *out, struct err *err) {
-    FILE *file = fopen(path, "rb");
+    FILE *file = fopen(path, "rbe");
     if (!file) return err_set(err, STATUS_USAGE, "%s: %s", path, strerror(errno));
     size_t n;
     do {

@@ -29,7 +29,7 @@ static bool write_all(int fd, const char *bytes, size_t len) {
 
 /* ---- a text editor ---- */
 
-static const int ours[] = {SIGINT, SIGQUIT, SIGTSTP, SIGPIPE};
+static const int ours[] = {SIGINT, SIGQUIT, SIGTSTP, SIGPIPE, SIGXFSZ};
 enum { N_OURS = sizeof ours / sizeof *ours };
 
 /* The editor is in our job: what the keyboard sends is meant for it, and Ctrl-Z stops us both. */

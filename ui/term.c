@@ -4,6 +4,7 @@
 #include "ui/theme.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <langinfo.h>
 #include <locale.h>
 #include <ncursesw/curses.h>
@@ -242,7 +243,8 @@ int term_open(struct term **out, int in_fd, int out_fd, enum ui_colour colour, c
     term->in_fd = in_fd;
     term->out_fd = out_fd;
     tcgetattr(in_fd, &emergency.modes);
-    int in_copy = dup(in_fd), out_copy = dup(out_fd), status = STATUS_FAILED;
+    int in_copy = fcntl(in_fd, F_DUPFD_CLOEXEC, 3), out_copy = fcntl(out_fd, F_DUPFD_CLOEXEC, 3);
+    int status = STATUS_FAILED;
     if (in_copy >= 0) term->in = fdopen(in_copy, "r");
     if (out_copy >= 0) term->out = fdopen(out_copy, "w");
     if (term->in && term->out)
