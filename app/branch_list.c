@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { COLUMNS = 5, TEXT_MAX = 240, SHARED_MIN = 24 };
+enum { COLUMNS = 6, TEXT_MAX = 240, SHARED_MIN = 24 };
 
 /* ---- what a row says ---- */
 
@@ -66,7 +66,23 @@ static void measure_add(struct measure *measure, const struct said *said) {
     }
 }
 
-static void add_row(struct branch_list *list, const struct said *said, unsigned depth, bool current) {
+static int by_id(const void *a, const void *b) {
+    uint64_t x = (*(struct said *const *)a)->id, y = (*(struct said *const *)b)->id;
+    return x < y ? -1 : x > y;
+}
+
+/* Where branches end, in order of birth: as /branch counts them. */
+static void find_ends(const struct conversation *conversation, struct said_stack *ends) {
+    for (size_t i = 0; i < conversation->all.n; i++) {
+        struct said *said = conversation->all.at[i];
+        if (!said->parent || said->n_children) continue;
+        grow_array(&ends->at, &ends->cap, ends->n + 1, sizeof *ends->at);
+        ends->at[ends->n++] = said;
+    }
+}
+
+static void add_row(struct branch_list *list, const struct said *said, unsigned depth,
+                    const struct said_stack *ends) {
     struct measure measure = {0};
     const struct said *at = said;
     for (;;) {
@@ -78,7 +94,7 @@ static void add_row(struct branch_list *list, const struct said *said, unsigned 
     size_t n, index = said_index(said, &n);
     grow_array(&list->rows, &list->cap_rows, list->picker.n_rows + 1, sizeof *list->rows);
     struct ui_picker_row *row = &list->rows[list->picker.n_rows++];
-    *row = (struct ui_picker_row){.id = said->id, .depth = depth, .current = current};
+    *row = (struct ui_picker_row){.id = said->id, .depth = depth};
     row->columns[0] = first_words(list, said);
     snprintf(text, sizeof text, "%zu/%zu", index + 1, n);
     row->columns[1] = keep(list, n > 1 ? text : "");
@@ -87,6 +103,9 @@ static void add_row(struct branch_list *list, const struct said *said, unsigned 
     snprintf(text, sizeof text, "%.2f", exp(-measure.nats / (double)(measure.known ? measure.known : 1)));
     row->columns[3] = keep(list, measure.known ? text : "");
     row->columns[4] = keep(list, amount_moment(said->born, time(NULL), text));
+    struct said **end = bsearch(&at, ends->at, ends->n, sizeof *ends->at, by_id);
+    snprintf(text, sizeof text, "%zu", end ? (size_t)(end - ends->at) + 1 : 0);
+    row->columns[5] = keep(list, end ? text : "");
 }
 
 /* ---- which rows ---- */
@@ -110,7 +129,9 @@ static bool begins_branch(const struct said *said) {
  */
 static void add_rows(struct branch_list *list, const struct conversation *conversation) {
     struct visit *stack = NULL;
+    struct said_stack ends = {0};
     size_t n = 0, cap = 0, current = SIZE_MAX;
+    find_ends(conversation, &ends);
     grow_array(&stack, &cap, 1, sizeof *stack);
     stack[n++] = (struct visit){conversation->root, 0};
     while (n) {
@@ -118,7 +139,7 @@ static void add_rows(struct branch_list *list, const struct conversation *conver
         unsigned below = visit.depth;
         if (begins_branch(visit.said)) {
             if (on_path(conversation, visit.said)) current = list->picker.n_rows;
-            add_row(list, visit.said, visit.depth, false);
+            add_row(list, visit.said, visit.depth, &ends);
             below++;
         }
         grow_array(&stack, &cap, n + visit.said->n_children, sizeof *stack);
@@ -127,6 +148,7 @@ static void add_rows(struct branch_list *list, const struct conversation *conver
     }
     if (current != SIZE_MAX) list->rows[current].current = true;
     free(stack);
+    free(ends.at);
 }
 
 int branch_list_open(struct branch_list *list, const struct conversation *conversation, struct err *err) {
@@ -136,9 +158,9 @@ int branch_list_open(struct branch_list *list, const struct conversation *conver
     arena_free(&list->arena);
     list->picker = (struct ui_picker){.id = list->open ? list->picker.id : ++last_id,
                                       .title = "Branches",
-                                      .heads = {"begins with", "of", "tokens", "mean p", "born"},
+                                      .heads = {"begins with", "of", "tokens", "mean p", "born", "/branch"},
                                       .n_columns = COLUMNS,
-                                      .right = 1u << 1 | 1u << 2 | 1u << 3,
+                                      .right = 1u << 1 | 1u << 2 | 1u << 3 | 1u << 5,
                                       .verb = "Go there"};
     add_rows(list, conversation);
     list->picker.rows = list->rows;

@@ -277,6 +277,21 @@ size_t chat_uncached(const struct chat *chat) {
     return tokens;
 }
 
+uint32_t chat_context_used(const struct chat *chat) {
+    const struct conversation *conversation = &chat->conversation;
+    size_t n = conversation->n;
+    bool told = chat->computed && n && conversation->messages[n - 1] == chat->computed;
+    if (chat->state == CHAT_ANSWERING || told) return chat->stats.context_used;
+    for (size_t i = conversation->n; i > 0; i--) {
+        const struct said *said = conversation->messages[i - 1];
+        if (!said_is_sent(said) || !conversation_knows_ids(conversation, said)) continue;
+        for (size_t k = said->n_tokens; k > 0; k--) /* where a person put one, its place may not be known */
+            if (said->tokens[k - 1].position)
+                return said->tokens[k - 1].position + 1 + (uint32_t)(said->n_tokens - k);
+    }
+    return 0;
+}
+
 static size_t sent_tokens(const struct chat *chat) {
     size_t tokens = 0;
     for (size_t i = 0; i < chat->conversation.n; i++) {
@@ -304,7 +319,7 @@ int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err) {
 
 /* ---- events ---- */
 
-void said_write_note(struct said *answer, const struct engine_event *event) {
+void said_write_note(struct said *answer, size_t n_tokens, const struct engine_event *event) {
     const struct engine_stats *stats = &event->done.stats;
     static const char *const marks[] = {[ENGINE_END] = "",
                                         [ENGINE_LIMIT] = "[limit, /continue]  ",
@@ -312,8 +327,7 @@ void said_write_note(struct said *answer, const struct engine_event *event) {
                                         [ENGINE_CONTEXT_FULL] = "[context full]  ",
                                         [ENGINE_ERROR] = "[failed]  "};
     buf_clear(&answer->note);
-    buf_printf(&answer->note, "%s%u token%s", marks[event->done.reason], stats->tokens,
-               stats->tokens == 1 ? "" : "s");
+    buf_printf(&answer->note, "%s%zu token%s", marks[event->done.reason], n_tokens, n_tokens == 1 ? "" : "s");
     if (stats_decode_tps(stats) > 0) buf_printf(&answer->note, "  %.1f tok/s", stats_decode_tps(stats));
     if (stats->prompt_tokens)
         buf_printf(&answer->note, "  prompt %u (%u cached)", stats->prompt_tokens, stats->cached_tokens);
@@ -346,6 +360,7 @@ static void take_back(struct chat *chat) {
     bool asked_now = question->id > chat->last_said;
     if (chat->reason == ENGINE_CONTEXT_FULL || (chat->wants_fold && !asked_now)) {
         conversation_go(conversation, question);
+        conversation_unmark_same(conversation);
         forget(chat, chat->answer->id - 1);
         return;
     }
@@ -414,7 +429,7 @@ static void on_done(struct chat *chat, const struct engine_event *event) {
                 *event->error.text ? event->error.text : "the context is full");
     chat->answer->open = false;
     learn_thinking(chat);
-    said_write_note(chat->answer, event);
+    said_write_note(chat->answer, chat->continuing ? chat->answer->n_ids : event->done.stats.tokens, event);
     if (chat->moved) mark_moved(chat->answer);
     chat->moved = chat->moving = false;
     tell_tokens(chat);
@@ -579,7 +594,7 @@ void chat_print_stats(const struct chat *chat, struct buf *out) {
                    chat->info->quantisation);
         buf_printf(out, "device      %s\n", chat->info->device);
         buf_printf(out, "template    %s\n", chat->info->template_name);
-        buf_printf(out, "context     %u of %u tokens (the model knows %u)\n", chat->stats.context_used,
+        buf_printf(out, "context     %u of %u tokens (the model knows %u)\n", chat_context_used(chat),
                    chat->info->context_size, chat->info->context_trained);
         buf_printf(out, "vocabulary  %u tokens\n", chat->info->n_vocab);
         buf_printf(out, "memory      %.1f MiB used\n", (double)chat->info->memory_used / 1048576);
@@ -591,8 +606,9 @@ void chat_print_stats(const struct chat *chat, struct buf *out) {
     const struct engine_stats *stats = &chat->stats;
     buf_puts(out, "\nlast answer\n");
     buf_printf(out, "reason      %s\n", reason_name(chat->reason));
-    buf_printf(out, "prompt      %u tokens, %u of them cached, %.1f tok/s for the rest\n",
-               stats->prompt_tokens, stats->cached_tokens, stats_prefill_tps(stats));
+    buf_printf(out, "prompt      %u tokens, %u of them cached", stats->prompt_tokens, stats->cached_tokens);
+    if (stats_prefill_tps(stats) > 0) buf_printf(out, ", %.1f tok/s for the rest", stats_prefill_tps(stats));
+    buf_putc(out, '\n');
     buf_printf(out, "answer      %u tokens, %.1f tok/s\n", stats->tokens, stats_decode_tps(stats));
     buf_printf(out, "first token after %.0f ms\n", stats->first_token_seconds * 1000);
 }

@@ -160,6 +160,8 @@ int chat_redo(struct chat *chat, struct err *err);
 /* Tokens of the path, roughly, that are not in the KV cache of the last answer: what the next answer computes
  * anew. */
 size_t chat_uncached(const struct chat *chat);
+/* Tokens of the context that the path has taken up to its last answer. */
+uint32_t chat_context_used(const struct chat *chat);
 
 /* Ask the engine to look at the path, or at a raw text; an answer takes its place at any time. Of the request
  * only kind, from, to and raw are to be filled in. */

@@ -38,7 +38,7 @@ void chat_tell(struct chat *chat, const char *fmt, ...) __attribute__((format(pr
 /* In chat.c: what begins with a model that can speak. */
 void chat_ready(struct chat *chat);
 
-/* The line below an answer that ended so: why, how many tokens, how fast. */
-void said_write_note(struct said *answer, const struct engine_event *done);
+/* The line below an answer of `n_tokens` that ended so: why, how many they are, how fast the newest came. */
+void said_write_note(struct said *answer, size_t n_tokens, const struct engine_event *done);
 
 #endif

@@ -139,6 +139,11 @@ void conversation_unmark(struct conversation *conversation) {
     conversation_go(conversation, conversation->past.at[--conversation->past.n]);
 }
 
+void conversation_unmark_same(struct conversation *conversation) {
+    struct said_stack *past = &conversation->past;
+    if (past->n && past->at[past->n - 1] == conversation_leaf(conversation)) past->n--;
+}
+
 static bool go_to(struct conversation *conversation, struct said_stack *from, struct said_stack *to) {
     if (!from->n) return false;
     push(to, conversation_leaf(conversation));

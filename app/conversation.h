@@ -97,6 +97,8 @@ conversation_last(const struct conversation *conversation); /* that is sent; NUL
 void conversation_mark(struct conversation *conversation);
 void conversation_unmark(
     struct conversation *conversation); /* the change did not take place: go back there */
+/* Nor did it where the path ends where it did before: undo has nothing to do there. */
+void conversation_unmark_same(struct conversation *conversation);
 /* Back to where the path ended before the last change, and forth again. False if there is nothing to go to.
  */
 bool conversation_undo(struct conversation *conversation);

@@ -514,6 +514,22 @@ static const char *view_next(struct inspect *inspect, const struct inspect_token
     return inspect->next.data;
 }
 
+/* A token's place in the context; 0: it is not known. */
+static size_t place_of(const struct inspect_token *token) {
+    size_t before = token->kept ? token->said->tokens[token->index].position : 0;
+    return before ? before + 1 : 0;
+}
+
+/* Counted among all tokens, also while only those of the answers are there. */
+static void view_place(const struct inspect *inspect, const struct inspect_token *token,
+                       struct ui_inspect *view) {
+    if (inspect->listed) return;
+    size_t place = place_of(token), last = place_of(&inspect->tokens[inspect->n - 1]);
+    if (!place || last < place) return;
+    view->index = place;
+    view->n_tokens = last + 1;
+}
+
 const struct ui_inspect *inspect_view(struct inspect *inspect) {
     if (!inspect->on) return NULL;
     const struct inspect_token *token = inspect_token(inspect);
@@ -531,6 +547,7 @@ const struct ui_inspect *inspect_view(struct inspect *inspect) {
     view->text = engine->ops->token_text(engine, token->id, &view->len);
     view->control = engine->ops->token_is_control(engine, token->id);
     view->token = token->index;
+    view_place(inspect, token, view);
     view->next = view_next(inspect, token, record);
     if (token->said) {
         size_t n;

@@ -194,7 +194,7 @@ static int on_done(struct answer *answer, const struct engine_event *event, stru
     struct err failure = {0};
     if (failed) failure = failure_of(answer, event);
     answer->over = true;
-    if (answer->words) said_write_note(answer->words, event);
+    if (answer->words) said_write_note(answer->words, event->done.stats.tokens, event);
     clear_progress(answer);
     int status = STATUS_OK;
     if (options->json || options->jsonl) {

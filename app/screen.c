@@ -202,7 +202,7 @@ static int go_to_branch(struct screen *screen, uint64_t id, struct err *err) {
     int status = chat_switch(chat, said, err);
     if (status < 0) return status;
     size_t n = chat_uncached(chat);
-    if (n) ui_notice(screen->ui, NOTICE_MS, "about %zu tokens are computed anew with the next answer", n);
+    if (n) ui_notice(screen->ui, NOTICE_MS, "the next answer computes about %zu tokens anew", n);
     ui_follow(screen->ui);
     return STATUS_OK;
 }
@@ -319,7 +319,7 @@ static int act_on_token(struct screen *screen, const struct ui_action *action, s
 static int walk(struct screen *screen, int (*step)(struct chat *, struct err *), struct err *err) {
     int status = step(&screen->chat, err);
     size_t n = status < 0 ? 0 : chat_uncached(&screen->chat);
-    if (n) ui_notice(screen->ui, NOTICE_MS, "about %zu tokens are computed anew with the next answer", n);
+    if (n) ui_notice(screen->ui, NOTICE_MS, "the next answer computes about %zu tokens anew", n);
     return status;
 }
 

@@ -17,7 +17,7 @@ struct slash {
 
 static int run_help(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
     (void)chat, (void)arguments, (void)err;
-    result->title = "commands";
+    result->title = "Commands";
     slash_help(&result->page);
     return STATUS_OK;
 }
@@ -98,7 +98,7 @@ static int set_variable(struct chat *chat, const char *name, const char *value, 
 
 static int run_set(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
     if (!*arguments) {
-        result->title = "settings";
+        result->title = "Settings";
         settings_print(&chat->settings, &result->page);
         print_variables(chat, NULL, &result->page);
         return STATUS_OK;
@@ -135,7 +135,7 @@ static int run_score(struct chat *chat, const char *arguments, struct slash_resu
 
 static int run_stats(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
     (void)arguments, (void)err;
-    result->title = "numbers";
+    result->title = "Numbers";
     chat_print_stats(chat, &result->page);
     return STATUS_OK;
 }
@@ -159,7 +159,7 @@ static const struct slash table[] = {
      slash_copy},
     {"find", "[TEXT]", "search in the conversation", slash_find},
     {"raw", "[N]", "the last answer or message N on the plain terminal", slash_raw},
-    {"tokens", "[N]", "the last answer in numbers, or what else than token N", slash_tokens},
+    {"tokens", "[N]", "the tokens of the last answer in numbers, or the candidates of one", slash_tokens},
     {"theme", "[NAME]", "list the themes, or use one", slash_theme},
     {"stats", "", "model, context, speed of the last answer", run_stats},
     {"open", "[ID|WORDS]", "go on with a kept chat: choose from a list, or find words in all", slash_open},

@@ -17,7 +17,7 @@ int slash_model(struct chat *chat, const char *arguments, struct slash_result *r
         return status;
     }
     result->list = SLASH_LIST_MODELS;
-    result->title = "models";
+    result->title = "Models";
     models_print(chat->models_dir, &result->page);
     return STATUS_OK;
 }

@@ -171,7 +171,7 @@ int slash_tokens(struct chat *chat, const char *arguments, struct slash_result *
     if (number && !known)
         return err_set(err, STATUS_USAGE,
                        "/tokens: another model said this: what else could have come has no text here");
-    result->title = "tokens";
+    result->title = number ? "Token" : "Tokens of the last answer";
     if (number) {
         print_candidates(chat, &said->tokens[number - 1], &result->page);
         return STATUS_OK;
@@ -214,7 +214,7 @@ int slash_find(struct chat *chat, const char *arguments, struct slash_result *re
 int slash_theme(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
     (void)chat;
     if (!*arguments) {
-        result->title = "themes";
+        result->title = "Themes";
         theme_list(&result->page);
         return STATUS_OK;
     }

@@ -12,7 +12,7 @@ static void tell_uncached(const struct chat *chat, struct slash_result *result) 
     size_t n = chat_uncached(chat), used = strlen(result->line);
     if (n)
         snprintf(result->line + used, sizeof result->line - used,
-                 "; about %zu tokens are computed anew with the next answer", n);
+                 "; the next answer computes about %zu tokens anew", n);
 }
 
 int slash_continue(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
@@ -38,7 +38,7 @@ int slash_redo(struct chat *chat, const char *arguments, struct slash_result *re
     (void)arguments;
     int status = chat_redo(chat, err);
     if (status < 0) return status;
-    snprintf(result->line, sizeof result->line, "done again");
+    snprintf(result->line, sizeof result->line, "redone");
     tell_uncached(chat, result);
     return STATUS_OK;
 }
@@ -119,7 +119,7 @@ int slash_branch(struct chat *chat, const char *arguments, struct slash_result *
                        arguments, n_leaves);
     if (!*arguments) {
         result->list = SLASH_LIST_BRANCHES; /* on a screen; else as text */
-        result->title = "branches";
+        result->title = "Branches";
         for (size_t i = 1, n; (leaf = find_leaf(conversation, i, &n)); i++)
             print_branch(conversation, leaf, i, &result->page);
         buf_puts(

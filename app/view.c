@@ -26,10 +26,10 @@ static void fill_status(struct view *view, const struct chat *chat, const char *
         status->memory_used = chat->info->memory_used;
         status->memory_total = chat->info->memory_total;
     }
-    status->context_used = chat->stats.context_used;
+    status->context_used = chat_context_used(chat);
     status->tps_now = chat_tps_now(chat);
-    status->tps_mean = chat_tps_mean(chat);
-    if (chat->has_stats) {
+    status->tps_mean = chat_busy(chat) ? chat_tps_mean(chat) : stats_decode_tps(&chat->stats);
+    if (chat->has_stats && !chat_busy(chat)) { /* those of the last answer */
         status->prefill_tps = stats_prefill_tps(&chat->stats);
         status->prompt_tokens = chat->stats.prompt_tokens;
         status->cached_tokens = chat->stats.cached_tokens;

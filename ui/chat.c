@@ -336,6 +336,18 @@ static void answer_click(struct chat *chat, const struct ui_message *message, co
     chat->clicked_at = source < message->len ? source : message->len ? message->len - 1 : 0;
 }
 
+/* As many of its figures as fit, two blanks between them: half a figure is a wrong one. */
+static size_t note_len(const char *note, int width) {
+    size_t len = strlen(note);
+    while (text_width(note, len) > (unsigned)width) {
+        size_t at = len;
+        while (at > 1 && !(note[at - 1] == ' ' && note[at - 2] == ' ')) at--;
+        if (at < 3) return strlen(note); /* one long word: its beginning */
+        len = at - 2;
+    }
+    return len;
+}
+
 /* Draw lines of one message from `skip` on; returns the row on the canvas after them. */
 static int draw_message(struct chat *chat, const struct ui_model *model, size_t i, size_t skip,
                         enum colour_mode colour, struct canvas *canvas, struct rect rect, int y) {
@@ -358,7 +370,8 @@ static int draw_message(struct chat *chat, const struct ui_model *model, size_t 
             if (click) answer_click(chat, message, entry, &entry->rows[line / lines], x);
             draw_row(chat, message, entry, &entry->rows[line / lines], &used, canvas, y, x, limit);
         } else if (line == n_text && has_note(message))
-            canvas_text_end(canvas, y, x, limit, STYLE_DIM, message->note, strlen(message->note));
+            canvas_text_end(canvas, y, x, limit, STYLE_DIM, message->note,
+                            note_len(message->note, limit - x));
     }
     return y;
 }

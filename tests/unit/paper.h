@@ -25,7 +25,8 @@ struct paper {
     int64_t began;
     bool fold;
     struct sampling sampling;
-    int refuse; /* submit() fails so */
+    int refuse;        /* submit() fails so */
+    uint32_t position; /* of the tokens; 0: 7 */
 };
 
 static const char longest[] = "0123456789012345678901234567890123456789012345678901234567890123456789";
@@ -123,7 +124,8 @@ static void say(struct paper *paper, int32_t id, const char *text) {
     event->token.n_text = (uint32_t)strlen(text);
     if (event->token.n_text <= sizeof event->token.text) memcpy(event->token.text, text, event->token.n_text);
     event->token.ms = 10;
-    event->token.result = (struct step_result){.id = id, .logit = -1, .rank = 2, .n_top = 2, .position = 7};
+    event->token.result = (struct step_result){.id = id, .logit = -1, .rank = 2, .n_top = 2};
+    event->token.result.position = paper->position ? paper->position : 7;
     event->token.result.top[0] = (struct candidate){.id = 1, .logit = -0.5f, .prob = 0.7f};
     event->token.result.top[1] = (struct candidate){.id = id, .logit = -1, .prob = 0.3f};
 }

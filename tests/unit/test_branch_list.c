@@ -28,8 +28,8 @@ static void rows_are(const struct branch_list *list, const char *expected) {
     struct buf rows = {0};
     for (size_t i = 0; i < list->picker.n_rows; i++) {
         const struct ui_picker_row *row = &list->picker.rows[i];
-        buf_printf(&rows, "%u%s %s|%s|%s|%s\n", row->depth, row->current ? "*" : "", row->columns[0],
-                   row->columns[1], row->columns[2], row->columns[3]);
+        buf_printf(&rows, "%u%s %s|%s|%s|%s|%s\n", row->depth, row->current ? "*" : "", row->columns[0],
+                   row->columns[1], row->columns[2], row->columns[3], row->columns[5]);
     }
     assert_string_equal(rows.data, expected);
     buf_free(&rows);
@@ -52,9 +52,9 @@ static void branches_are_listed(void **state) {
     conversation_go(&conversation, more);
     assert_int_equal(branch_list_open(&list, &conversation, &err), STATUS_OK);
     assert_true(list.open);
-    rows_are(&list, "0 you: why is the sky\nblue?|||\n"
-                    "1 bot: Because the air scatters short wavelengths.|1/2|43|0.50\n"
-                    "1* bot: \xE2\x80\xA6 waves most.|2/2|42|0.25\n");
+    rows_are(&list, "0 you: why is the sky\nblue?||||\n"
+                    "1 bot: Because the air scatters short wavelengths.|1/2|43|0.50|1\n"
+                    "1* bot: \xE2\x80\xA6 waves most.|2/2|42|0.25|2\n");
     assert_int_equal(list.picker.rows[1].id, first->id);
     uint64_t id = list.picker.id;
     put(&conversation, root, SAID_BY_USER, ""); /* the question asked another way */
@@ -62,10 +62,10 @@ static void branches_are_listed(void **state) {
     conversation_go(&conversation, first);
     assert_int_equal(branch_list_open(&list, &conversation, &err), STATUS_OK);
     assert_int_equal(list.picker.id, id); /* the same list, up to date */
-    rows_are(&list, "0 you: why is the sky\nblue?|1/2||\n"
-                    "1* bot: Because the air scatters short wavelengths.|1/2|43|0.50\n"
-                    "1 bot: \xE2\x80\xA6 waves most.|2/2|43|0.26\n"
-                    "0 you: (nothing)|2/2||\n");
+    rows_are(&list, "0 you: why is the sky\nblue?|1/2|||\n"
+                    "1* bot: Because the air scatters short wavelengths.|1/2|43|0.50|1\n"
+                    "1 bot: \xE2\x80\xA6 waves most.|2/2|43|0.26|3\n"
+                    "0 you: (nothing)|2/2|||2\n");
     branch_list_close(&list);
     assert_int_equal(branch_list_open(&list, &conversation, &err), STATUS_OK);
     assert_true(list.picker.id != id); /* another opening begins with an empty filter */

@@ -78,6 +78,8 @@ static void test_stop_keeps_and_continues(void **state) {
     snprintf(whole, sizeof whole, "half whole%s", longest);
     assert_string_equal(said->text.data, whole);
     assert_int_equal(said->n_ids, 3);
+    assert_string_equal(said->note.data,
+                        "3 tokens  2.0 tok/s  prompt 9 (4 cached)"); /* not only the new ones */
     assert_int_equal(chat.conversation.n, 2);
     chat_close(&chat);
 }
@@ -176,6 +178,13 @@ static void test_context_full(void **state) {
     assert_int_equal(chat.error.code, STATUS_CONTEXT_FULL);
     assert_non_null(strstr(chat.error.text, "/drop"));
     assert_int_equal(chat.conversation.n, 6); /* the question stays */
+    assert_int_equal(chat_continue(&chat, NULL), STATUS_OK);
+    end(&paper, ENGINE_CONTEXT_FULL);
+    chat_pump(&chat);
+    assert_int_equal(chat_undo(&chat, NULL), STATUS_OK); /* of the question: what failed was no change */
+    assert_int_equal(chat.conversation.n, 5);
+    assert_int_equal(chat_redo(&chat, NULL), STATUS_OK);
+    assert_int_equal(chat.conversation.n, 6);
     struct slash_result result;
     assert_int_equal(slash_run(&chat, "/drop", 5, &result, NULL),
                      STATUS_OK); /* half of 100 is free after one turn, and goes on */

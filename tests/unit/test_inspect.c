@@ -234,8 +234,11 @@ static void a_variable_changes_the_prompt(void **state) {
         assert_int_equal(chat_set_variable(&rig.chat, "thoughts", values[i], NULL), STATUS_OK);
         inspect_update(&rig.inspect);
         assert_false(rig.inspect.listed);
+        struct ui_inspect before = *inspect_view(&rig.inspect); /* it has its place all the same */
         wait_for(&rig, true);
         assert_true(rig.inspect.listed);
+        assert_int_equal(inspect_view(&rig.inspect)->index, before.index);
+        assert_int_equal(inspect_view(&rig.inspect)->n_tokens, before.n_tokens);
     }
     rig_close(&rig);
 }

@@ -140,16 +140,21 @@ static void test_undo(void **state) {
     start(&chat, &paper, &diary);
     assert_int_equal(chat_undo(&chat, &err), STATUS_USAGE);
     exchange(&chat, &paper, "hi", 5, "hello");
+    paper.position = 20;
     exchange(&chat, &paper, "more", 6, "much");
+    paper.position = 30;
     run_ok(&chat, "/regen");
     answer(&chat, &paper, 7, "lots");
     path_is(&chat, "hi>hello>more>lots");
-    run_ok(&chat, "/undo");
+    run_ok(&chat, "/undo"); /* now it is that of this path, and no longer of the last answer: */
     path_is(&chat, "hi>hello>more>much");
+    assert_int_equal(chat_context_used(&chat), 21);
     run_ok(&chat, "/undo");
     path_is(&chat, "hi>hello");
+    assert_int_equal(chat_context_used(&chat), 8);
     run_ok(&chat, "/undo");
     path_is(&chat, "");
+    assert_int_equal(chat_context_used(&chat), 0);
     assert_int_equal(chat_undo(&chat, &err), STATUS_USAGE);
     for (int i = 0; i < 3; i++) run_ok(&chat, "/redo");
     assert_int_equal(chat_redo(&chat, &err), STATUS_USAGE);

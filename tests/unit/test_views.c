@@ -228,6 +228,28 @@ static const char *drawn_row(struct scene *scene, int columns, int n) {
     return row;
 }
 
+static bool shows(struct scene *scene, int columns, const char *text) {
+    for (int row = 0; row < 24; row++)
+        if (strstr(drawn_row(scene, columns, row), text)) return true;
+    return false;
+}
+
+/* Below an answer a figure is there whole or not at all. */
+static void figures_are_whole(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    scene->messages[2].note = "[stopped, /continue]  110 tokens  75.2 tok/s  prompt 253 (238 cached)";
+    assert_true(shows(scene, 80, "75.2 tok/s  prompt 253 (238 cached)"));
+    for (int columns = 79; columns >= SCREEN_MIN_COLUMNS; columns--) {
+        assert_true(shows(scene, columns, "[stopped, /continue]"));
+        assert_int_equal(shows(scene, columns, "prompt 253"), shows(scene, columns, "(238 cached)"));
+        assert_int_equal(shows(scene, columns, "  75"), shows(scene, columns, "  75.2 tok/s"));
+    }
+    scene->messages[2].note = "[the_device_failed_and_more_words_than_a_row_holds]";
+    assert_true(shows(scene, 40, "[the_device_failed_and_more_word\xE2\x80\xA6"));
+    scene_free(scene);
+}
+
 static const char *header_row(struct scene *scene, int columns) {
     return drawn_row(scene, columns, 0);
 }
@@ -329,6 +351,7 @@ int main(void) {
         cmocka_unit_test(box_screens),
         cmocka_unit_test(page_screens),
         cmocka_unit_test(the_key_bar_is_true),
+        cmocka_unit_test(figures_are_whole),
         cmocka_unit_test(words_have_the_rows_they_need),
         cmocka_unit_test(the_header_keeps_what_matters),
         cmocka_unit_test(every_size_is_survived),
