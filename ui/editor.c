@@ -365,16 +365,43 @@ static bool ends_in_backslash(struct editor *editor) {
     return line.at == line.n && line.n > 1 && line.text[line.n - 1] == '\\' && line.text[line.n - 2] != '\\';
 }
 
+/* While it searches, libedit keeps "found line\nbck:pattern" in its buffer, with "?" for ":" where nothing
+ * more is found. Where that begins; n if it does not. */
+static size_t search_begin(struct editor *editor, const struct line *line) {
+    if (!editor->maybe_searching) return line->n;
+    size_t begin = line_begin(line, line->n);
+    const wchar_t *tail = (const wchar_t *)line->text + begin;
+    if (begin > 0 && line->n - begin >= 4 &&
+        (wcsncmp(tail, L"bck", 3) == 0 || wcsncmp(tail, L"fwd", 3) == 0) &&
+        (tail[3] == ':' || tail[3] == '?'))
+        return begin;
+    return line->n;
+}
+
+/* Nothing more is found. */
+static bool search_failed(const struct line *line, size_t begin) {
+    return begin < line->n && line->text[begin + 3] == '?';
+}
+
+bool editor_searching(struct editor *editor) {
+    struct line line = line_of(editor->el);
+    return search_begin(editor, &line) < line.n;
+}
+
 /* Fill editor->codes with what libedit should read for this key. */
 static void key_codes(struct editor *editor, const struct key *key) {
     wchar_t *out = editor->codes;
-    bool searching = editor_searching(editor);
+    struct line line = line_of(editor->el);
+    size_t search = search_begin(editor, &line);
+    bool searching = search < line.n;
     memset(editor->codes, 0, sizeof editor->codes);
     editor->next_code = 0;
     if (key->code == KEY_CODE_CHAR && key->mods & KEY_MOD_CTRL) {
         uint32_t c = key->c & 0x1F;
         if (c == 'd' - 96) c = CODE_DELETE; /* libedit would take it for the end of the file */
         if (c == 'r' - 96 || c == 's' - 96) editor->maybe_searching = true;
+        if (c == 'g' - 96 && search_failed(&line, search))
+            *out++ = (wchar_t)c; /* the first takes that back */
         if (c != 0) *out = (wchar_t)c;
     } else if (key->code == KEY_CODE_CHAR) {
         bool ours =
@@ -383,7 +410,6 @@ static void key_codes(struct editor *editor, const struct key *key) {
         if (key->mods & KEY_MOD_ALT) *out++ = 033;
         *out = (wchar_t)key->c;
     } else if (key->code == KEY_CODE_UP || key->code == KEY_CODE_DOWN) {
-        struct line line = line_of(editor->el);
         bool up = key->code == KEY_CODE_UP;
         bool edge = up ? line_begin(&line, line.at) == 0 : line_end(&line, line.at) == line.n;
         *out = edge ? (up ? CODE_OLDER : CODE_NEWER) : up ? CODE_UP : CODE_DOWN;
@@ -574,23 +600,6 @@ bool editor_is_vi(struct editor *editor) {
     return name && wcscmp(name, L"vi") == 0;
 }
 
-/* While it searches, libedit keeps "found line\nbck:pattern" in its buffer. Where that begins; n if it does
- * not. */
-static size_t search_begin(struct editor *editor, const struct line *line) {
-    if (!editor->maybe_searching) return line->n;
-    size_t begin = line_begin(line, line->n);
-    const wchar_t *tail = (const wchar_t *)line->text + begin;
-    if (begin > 0 && line->n - begin >= 4 &&
-        (wcsncmp(tail, L"bck:", 4) == 0 || wcsncmp(tail, L"fwd:", 4) == 0))
-        return begin;
-    return line->n;
-}
-
-bool editor_searching(struct editor *editor) {
-    struct line line = line_of(editor->el);
-    return search_begin(editor, &line) < line.n;
-}
-
 void editor_text(struct editor *editor, struct buf *text) {
     struct line line = line_of(editor->el);
     size_t begin = search_begin(editor, &line), n;
@@ -609,8 +618,9 @@ void editor_line(struct editor *editor, struct buf *text, size_t *cursor, struct
     narrow_shown(editor, text, (const wchar_t *)line.text, line.at < n ? line.at : n);
     *cursor = text->len;
     if (line.at < n) narrow_shown(editor, text, (const wchar_t *)line.text + line.at, n - line.at);
-    if (begin < line.n)
+    if (begin < line.n) {
         narrow(search, (const wchar_t *)line.text + begin + 4, line.n - begin - 4);
-    else if (editor->next_code >= 4 || !editor->codes[editor->next_code])
+        if (search_failed(&line, begin)) buf_puts(search, ", no more");
+    } else if (editor->next_code >= 4 || !editor->codes[editor->next_code])
         editor->maybe_searching = false;
 }
