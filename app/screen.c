@@ -511,6 +511,17 @@ static void print_transcript(struct chat *chat) {
     buf_free(&clean);
 }
 
+/* The first one; they are all on standard error, which stands on the terminal behind the screen. */
+static void tell_problems(struct ui *ui, const struct buf *problems) {
+    size_t first = strcspn(problems->data, "\n"), more = 0;
+    for (size_t at = first + 1; at < problems->len; at++) more += problems->data[at] == '\n';
+    if (more)
+        ui_notice(ui, 2 * NOTICE_MS, "%.*s (and %zu more, told again when you leave)", (int)first,
+                  problems->data, more);
+    else
+        ui_notice(ui, 2 * NOTICE_MS, "%.*s", (int)first, problems->data);
+}
+
 static int open_screen(struct screen *screen, const struct options *options, struct err *err) {
     static const enum ui_colour colours[] = {
         [WHEN_AUTO] = UI_COLOUR_AUTO, [WHEN_ALWAYS] = UI_COLOUR_ALWAYS, [WHEN_NEVER] = UI_COLOUR_NEVER};
@@ -529,8 +540,7 @@ static int open_screen(struct screen *screen, const struct options *options, str
     if (status == STATUS_OK && no_history.code)
         ui_notice(screen->ui, NOTICE_MS, "no history: %s", no_history.text);
     if (status == STATUS_OK && options->config_problems.len)
-        ui_notice(screen->ui, 2 * NOTICE_MS, "%.*s", (int)strcspn(options->config_problems.data, "\n"),
-                  options->config_problems.data);
+        tell_problems(screen->ui, &options->config_problems);
     free(history);
     return status;
 }

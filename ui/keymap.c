@@ -270,6 +270,18 @@ static size_t key_length(const char *text) {
     return i;
 }
 
+/* What arrives in place of Ctrl and this letter; NULL: that does. */
+static const char *same_byte(const struct key *key) {
+    if (key->code != KEY_CODE_CHAR || key->mods != KEY_MOD_CTRL) return NULL;
+    switch (key->c) {
+    case 'h': return "Backspace";
+    case 'i': return "Tab";
+    case 'm': return "Enter";
+    case '[': return "Esc";
+    default: return NULL;
+    }
+}
+
 /* "F7, Alt+/": at most two, or "none". */
 static int parse_keys(const char *text, bool letters, struct key keys[2], struct err *err) {
     keys[0] = keys[1] = (struct key)NO_KEY;
@@ -287,6 +299,9 @@ static int parse_keys(const char *text, bool letters, struct key keys[2], struct
             return err_set(err, STATUS_USAGE,
                            "found \"%.*s\", which is typed into the box; expected one with Alt or Ctrl",
                            (int)used, text);
+        if (same_byte(&key))
+            return err_set(err, STATUS_USAGE, "found \"%.*s\", which terminals cannot tell from %s",
+                           (int)used, text, same_byte(&key));
         keys[n] = key;
         text += len;
         text += strspn(text, ", ");

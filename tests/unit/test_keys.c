@@ -178,16 +178,19 @@ static void keys_are_bound_anew(void **state) {
     assert_int_equal(ui_bindings_check(&err), STATUS_OK);
     static const struct {
         const char *context, *action, *keys, *says;
-    } bad[] = {{"keys", "fnid", "F12",
-                "[keys] found \"fnid\", expected an action (logitop --print-config lists them)"},
-               {"keys", "find", "F77",
-                "[keys] find: found \"F77\", expected a key like F7, Alt+x, Ctrl+x, PgUp or none"},
-               {"keys", "find", "x",
-                "[keys] find: found \"x\", which is typed into the box; expected one with Alt or Ctrl"},
-               {"keys", "find", "F7, F8, F9", "[keys] find: found more than two keys, expected one or two"},
-               {"keys", "find", "", "[keys] find: found nothing, expected a key or none"},
-               {"keys.inspect", "find", "F7",
-                "[keys.inspect] found \"find\", expected an action (logitop --print-config lists them)"}};
+    } bad[] = {
+        {"keys", "fnid", "F12",
+         "[keys] found \"fnid\", expected an action (logitop --print-config lists them)"},
+        {"keys", "find", "F77",
+         "[keys] find: found \"F77\", expected a key like F7, Alt+x, Ctrl+x, PgUp or none"},
+        {"keys", "find", "x",
+         "[keys] find: found \"x\", which is typed into the box; expected one with Alt or Ctrl"},
+        {"keys", "find", "F7, F8, F9", "[keys] find: found more than two keys, expected one or two"},
+        {"keys", "find", "Ctrl+I", "[keys] find: found \"Ctrl+I\", which terminals cannot tell from Tab"},
+        {"keys", "find", "Ctrl+[", "[keys] find: found \"Ctrl+[\", which terminals cannot tell from Esc"},
+        {"keys", "find", "", "[keys] find: found nothing, expected a key or none"},
+        {"keys.inspect", "find", "F7",
+         "[keys.inspect] found \"find\", expected an action (logitop --print-config lists them)"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(ui_bind(bad[i].context, bad[i].action, bad[i].keys, &err), STATUS_USAGE);
         assert_string_equal(err.text, bad[i].says);
