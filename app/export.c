@@ -1,10 +1,9 @@
 #include "app/export.h"
 
+#include "app/new_file.h"
 #include "app/record_json.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -165,27 +164,6 @@ static void print_jsonl(const struct chat *chat, struct buf *out) {
     }
 }
 
-/* ---- the file ---- */
-
-static int write_file(const char *path, const struct buf *text, struct err *err) {
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return err_set(err, STATUS_FAILED, errno == EEXIST ? "%s: there is such a file already" : "%s: %s",
-                       path, strerror(errno));
-    size_t at = 0;
-    while (at < text->len) {
-        ssize_t n = write(fd, text->data + at, text->len - at);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) break;
-        at += (size_t)n;
-    }
-    int failed = at < text->len ? errno : 0;
-    if (close(fd) && !failed) failed = errno;
-    if (!failed) return STATUS_OK;
-    unlink(path);
-    return err_set(err, STATUS_FAILED, "%s: %s", path, strerror(failed));
-}
-
 int export_chat(const struct chat *chat, const char *title, enum export_format format, const char *path,
                 struct err *err) {
     struct buf text = {0};
@@ -196,7 +174,7 @@ int export_chat(const struct chat *chat, const char *title, enum export_format f
     case EXPORT_JSON: print_json(chat, title, &text); break;
     default: print_jsonl(chat, &text); break;
     }
-    int status = write_file(path, &text, err);
+    int status = new_file_write(path, 0600, &text, err);
     buf_free(&text);
     return status;
 }

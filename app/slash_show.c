@@ -1,18 +1,16 @@
 /* Commands about what is seen: search, copies, the text as it is, themes. What they do the front end does. */
 #include "app/config.h"
+#include "app/new_file.h"
 #include "app/record_json.h"
 #include "app/slash_internal.h"
 #include "base/text.h"
 #include "ui/ui.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* ---- words of the arguments ---- */
 
@@ -72,24 +70,6 @@ static int take_code(const struct buf *said, unsigned long k, struct buf *out, s
     return STATUS_OK;
 }
 
-/* A file that is there already is somebody's. */
-static int write_file(const char *name, const struct buf *text, struct err *err) {
-    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0) return err_set(err, STATUS_FAILED, "%s: %s", name, strerror(errno));
-    for (size_t at = 0; at < text->len;) {
-        ssize_t n = write(fd, text->data + at, text->len - at);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) {
-            int kept = errno;
-            close(fd);
-            unlink(name);
-            return err_set(err, STATUS_FAILED, "%s: %s", name, strerror(kept));
-        }
-        at += (size_t)n;
-    }
-    return close(fd) ? err_set(err, STATUS_FAILED, "%s: %s", name, strerror(errno)) : STATUS_OK;
-}
-
 /* /copy [N] [code [K]] [file NAME] */
 int slash_copy(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
     struct said *said;
@@ -110,7 +90,7 @@ int slash_copy(struct chat *chat, const char *arguments, struct slash_result *re
         buf_free(&whole);
     }
     if (status == STATUS_OK && file) {
-        status = write_file(arguments, &text, err);
+        status = new_file_write(arguments, 0666, &text, err);
         if (status == STATUS_OK)
             snprintf(result->line, sizeof result->line, "%zu bytes written to %.180s", text.len, arguments);
     } else if (status == STATUS_OK) {

@@ -1,5 +1,6 @@
 #include "ui/capture.h"
 
+#include "base/fd.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -47,16 +48,6 @@ void capture_take(struct capture *capture) {
     }
 }
 
-static void write_all(int fd, const char *bytes, size_t len) {
-    while (len > 0) {
-        ssize_t n = write(fd, bytes, len);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return;
-        bytes += n;
-        len -= (size_t)n;
-    }
-}
-
 void capture_close(struct capture *capture, bool dump) {
     if (capture->saved_fd < 0) return;
     emergency_saved = emergency_read = -1;
@@ -66,8 +57,8 @@ void capture_close(struct capture *capture, bool dump) {
         struct buf clean = {0};
         bool terminal = isatty(STDERR_FILENO);
         if (terminal) text_sanitize(&clean, capture->text.data, capture->text.len);
-        write_all(STDERR_FILENO, terminal ? clean.data : capture->text.data,
-                  terminal ? clean.len : capture->text.len);
+        fd_write_all(STDERR_FILENO, terminal ? clean.data : capture->text.data,
+                     terminal ? clean.len : capture->text.len);
         buf_free(&clean);
     }
     close(capture->saved_fd);
@@ -83,5 +74,5 @@ void capture_emergency(void) {
     dup2(saved, STDERR_FILENO);
     char bytes[1024];
     ssize_t n;
-    while ((n = read(from, bytes, sizeof bytes)) > 0) write_all(saved, bytes, (size_t)n);
+    while ((n = read(from, bytes, sizeof bytes)) > 0) fd_write_all(saved, bytes, (size_t)n);
 }

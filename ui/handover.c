@@ -1,5 +1,6 @@
 #include "ui/handover.h"
 
+#include "base/fd.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -15,17 +16,6 @@
 #include <unistd.h>
 
 extern char **environ;
-
-static bool write_all(int fd, const char *bytes, size_t len) {
-    while (len > 0) {
-        ssize_t n = write(fd, bytes, len);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false; /* a vanished terminal is noticed where keys are read */
-        bytes += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
 
 /* ---- a text editor ---- */
 
@@ -114,8 +104,8 @@ int handover_edit(const struct handover *handover, struct buf *text, struct err 
     char path[4096];
     int fd = private_file(path);
     if (fd < 0) return err_set(err, STATUS_FAILED, "no file for the editor: %s: %s", path, strerror(errno));
-    bool written =
-        write_all(fd, text->data ? text->data : "", text->len) && (!text->len || write_all(fd, "\n", 1));
+    bool written = fd_write_all(fd, text->data ? text->data : "", text->len) &&
+                   (!text->len || fd_write_all(fd, "\n", 1));
     if (close(fd)) written = false;
     int status = written
                      ? run_editor(handover, path, err)
@@ -148,9 +138,9 @@ void handover_show(const struct handover *handover, const char *text, size_t len
     text_sanitize(&clean, text, len);
     buf_puts(&clean, end);
     term_leave(handover->term);
-    write_all(handover->out_fd, clean.data, clean.len);
+    fd_write_all(handover->out_fd, clean.data, clean.len);
     wait_for_key(handover->in_fd);
-    write_all(handover->out_fd, "\n", 1);
+    fd_write_all(handover->out_fd, "\n", 1);
     term_enter(handover->term);
     buf_free(&clean);
 }

@@ -1,5 +1,6 @@
 #include "ui/term.h"
 
+#include "base/fd.h"
 #include "base/mem.h"
 #include "ui/theme.h"
 
@@ -206,13 +207,7 @@ void term_emergency(void) {
 
 void term_put(struct term *term, const char *bytes, size_t len) {
     fflush(term->out);
-    while (len > 0) {
-        ssize_t n = write(term->out_fd, bytes, len);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return; /* a vanished terminal is noticed where keys are read */
-        bytes += n;
-        len -= (size_t)n;
-    }
+    fd_write_all(term->out_fd, bytes, len); /* a vanished terminal is noticed where keys are read */
 }
 
 static void write_out(struct term *term, const char *bytes) {
