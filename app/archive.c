@@ -77,15 +77,14 @@ static void change(struct archive *archive) {
     free(settings);
 }
 
-store_handle archive_begin(struct archive *archive) {
+static void begin(struct archive *archive) {
     char *settings = archive_settings(archive->chat);
     struct store_facts facts = facts_of(archive, settings);
     archive->conversation = store_begin(archive->store, &facts);
     free(settings);
-    return archive->conversation;
 }
 
-void archive_put(struct archive *archive, struct said *said) {
+static void put(struct archive *archive, struct said *said) {
     if (!said->parent) return;
     struct store_message message = message_of(said);
     struct store_token *tokens = tokens_of(said, 0);
@@ -105,7 +104,7 @@ static void conversation_begun(void *ctx, const struct chat *chat) {
     (void)chat;
     buf_clear(&archive->title);
     archive->named = false;
-    archive_begin(archive);
+    begin(archive);
 }
 
 static void said_added(void *ctx, const struct chat *chat, struct said *said) {
@@ -115,7 +114,7 @@ static void said_added(void *ctx, const struct chat *chat, struct said *said) {
         make_title(&archive->title, said);
         change(archive);
     }
-    archive_put(archive, said);
+    put(archive, said);
 }
 
 /* `kept` counts the bytes that the store has, and one. */
@@ -203,8 +202,8 @@ static void put_all(struct archive *archive) {
     archive->draft_of = 0;
     buf_clear(&archive->draft);
     if (!archive->chat->told_conversation) return;
-    archive_begin(archive);
-    for (size_t i = 0; i < conversation->all.n; i++) archive_put(archive, conversation->all.at[i]);
+    begin(archive);
+    for (size_t i = 0; i < conversation->all.n; i++) put(archive, conversation->all.at[i]);
     leaf_changed(archive, archive->chat, conversation_leaf(conversation));
 }
 

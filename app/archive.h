@@ -59,10 +59,5 @@ int archive_wanted(const struct archive *archive, const struct options *options,
 /* What is kept of a chat beside its messages: settings, system text, template variables, as JSON. Owned by
  * the caller. */
 char *archive_settings(const struct chat *chat);
-void archive_settings_read(struct chat *chat, const char *json, const struct options *given);
-
-/* Shared by the two. */
-store_handle archive_begin(struct archive *archive);
-void archive_put(struct archive *archive, struct said *said);
 
 #endif

@@ -47,7 +47,7 @@ static bool is_given(const struct options *given, const char *name) {
 }
 
 /* What this version does not know, or finds wrong, stays as it is. */
-void archive_settings_read(struct chat *chat, const char *json, const struct options *given) {
+static void read_settings(struct chat *chat, const char *json, const struct options *given) {
     json_t *all = json_loads(json, 0, NULL), *value;
     const char *name;
     json_object_foreach(json_object_get(all, "settings"), name, value) {
@@ -167,7 +167,7 @@ int archive_resume(struct archive *archive, int64_t id, const struct options *gi
     int status = store_load(store, id, &kept, err);
     if (status == STATUS_OK) status = chat_new(chat, err);
     if (status == STATUS_OK) {
-        archive_settings_read(chat, kept.facts.settings, given);
+        read_settings(chat, kept.facts.settings, given);
         conversation_system(&chat->conversation, chat->system.data, chat->system.len);
         uint64_t *ids = load_messages(chat, &kept);
         archive->conversation = store_resume(store, &kept, ids);

@@ -392,11 +392,6 @@ int options_read(struct options *options, int argc, char **argv, struct err *err
     return argc < 1 ? STATUS_OK : read_all(options, argv, err);
 }
 
-int options_parse(struct options *options, int argc, char **argv, struct err *err) {
-    options_begin(options);
-    return options_read(options, argc, argv, err);
-}
-
 int options_set(struct options *options, const char *name, const char *value, struct err *err) {
     struct found found;
     if (!option_find(COMMAND_CHAT, name, 0, &found)) {

@@ -72,8 +72,9 @@ struct options {
     char *chosen_model; /* what options_model() found */
 };
 
-/* What is so if nothing is said; then a configuration file may speak, then the command line (options_read).
- */
+/* What is so if nothing is said; then a configuration file may speak, then the command line (options_read):
+ * STATUS_USAGE with one line that says what was found and what was expected. The strings of argv are
+ * borrowed. options_free() after success and failure. */
 void options_begin(struct options *options);
 int options_read(struct options *options, int argc, char **argv, struct err *err);
 
@@ -82,9 +83,6 @@ int options_set(struct options *options, const char *name, const char *value, st
 void options_print(const struct options *options, const char *name,
                    struct buf *out); /* its value, in that form */
 
-/* Both: options_begin() and options_read(). STATUS_USAGE with one line that says what was found and what was
- * expected. The strings of argv are borrowed. options_free() after success and failure. */
-int options_parse(struct options *options, int argc, char **argv, struct err *err);
 uint64_t option_given_bit(const char *name);
 void options_free(struct options *options);
 

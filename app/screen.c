@@ -238,7 +238,6 @@ static int delete_chat(struct screen *screen, int64_t id, struct err *err) {
 
 /* ---- inspect mode ---- */
 
-/* Esc closes the first that there is. */
 /* What came back unasked, where there is room for it. */
 static void give_back(struct screen *screen) {
     struct buf *returned = &screen->chat.returned;
@@ -264,6 +263,7 @@ static void escape_again(struct screen *screen) {
     if (again && ui_input_empty(screen->ui) && inspect_enter(&screen->inspect, &err) < 0) tell(screen, &err);
 }
 
+/* Esc closes the first that there is. */
 static void escape(struct screen *screen) {
     struct inspect *inspect = &screen->inspect;
     if (close_list(screen)) return;

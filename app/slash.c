@@ -15,12 +15,7 @@ struct slash {
     slash_fn *run;
 };
 
-static int run_help(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
-    (void)chat, (void)arguments, (void)err;
-    result->title = "Commands";
-    slash_help(&result->page);
-    return STATUS_OK;
-}
+static slash_fn run_help; /* prints the table that it is in */
 
 static int run_quit(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
     (void)chat, (void)arguments, (void)err;
@@ -175,15 +170,18 @@ static const struct slash table[] = {
 };
 enum { N_COMMANDS = sizeof table / sizeof *table };
 
-void slash_help(struct buf *out) {
+static int run_help(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    (void)chat, (void)arguments, (void)err;
+    result->title = "Commands";
     for (size_t i = 0; i < N_COMMANDS; i++) {
         char left[40];
         snprintf(left, sizeof left, "/%s%s%s", table[i].name, *table[i].arguments ? " " : "",
                  table[i].arguments);
-        buf_printf(out, "%-22s %s%s\n", left, strlen(left) > 22 ? "\n                       " : "",
+        buf_printf(&result->page, "%-22s %s%s\n", left, strlen(left) > 22 ? "\n                       " : "",
                    table[i].help);
     }
-    buf_puts(out, "//text                 send /text to the model\n");
+    buf_puts(&result->page, "//text                 send /text to the model\n");
+    return STATUS_OK;
 }
 
 bool slash_is(const char *text, size_t len) {

@@ -44,8 +44,6 @@ int slash_run(struct chat *chat, const char *text, size_t len, struct slash_resu
 
 void slash_result_free(struct slash_result *result);
 
-void slash_help(struct buf *out);
-
 /* Complete what is typed of a command, its setting or its theme: the whole line as it goes on into `line`.
  * Where several are possible, `choices` lists them and the line goes on as far as all of them do. */
 void slash_complete(const char *text, size_t len, struct buf *line, struct buf *choices);

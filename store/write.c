@@ -229,6 +229,15 @@ static int run_job(struct writer *writer, const struct job *job) {
 
 /* ---- the connection ---- */
 
+static void disconnect(struct writer *writer) {
+    for (int i = 0; i < STATEMENT_COUNT; i++) {
+        sqlite3_finalize(writer->statements[i]);
+        writer->statements[i] = NULL;
+    }
+    sqlite3_close(writer->db);
+    writer->db = NULL;
+}
+
 static int connect(struct writer *writer, bool *damaged, struct err *err) {
     int status = db_open(&writer->db, writer->path, DB_WRITER, damaged, err);
     if (status < 0) return status;
@@ -238,7 +247,7 @@ static int connect(struct writer *writer, bool *damaged, struct err *err) {
         if (code == SQLITE_OK) continue;
         *damaged = db_is_damage(code) || (code & 0xff) == SQLITE_ERROR; /* tables are missing */
         status = db_error(writer->db, "reading", err);
-        writer_close(writer);
+        disconnect(writer);
         return status;
     }
     if (stat(writer->path, &writer->file)) writer->file = (struct stat){0};
@@ -260,17 +269,8 @@ int writer_open(struct writer *writer, struct err *err) {
     return status < 0 ? err_set(err, broken.code, "%s", broken.text) : STATUS_OK;
 }
 
-void writer_close(struct writer *writer) {
-    for (int i = 0; i < STATEMENT_COUNT; i++) {
-        sqlite3_finalize(writer->statements[i]);
-        writer->statements[i] = NULL;
-    }
-    sqlite3_close(writer->db);
-    writer->db = NULL;
-}
-
 void writer_free(struct writer *writer) {
-    writer_close(writer);
+    disconnect(writer);
     free(writer->path);
     free(writer->conversations);
     free(writer->rows);
@@ -310,7 +310,7 @@ static enum outcome open_again(struct writer *writer, struct err *err) {
     if (writer->db)
         err_set(&writer->notice, STATUS_FAILED,
                 "chats.db was removed or replaced; this chat goes into what is there now");
-    writer_close(writer);
+    disconnect(writer);
     return writer_open(writer, err) < 0 ? OUTCOME_RETRY : OUTCOME_VOID;
 }
 
@@ -322,7 +322,7 @@ enum outcome writer_run(struct writer *writer, const struct job *jobs, struct er
     if (!sqlite3_get_autocommit(writer->db)) sqlite3_exec(writer->db, "ROLLBACK", NULL, NULL, NULL);
     if (db_is_damage(code)) {
         sqlite3_db_config(writer->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-        writer_close(writer);
+        disconnect(writer);
         return replace(writer, err) < 0 ? OUTCOME_RETRY : OUTCOME_VOID;
     }
     return (code & 0xff) == SQLITE_CONSTRAINT ? OUTCOME_VOID : OUTCOME_RETRY;

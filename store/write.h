@@ -71,7 +71,6 @@ enum outcome {
 
 /* Opens or replaces what is damaged. */
 int writer_open(struct writer *writer, struct err *err);
-void writer_close(struct writer *writer);
 void writer_free(struct writer *writer);
 
 /* One transaction. */

@@ -69,7 +69,6 @@ static void chat_sync(struct chat *chat, size_t n_messages) {
     grow_array(&chat->entries, &chat->cap_entries, n_messages, sizeof *chat->entries);
     if (chat->cap_entries > old)
         memset(chat->entries + old, 0, (chat->cap_entries - old) * sizeof *chat->entries);
-    chat->n_entries = n_messages;
 }
 
 /* ---- where the view is ---- */

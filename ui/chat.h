@@ -22,8 +22,8 @@ struct chat_cursor { /* which token, and the room it was last brought into view 
 };
 
 struct chat {
-    struct chat_entry *entries;
-    size_t n_entries, cap_entries;
+    struct chat_entry *entries; /* [cap_entries], by the message's place */
+    size_t cap_entries;
     bool raw;            /* as it is written, no markdown */
     bool unfolded;       /* thinking is shown */
     bool digits;         /* a line below each row of tokens that tells their levels */

@@ -144,7 +144,9 @@ static wchar_t *chip_if_long(struct editor *editor, wchar_t *text) {
     return out;
 }
 
-void editor_clean_paste(struct buf *out, const char *text, size_t len) {
+/* What a paste becomes before it is inserted: CR LF and CR are LF; control characters are shown (^[) so that
+ * they can be seen; what is not UTF-8 is U+FFFD. */
+static void clean_paste(struct buf *out, const char *text, size_t len) {
     for (size_t at = 0; at < len;) {
         uint32_t c = 0;
         int got = utf8_decode(text + at, len - at, &c);
@@ -458,7 +460,7 @@ void editor_key(struct editor *editor, const struct key *key) {
 
 void editor_paste(struct editor *editor, const char *text, size_t len) {
     struct buf clean = {0};
-    editor_clean_paste(&clean, text, len);
+    clean_paste(&clean, text, len);
     wchar_t *insert = chip_if_long(editor, wide(clean.data, clean.len));
     enqueue(editor, (struct edit){.type = EDIT_PASTE, .text = insert});
     buf_free(&clean);

@@ -48,8 +48,4 @@ void editor_text(struct editor *editor, struct buf *text);
  * 120 lines]". While searching, `search` gets the pattern. */
 void editor_line(struct editor *editor, struct buf *text, size_t *cursor, struct buf *search);
 
-/* What a paste becomes before it is inserted: CR LF and CR are LF; control characters are shown (^[) so that
- * they can be seen; what is not UTF-8 is U+FFFD. */
-void editor_clean_paste(struct buf *out, const char *text, size_t len);
-
 #endif

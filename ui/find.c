@@ -69,7 +69,8 @@ static size_t match_at(const struct buf *pattern, bool exact, const char *text, 
     return used;
 }
 
-size_t find_match(const struct find *find, const char *text, size_t len) {
+/* Bytes of the match that begins at text[0..len); 0: none does. */
+static size_t find_match(const struct find *find, const char *text, size_t len) {
     if (!find->pattern.len) return 0;
     return match_at(&find->pattern, has_capital(&find->pattern), text, len);
 }

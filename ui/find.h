@@ -32,8 +32,6 @@ void find_set(struct find *find, const char *pattern, size_t len);
 void find_end(struct find *find);
 void find_free(struct find *find);
 
-/* Bytes of the match that begins at text[0..len); 0: none does. */
-size_t find_match(const struct find *find, const char *text, size_t len);
 /* The first match that begins in [from, len): its offset, or SIZE_MAX. */
 size_t find_first(const struct find *find, const char *text, size_t len, size_t from);
 

@@ -171,10 +171,6 @@ void keymap_help(struct buf *out) {
     buf_puts(out, "\nBindings of the box are libedit's, as ~/.editrc sets them (bind -v: vi).\n");
 }
 
-void ui_keys_text(struct buf *out) {
-    keymap_help(out);
-}
-
 /* ---- other keys ---- */
 
 static const char *const action_names[UI_ACTION_COUNT] = {

@@ -380,9 +380,6 @@ void ui_bell(struct ui *ui);
 
 void ui_follow(struct ui *ui); /* show the end of the conversation and stay there */
 
-/* The keys as text, a line each, from the same table as the help page (for --help-keys, man pages). */
-void ui_keys_text(struct buf *out);
-
 /* Other keys for an action, before ui_open(): ui_bind("keys", "find", "F7, Alt+/", &err); "none" takes them
  * away. `context`: "keys", "keys.inspect", "keys.view", "keys.picker" or "keys.find". STATUS_USAGE with what
  * was found and what was expected. */

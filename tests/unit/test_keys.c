@@ -232,7 +232,7 @@ static void table_is_sound(void **state) {
     }
     for (int action = 0; action < UI_ACTION_COUNT; action++) assert_true(seen[action] != keyless(action));
     struct buf text = {0};
-    ui_keys_text(&text);
+    keymap_help(&text);
     for (size_t i = 0; i < n_keymap; i++) assert_non_null(strstr(text.data, keymap[i].help));
     buf_free(&text);
 }

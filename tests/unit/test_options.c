@@ -21,7 +21,8 @@ static int parse(struct options *options, const char *line, struct err *err, cha
     strcpy(copy, line);
     for (char *rest = copy, *word; *line && argc <= ARGS_MAX && (word = strsep(&rest, "|"));)
         argv[argc++] = word;
-    return options_parse(options, argc, argv, err);
+    options_begin(options);
+    return options_read(options, argc, argv, err);
 }
 
 static void test_refused(void **state) {
