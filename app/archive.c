@@ -160,24 +160,30 @@ static void settings_changed(void *ctx, const struct chat *chat) {
 
 /* ---- opening and closing ---- */
 
+static void keep_nothing(struct archive *archive) {
+    archive->chat->keeper = NULL;
+    if (!archive->off.code) return;
+    archive->notice = archive->off;
+    err_prefix(&archive->notice, "this chat is not kept");
+}
+
 void archive_open(struct archive *archive, struct chat *chat, const struct options *options) {
     *archive = (struct archive){.chat = chat, .incognito = options->incognito};
     archive->keeper = (struct chat_keeper){archive,     conversation_begun, said_added,   tokens_appended,
                                            said_closed, said_removed,       leaf_changed, settings_changed};
     if (!archive->incognito) {
         char *path = path_data("chats.db", &archive->off);
-        if (path) store_open(&archive->store, path, &archive->notice, &archive->off);
+        if (path) store_open(&archive->store, path, &archive->off);
         free(path);
     }
-    if (archive->off.code) {
-        archive->notice = archive->off;
-        err_prefix(&archive->notice, "this chat is not kept");
-    }
-    if (!archive->store) return;
-    struct store_look look;
-    store_look(archive->store, &look);
-    archive->epoch = look.epoch;
+    archive->epoch = 1;
     chat->keeper = &archive->keeper;
+    if (!archive->store) keep_nothing(archive);
+}
+
+void archive_wait(struct archive *archive) {
+    if (!archive->store || store_wait(archive->store, NULL) == STATUS_OK) return;
+    archive_pump(archive);
 }
 
 int archive_close(struct archive *archive, struct err *err) {
@@ -208,13 +214,18 @@ static void put_all(struct archive *archive) {
 }
 
 int archive_wake_fd(const struct archive *archive) {
-    return archive->store ? store_wake_fd(archive->store) : -1;
+    return archive->store && !archive->off.code ? store_wake_fd(archive->store) : -1;
 }
 
 bool archive_pump(struct archive *archive) {
     struct store_look look;
-    if (!archive->store) return false;
+    if (!archive->store || archive->off.code) return false;
     store_look(archive->store, &look);
+    if (look.refused.code) {
+        archive->off = look.refused;
+        keep_nothing(archive);
+        return true;
+    }
     if (look.epoch != archive->epoch) {
         archive->epoch = look.epoch;
         put_all(archive);
@@ -239,14 +250,13 @@ struct archive *archive_of(const struct chat *chat) {
 struct store *archive_store(const struct chat *chat, struct err *err) {
     struct archive *archive = archive_of(chat);
     if (archive && archive->store) return archive->store;
-    err_set(err, STATUS_UNSUPPORTED,
-            "no chats are kept: incognito, or they could not be opened at the start");
+    err_set(err, STATUS_UNSUPPORTED, "no chats are kept: incognito, or they could not be opened");
     return NULL;
 }
 
 const char *archive_mark(const struct archive *archive) {
     if (archive->incognito) return "incognito";
-    if (!archive->store) return "not kept";
+    if (!archive->store || archive->off.code) return "not kept";
     return archive->failing.code ? "not saved" : NULL;
 }
 
@@ -269,7 +279,7 @@ int archive_name(struct archive *archive, const char *title, struct err *err) {
 }
 
 void archive_draft(struct archive *archive, const char *text, size_t len) {
-    if (!archive->store) return;
+    if (!archive->store || archive->off.code) return;
     store_handle of = archive->chat->told_conversation ? archive->conversation : 0;
     struct buf *draft = &archive->draft;
     if (of == archive->draft_of && draft->len == len && (!len || memcmp(draft->data, text, len) == 0)) return;

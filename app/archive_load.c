@@ -70,17 +70,18 @@ static void read_settings(struct chat *chat, const char *json, const struct opti
     json_decref(all);
 }
 
-int archive_wanted(const struct archive *archive, const struct options *options, int64_t *id,
-                   struct err *err) {
-    *id = 0;
-    if (!options->resume && !options->resume_newest) return STATUS_OK;
-    struct store *store = archive_store(archive->chat, err);
-    if (!store) return STATUS_UNSUPPORTED;
-    if (options->resume_newest || strcmp(options->resume, "last") == 0) {
-        *id = store_newest(store);
-        return *id ? STATUS_OK : err_set(err, STATUS_USAGE, "no chat was kept yet");
-    }
-    *id = *options->resume ? strtoll(options->resume, NULL, 10) : -1;
+int archive_wanted(const struct archive *archive, const struct options *options, enum archive_wish *wish,
+                   int64_t *id, struct err *err) {
+    bool newest = options->resume_newest || (options->resume && strcmp(options->resume, "last") == 0);
+    *wish = ARCHIVE_NEW;
+    if (!newest && !options->resume) return STATUS_OK;
+    if (!archive_store(archive->chat, err)) return STATUS_UNSUPPORTED;
+    char *end = NULL;
+    *id = newest ? STORE_NEWEST : strtoll(options->resume, &end, 10);
+    if (end && *options->resume && (*end || *id <= 0))
+        return err_set(err, STATUS_USAGE, "--resume: found \"%s\", expected the number of a chat, or last",
+                       options->resume);
+    *wish = newest || *options->resume ? ARCHIVE_CHAT : ARCHIVE_LIST;
     return STATUS_OK;
 }
 
@@ -127,21 +128,31 @@ static struct said *load_message(struct conversation *conversation, struct said 
     return said;
 }
 
-/* The caller frees: their ids, by which the store will hear of them. */
-static uint64_t *load_messages(struct chat *chat, const struct store_conversation *kept) {
-    struct conversation *conversation = &chat->conversation;
+static void load_messages(struct conversation *conversation, struct store_conversation *kept) {
     struct said *root = conversation_root(conversation), *leaf = root;
     struct said **nodes = xcalloc(kept->n + 1, sizeof *nodes);
-    uint64_t *ids = xcalloc(kept->n + 1, sizeof *ids);
     for (size_t i = 0; i < kept->n; i++) {
-        const struct store_message *message = &kept->messages[i];
+        struct store_message *message = &kept->messages[i];
         nodes[i] = load_message(conversation, message->parent ? nodes[message->parent - 1] : root, message);
-        ids[i] = nodes[i]->id;
+        said_thinking(nodes[i]); /* looked for here, so that the screen need not */
         if (message->number == kept->leaf) leaf = nodes[i];
+        free((void *)message->tokens);
+        message->tokens = NULL;
     }
     conversation_go(conversation, leaf);
     free(nodes);
-    return ids;
+}
+
+int kept_chat_load(struct store *store, int64_t id, struct kept_chat *out, struct err *err) {
+    *out = (struct kept_chat){0};
+    int status = store_load(store, id, &out->kept, err);
+    if (status == STATUS_OK) load_messages(&out->conversation, &out->kept);
+    return status;
+}
+
+void kept_chat_free(struct kept_chat *chat) {
+    store_conversation_free(&chat->kept);
+    conversation_clear(&chat->conversation);
 }
 
 static void tell(const struct archive *archive, const struct store_conversation *kept, struct buf *line) {
@@ -157,34 +168,49 @@ static void tell(const struct archive *archive, const struct store_conversation 
         buf_printf(line, " (it was %s that answered)", kept->facts.model);
 }
 
+/* Under the ids that its messages go by from now on. */
+static store_handle resume(struct archive *archive, const struct store_conversation *kept) {
+    const struct said_stack *all = &archive->chat->conversation.all; /* the root is not kept */
+    uint64_t *ids = xcalloc(kept->n + 1, sizeof *ids);
+    for (size_t i = 0; i < kept->n; i++) ids[i] = all->at[i + 1]->id;
+    store_handle handle = store_resume(archive->store, kept, ids);
+    free(ids);
+    return handle;
+}
+
+int archive_take(struct archive *archive, struct kept_chat *taken, const struct options *given,
+                 struct buf *line, struct buf *draft, struct err *err) {
+    struct chat *chat = archive->chat;
+    const struct store_conversation *kept = &taken->kept;
+    if (!archive_store(chat, err)) return STATUS_UNSUPPORTED;
+    int status = chat_new(chat, err);
+    if (status < 0) return status;
+    read_settings(chat, kept->facts.settings, given);
+    conversation_take(&chat->conversation, &taken->conversation);
+    conversation_system(&chat->conversation, chat->system.data, chat->system.len);
+    archive->conversation = resume(archive, kept);
+    buf_clear(&archive->title);
+    buf_puts(&archive->title, kept->facts.title);
+    archive->named = kept->facts.named;
+    chat->began = kept->facts.began;
+    chat->told_conversation = true;
+    chat->told_leaf = conversation_leaf(&chat->conversation);
+    chat->last_said = chat->conversation.last_id;
+    if (kept->draft) buf_puts(draft, kept->draft);
+    archive->draft_of = archive->conversation;
+    buf_clear(&archive->draft);
+    buf_append(&archive->draft, draft->data, draft->len);
+    tell(archive, kept, line);
+    return STATUS_OK;
+}
+
 int archive_resume(struct archive *archive, int64_t id, const struct options *given, struct buf *line,
                    struct buf *draft, struct err *err) {
-    struct chat *chat = archive->chat;
-    struct store_conversation kept;
-    struct store *store = archive_store(chat, err);
+    struct kept_chat kept;
+    struct store *store = archive_store(archive->chat, err);
     if (!store) return STATUS_UNSUPPORTED;
-    if (chat_busy(chat)) return err_set(err, STATUS_BUSY, "still answering; Esc stops it");
-    int status = store_load(store, id, &kept, err);
-    if (status == STATUS_OK) status = chat_new(chat, err);
-    if (status == STATUS_OK) {
-        read_settings(chat, kept.facts.settings, given);
-        conversation_system(&chat->conversation, chat->system.data, chat->system.len);
-        uint64_t *ids = load_messages(chat, &kept);
-        archive->conversation = store_resume(store, &kept, ids);
-        free(ids);
-        buf_clear(&archive->title);
-        buf_puts(&archive->title, kept.facts.title);
-        archive->named = kept.facts.named;
-        chat->began = kept.facts.began;
-        chat->told_conversation = true;
-        chat->told_leaf = conversation_leaf(&chat->conversation);
-        chat->last_said = chat->conversation.last_id;
-        if (kept.draft) buf_puts(draft, kept.draft);
-        archive->draft_of = archive->conversation;
-        buf_clear(&archive->draft);
-        buf_append(&archive->draft, draft->data, draft->len);
-        tell(archive, &kept, line);
-    }
-    store_conversation_free(&kept);
+    int status = kept_chat_load(store, id, &kept, err);
+    if (status == STATUS_OK) status = archive_take(archive, &kept, given, line, draft, err);
+    kept_chat_free(&kept);
     return status;
 }

@@ -9,7 +9,6 @@
 #include <time.h>
 
 enum {
-    SHOWN_MAX = 500,
     COLUMNS = 4,
     MODEL_MAX = 18,
     TITLE_BESIDE = 24, /* bytes */
@@ -51,30 +50,33 @@ static struct ui_picker_row picker_row(const struct store_row *row, int64_t curr
     return shown;
 }
 
-static int fill(struct chat_list *list, struct archive *archive, struct err *err) {
-    struct store_row *rows;
-    struct buf query = {0};
-    size_t n;
-    buf_printf(&query, "%s %s", list->words.data ? list->words.data : "",
+static void look(struct chat_list *list, struct lookup *lookup) {
+    struct buf words = {0};
+    buf_printf(&words, "%s %s", list->words.data ? list->words.data : "",
                list->filter.data ? list->filter.data : "");
-    arena_free(&list->arena);
-    int status = store_list(archive->store, query.data, SHOWN_MAX, &list->arena, &rows, &n, err);
-    if (status < 0) n = 0;
-    grow_array(&list->rows, &list->cap_rows, n + 1, sizeof *list->rows);
-    int64_t current = archive_id(archive);
-    for (size_t i = 0; i < n; i++) list->rows[i] = picker_row(&rows[i], current, &list->arena);
-    list->picker.rows = list->rows;
-    list->picker.n_rows = n;
-    list->picker.first_width = strspn(query.data, " ") < query.len ? FOUND_WIDTH : 0;
-    list->deleting = 0;
-    buf_free(&query);
-    return status;
+    lookup_list(lookup, words.data);
+    list->searched = strspn(words.data, " ") < words.len;
+    buf_free(&words);
+    list->picker.searching = true;
 }
 
-int chat_list_open(struct chat_list *list, struct archive *archive, const struct buf *words,
-                   struct err *err) {
+int chat_list_found(struct chat_list *list, const struct archive *archive, const struct lookup_answer *answer,
+                    struct err *err) {
+    arena_free(&list->arena);
+    grow_array(&list->rows, &list->cap_rows, answer->n_rows + 1, sizeof *list->rows);
+    int64_t current = archive_id(archive);
+    for (size_t i = 0; i < answer->n_rows; i++)
+        list->rows[i] = picker_row(&answer->rows[i], current, &list->arena);
+    list->picker.rows = list->rows;
+    list->picker.n_rows = answer->n_rows;
+    list->picker.searching = false;
+    list->picker.first_width = list->searched ? FOUND_WIDTH : 0;
+    list->deleting = 0;
+    return answer->err.code ? err_set(err, answer->err.code, "%s", answer->err.text) : STATUS_OK;
+}
+
+void chat_list_open(struct chat_list *list, struct lookup *lookup, const struct buf *words) {
     static uint64_t last_id = 0x63686174; /* no list of another kind has it */
-    if (!archive_store(archive->chat, err)) return STATUS_UNSUPPORTED;
     buf_clear(&list->filter);
     buf_clear(&list->words);
     buf_append(&list->words, words->data, words->len);
@@ -91,16 +93,16 @@ int chat_list_open(struct chat_list *list, struct archive *archive, const struct
                            .verb = "Open",
                            .deletes = true,
                            .searches = true};
-    int status = fill(list, archive, err);
-    list->open = status == STATUS_OK;
-    return status;
+    list->deleting = 0;
+    list->open = true;
+    look(list, lookup);
 }
 
-int chat_list_filter(struct chat_list *list, struct archive *archive, const char *text, size_t len,
-                     struct err *err) {
+void chat_list_filter(struct chat_list *list, struct lookup *lookup, const char *text, size_t len) {
     buf_clear(&list->filter);
     buf_append(&list->filter, text, len);
-    return fill(list, archive, err);
+    list->deleting = 0;
+    look(list, lookup);
 }
 
 static const char *title_of(const struct chat_list *list, int64_t id) {

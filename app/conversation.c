@@ -35,6 +35,16 @@ void conversation_clear(struct conversation *conversation) {
         (struct conversation){.last_id = conversation->last_id, .vocabulary = conversation->vocabulary};
 }
 
+void conversation_take(struct conversation *conversation, struct conversation *other) {
+    uint64_t last = conversation->last_id, vocabulary = conversation->vocabulary;
+    conversation_clear(conversation);
+    *conversation = *other;
+    *other = (struct conversation){0};
+    conversation->last_id += last;
+    conversation->vocabulary = conversation->root->vocabulary = vocabulary;
+    for (size_t i = 0; i < conversation->all.n; i++) conversation->all.at[i]->id += last;
+}
+
 /* ---- the tree ---- */
 
 static struct said *node_new(struct conversation *conversation, struct said *parent, enum said_by by) {

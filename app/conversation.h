@@ -60,6 +60,9 @@ struct conversation {
 };
 
 void conversation_clear(struct conversation *conversation); /* frees everything; ids go on */
+/* All of `other`, which has a root and is empty then, in place of what there was. Its nodes get ids of their
+ * own. */
+void conversation_take(struct conversation *conversation, struct conversation *other);
 
 /* ---- the tree ---- */
 

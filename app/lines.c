@@ -1,4 +1,5 @@
 /* The line mode: a terminal that knows no screen. The terminal itself edits the line. */
+#include "app/amount.h"
 #include "app/archive.h"
 #include "app/chat.h"
 #include "app/out.h"
@@ -13,6 +14,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 struct lines {
@@ -72,6 +74,35 @@ static void fetch(const char *name) {
     free(path);
 }
 
+static int list_chats(struct lines *lines, const char *words, struct buf *page, struct err *err) {
+    enum { SHOWN = 50 };
+    struct store *store = archive_store(&lines->chat, err);
+    struct arena arena = {0};
+    struct store_row *rows;
+    size_t n;
+    if (!store) return STATUS_UNSUPPORTED;
+    int status = store_list(store, words, SHOWN, &arena, &rows, &n, err);
+    if (status == STATUS_OK && !n) out_error("no kept chat has these words");
+    for (size_t i = 0; i < n; i++) {
+        char when[AMOUNT_MAX];
+        buf_printf(page, "%5lld  %-12s  %s\n", (long long)rows[i].id,
+                   amount_moment(rows[i].changed, time(NULL), when), rows[i].title);
+    }
+    if (n) buf_puts(page, "/open NUMBER opens one, /open WORDS looks for words\n");
+    arena_free(&arena);
+    return status;
+}
+
+static int open_chat(struct lines *lines, int64_t id, const struct options *given, struct err *err) {
+    struct buf line = {0}, draft = {0};
+    int status = archive_resume(&lines->archive, id, given, &line, &draft, err);
+    if (line.len) out_error("%s", line.data);
+    if (draft.len) out_error("not sent yet: %s", draft.data);
+    buf_free(&line);
+    buf_free(&draft);
+    return status;
+}
+
 /* One line of the person. A failure is told and the chat goes on. */
 static void take_line(struct lines *lines, const char *text, size_t len) {
     struct err wrong = {0};
@@ -85,6 +116,9 @@ static void take_line(struct lines *lines, const char *text, size_t len) {
         size_t skip = len > 1 && text[0] == '/' && text[1] == '/';
         status = chat_send(&lines->chat, text + skip, len - skip, &wrong);
     }
+    if (status == STATUS_OK && result.open) status = open_chat(lines, result.open_id, NULL, &wrong);
+    if (status == STATUS_OK && result.list == SLASH_LIST_CHATS)
+        status = list_chats(lines, result.query.data ? result.query.data : "", &result.page, &wrong);
     struct buf clean = {0};
     if (result.page.len) text_sanitize(&clean, result.page.data, result.page.len);
     if (result.show == SLASH_SHOW_PLAIN)
@@ -174,10 +208,10 @@ static int run(struct lines *lines, struct err *err) {
         struct engine *engine = lines->chat.engine;
         struct engine *coming = lines->chat.coming;
         struct pollfd fds[] = {{.fd = engine->ops->wake_fd(engine), .events = POLLIN},
-                                {.fd = signals_fd(), .events = POLLIN},
-                                {.fd = lines->input_over ? -1 : STDIN_FILENO, .events = POLLIN},
-                                {.fd = coming ? coming->ops->wake_fd(coming) : -1, .events = POLLIN},
-                                {.fd = archive_wake_fd(&lines->archive), .events = POLLIN}};
+                               {.fd = signals_fd(), .events = POLLIN},
+                               {.fd = lines->input_over ? -1 : STDIN_FILENO, .events = POLLIN},
+                               {.fd = coming ? coming->ops->wake_fd(coming) : -1, .events = POLLIN},
+                               {.fd = archive_wake_fd(&lines->archive), .events = POLLIN}};
         if (poll(fds, sizeof fds / sizeof *fds, -1) < 0 && errno != EINTR)
             return err_set(err, STATUS_FAILED, "cannot wait: %s", strerror(errno));
         if (fds[2].revents) read_input_bytes(lines);
@@ -189,17 +223,12 @@ static int run(struct lines *lines, struct err *err) {
 /* What the options ask for. */
 static void begin(struct lines *lines, const struct options *options) {
     struct err err = {0};
-    struct buf line = {0}, draft = {0};
+    enum archive_wish wish;
     int64_t id;
-    int status = archive_wanted(&lines->archive, options, &id, &err);
-    if (status == STATUS_OK && id < 0) take_line(lines, "/open", 5);
-    if (status == STATUS_OK && id > 0)
-        status = archive_resume(&lines->archive, id, options, &line, &draft, &err);
+    int status = archive_wanted(&lines->archive, options, &wish, &id, &err);
+    if (status == STATUS_OK && wish == ARCHIVE_LIST) take_line(lines, "/open", 5);
+    if (status == STATUS_OK && wish == ARCHIVE_CHAT) status = open_chat(lines, id, options, &err);
     if (status < 0) out_error("%s", err.text);
-    if (line.len) out_error("%s", line.data);
-    if (draft.len) out_error("not sent yet: %s", draft.data);
-    buf_free(&line);
-    buf_free(&draft);
 }
 
 int plain_lines(struct options *options, struct err *err) {

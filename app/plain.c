@@ -95,6 +95,7 @@ static void keep_answer(struct answer *answer) {
     struct err err = {0};
     if (!answer->words) return;
     archive_open(&archive, &answer->kept, answer->options);
+    archive_wait(&archive);
     chat_change_done(&answer->kept);
     if (archive.notice.code) out_error("%s", archive.notice.text);
     if (archive_close(&archive, &err) < 0) out_error("%s", err.text);

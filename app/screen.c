@@ -4,6 +4,7 @@
 #include "app/branch_list.h"
 #include "app/chat.h"
 #include "app/chat_list.h"
+#include "app/lookup.h"
 #include "app/model_choice.h"
 #include "app/model_menu.h"
 #include "app/out.h"
@@ -26,6 +27,11 @@
 
 enum { NOTICE_MS = 4000, DRAFT_MS = 500 };
 
+struct later { /* an action that waits until the chat it is meant for is open */
+    struct ui_action action;
+    char *text; /* owned; action.text points to it */
+};
+
 struct screen {
     struct ui *ui;
     struct chat chat;
@@ -33,7 +39,14 @@ struct screen {
     struct scoring score;
     struct branch_list branches;
     struct archive archive;
+    struct lookup *lookup; /* of kept chats; NULL: nothing is kept */
     struct chat_list chats;
+    bool opening;                /* a chat is looked up, to be gone on with; it comes with these options: */
+    const struct options *given; /* or NULL */
+    struct later *later;         /* [n_later] what is to be done in it, */
+    size_t n_later, cap_later;
+    const char
+        *first; /* after the first question, of the command line; NULL: it is asked, or there is none */
     struct model_menu models;
     struct view view;
     struct buf hint;  /* what could be typed in the box */
@@ -61,13 +74,30 @@ static void tell(struct screen *screen, const struct err *err) {
 static void list_chats(struct screen *screen, const struct buf *words) {
     struct err err = {0};
     branch_list_close(&screen->branches);
-    if (chat_list_open(&screen->chats, &screen->archive, words, &err) < 0) tell(screen, &err);
+    if (screen->lookup && archive_store(&screen->chat, &err))
+        chat_list_open(&screen->chats, screen->lookup, words);
+    else
+        tell(screen, &err);
 }
 
+/* The keys go on meanwhile; what they ask for waits, but for what ends it. */
 static void open_chat(struct screen *screen, int64_t id, const struct options *given) {
-    struct buf line = {0}, draft = {0};
     struct err err = {0};
-    if (archive_resume(&screen->archive, id, given, &line, &draft, &err) < 0)
+    if (!screen->lookup || !archive_store(&screen->chat, &err)) {
+        tell(screen, &err);
+        return;
+    }
+    lookup_chat(screen->lookup, id);
+    screen->opening = true;
+    screen->given = given; /* until then the header says so */
+}
+
+static void take_chat(struct screen *screen, struct lookup_answer *answer) {
+    struct buf line = {0}, draft = {0};
+    struct err err = answer->err;
+    screen->opening = false;
+    if (!err.code) archive_take(&screen->archive, &answer->chat, screen->given, &line, &draft, &err);
+    if (err.code)
         tell(screen, &err);
     else
         ui_notice(screen->ui, NOTICE_MS, "%s", line.data);
@@ -114,6 +144,7 @@ static void run_slash(struct screen *screen, const char *text, size_t len, bool 
     if (result.pull.len && model_menu_pull(&screen->models, result.pull.data, &err) < 0) tell(screen, &err);
     if (*result.line) ui_notice(screen->ui, NOTICE_MS, "%s", result.line);
     if (result.list == SLASH_LIST_BRANCHES && list_branches(screen, &err) < 0) tell(screen, &err);
+    if (result.open) open_chat(screen, result.open_id, NULL);
     if (result.list == SLASH_LIST_CHATS)
         list_chats(screen, &result.query);
     else if (result.page.len && !result.list)
@@ -339,9 +370,7 @@ static void act(struct screen *screen, const struct ui_action *action) {
         break;
     case UI_ACTION_PICK: status = pick(screen, action->id, &err); break;
     case UI_ACTION_PICK_DELETE: status = delete_chat(screen, (int64_t)action->id, &err); break;
-    case UI_ACTION_FILTER:
-        status = chat_list_filter(&screen->chats, &screen->archive, action->text, action->len, &err);
-        break;
+    case UI_ACTION_FILTER: chat_list_filter(&screen->chats, screen->lookup, action->text, action->len); break;
     case UI_ACTION_EOF:
         if (!chat_busy(chat)) leave(screen, 0);
         break;
@@ -369,6 +398,95 @@ static void act(struct screen *screen, const struct ui_action *action) {
         break;
     }
     if (status < 0) tell(screen, &err);
+}
+
+/* ---- what waits for a chat ---- */
+
+static void expect_draft(struct screen *screen) {
+    if (!screen->typed) screen->draft_due = clock_ns() + (int64_t)DRAFT_MS * 1000000;
+    screen->typed = true;
+}
+
+static void ask_first(struct screen *screen) {
+    const char *first = screen->first;
+    screen->first = NULL;
+    if (first) chat_send(&screen->chat, first, strlen(first), NULL);
+}
+
+static void do_later(struct screen *screen) {
+    size_t done = 0;
+    if (!screen->opening) ask_first(screen);
+    for (; done < screen->n_later && !screen->opening; done++) {
+        act(screen, &screen->later[done].action);
+        free(screen->later[done].text);
+    }
+    screen->n_later -= done;
+    if (done) memmove(screen->later, screen->later + done, screen->n_later * sizeof *screen->later);
+}
+
+/* Nothing that was meant for that chat is done in another one; a question goes into the box. */
+static void cancel_opening(struct screen *screen) {
+    const char *question = screen->first;
+    lookup_forget(screen->lookup, LOOKUP_CHAT);
+    screen->opening = false;
+    screen->first = NULL;
+    for (size_t i = 0; i < screen->n_later && !question; i++)
+        if (screen->later[i].action.type == UI_ACTION_SUBMIT) question = screen->later[i].text;
+    if (question && ui_input_empty(screen->ui)) ui_input_set(screen->ui, question, strlen(question));
+    for (size_t i = 0; i < screen->n_later; i++) free(screen->later[i].text);
+    screen->n_later = 0;
+    ui_notice(screen->ui, NOTICE_MS, "the chat was not opened");
+}
+
+static void act_or_wait(struct screen *screen, const struct ui_action *action) {
+    enum ui_action_type type = action->type;
+    bool ends = type == UI_ACTION_QUIT || type == UI_ACTION_EOF || type == UI_ACTION_SUSPEND;
+    if (!screen->opening || ends) {
+        act(screen, action);
+    } else if (type == UI_ACTION_INTERRUPT || type == UI_ACTION_ESCAPE) {
+        cancel_opening(screen);
+    } else {
+        grow_array(&screen->later, &screen->cap_later, screen->n_later + 1, sizeof *screen->later);
+        struct later *later = &screen->later[screen->n_later++];
+        *later = (struct later){*action, action->text ? xmalloc(action->len + 1) : NULL};
+        if (!later->text) return;
+        memcpy(later->text, action->text, action->len);
+        later->text[action->len] = 0;
+        later->action.text = later->text;
+    }
+}
+
+/* Of the box, where there is room for it; else the next start finds it. */
+static void take_draft(struct screen *screen, const struct lookup_answer *answer) {
+    if (!answer->draft || !ui_input_empty(screen->ui)) return;
+    ui_input_set(screen->ui, answer->draft, strlen(answer->draft));
+    store_forget_draft(screen->archive.store, answer->draft_id);
+    expect_draft(screen);
+}
+
+static void take_list(struct screen *screen, const struct lookup_answer *answer) {
+    struct err err = {0};
+    bool first = !screen->chats.picker.rows;
+    if (!screen->chats.open || chat_list_found(&screen->chats, &screen->archive, answer, &err) == STATUS_OK)
+        return;
+    tell(screen, &err);
+    if (first) chat_list_close(&screen->chats);
+}
+
+static void take_answers(struct screen *screen) {
+    struct lookup_answer *answer;
+    while ((answer = lookup_take(screen->lookup))) {
+        switch (answer->kind) {
+        case LOOKUP_LIST: take_list(screen, answer); break;
+        case LOOKUP_CHAT:
+            take_chat(screen, answer);
+            do_later(screen);
+            break;
+        case LOOKUP_DRAFT: take_draft(screen, answer); break;
+        case LOOKUP_KIND_COUNT: break;
+        }
+        lookup_answer_free(answer);
+    }
 }
 
 /* ---- the loop ---- */
@@ -416,18 +534,13 @@ static const char *hint_of(struct screen *screen) {
     return screen->hint.len ? screen->hint.data : NULL;
 }
 
-static void expect_draft(struct screen *screen) {
-    if (!screen->typed) screen->draft_due = clock_ns() + (int64_t)DRAFT_MS * 1000000;
-    screen->typed = true;
-}
-
 /* What was not sent yet, half a second after a key and at the end: a question that waits for the model, and
  * the box. A command is no draft. */
 static void keep_draft(struct screen *screen) {
     const struct buf *waiting = &screen->chat.waiting;
     if (waiting->len != screen->waiting) expect_draft(screen);
     screen->waiting = waiting->len;
-    if (!screen->quit && (!screen->typed || clock_ns() < screen->draft_due)) return;
+    if (!screen->quit && (screen->opening || !screen->typed || clock_ns() < screen->draft_due)) return;
     struct buf box = {0}, text = {0};
     ui_input_text(screen->ui, &box);
     buf_append(&text, waiting->data, waiting->len);
@@ -443,7 +556,7 @@ static void keep_draft(struct screen *screen) {
 
 static int timeout_ms(const struct screen *screen) {
     int ui = ui_timeout_ms(screen->ui);
-    if (!screen->typed) return ui;
+    if (!screen->typed || screen->opening) return ui;
     int64_t left = (screen->draft_due - clock_ns()) / 1000000 + 1;
     int draft = left > 0 ? (int)left : 0;
     return ui < 0 || draft < ui ? draft : ui;
@@ -452,7 +565,7 @@ static int timeout_ms(const struct screen *screen) {
 static bool step(void *context) {
     struct screen *screen = context;
     struct engine *engine = screen->chat.engine;
-    enum { ENGINE = UI_FDS, SIGNALS, ARCHIVE, MODELS, N_FDS = MODELS + MODEL_MENU_FDS };
+    enum { ENGINE = UI_FDS, SIGNALS, ARCHIVE, LOOKUP, MODELS, N_FDS = MODELS + MODEL_MENU_FDS };
     struct pollfd fds[N_FDS];
     struct err err = {0};
     struct ui_action action;
@@ -460,6 +573,7 @@ static bool step(void *context) {
     fds[ENGINE] = (struct pollfd){.fd = engine->ops->wake_fd(engine), .events = POLLIN};
     fds[SIGNALS] = (struct pollfd){.fd = signals_fd(), .events = POLLIN};
     fds[ARCHIVE] = (struct pollfd){.fd = archive_wake_fd(&screen->archive), .events = POLLIN};
+    fds[LOOKUP] = (struct pollfd){.fd = lookup_wake_fd(screen->lookup), .events = POLLIN};
     model_menu_fds(&screen->models, fds + MODELS);
     if (poll(fds, N_FDS, timeout_ms(screen)) < 0) {
         for (int i = 0; i < N_FDS; i++) fds[i].revents = 0;
@@ -468,16 +582,17 @@ static bool step(void *context) {
     take_signals(screen);
     if (fds[0].revents) expect_draft(screen);
     if (!screen->quit && ui_input(screen->ui, fds, &err) < 0) leave(screen, signals_exit_code(SIGHUP));
-    while (!screen->quit && ui_next_action(screen->ui, &action)) act(screen, &action);
+    while (!screen->quit && ui_next_action(screen->ui, &action)) act_or_wait(screen, &action);
     model_menu_pump(&screen->models);
     take_events(screen);
+    take_answers(screen);
     keep_draft(screen);
     if (screen->quit) return false;
     inspect_update(&screen->inspect);
     if (screen->inspect.on && screen->inspect.has_failed) tell(screen, &screen->inspect.failed);
     screen->inspect.has_failed = false;
     view_fill(&screen->view, &screen->chat, &screen->inspect, screen->file);
-    screen->view.model.status.mark = archive_mark(&screen->archive);
+    screen->view.model.status.mark = screen->opening ? "opening a chat" : archive_mark(&screen->archive);
     screen->view.model.picker = shown_list(screen);
     model_menu_view(&screen->models, &screen->view.model);
     screen->view.model.commands = hint_of(screen);
@@ -558,16 +673,21 @@ static int check_model(struct options *options, const char **file, struct err *e
 /* What the options ask for, or what was left in the box. */
 static void begin(struct screen *screen, const struct options *options) {
     struct err err = {0};
+    enum archive_wish wish;
     int64_t id;
-    if (archive_wanted(&screen->archive, options, &id, &err) < 0)
+    if (screen->archive.store && !(screen->lookup = lookup_open(screen->archive.store, &err)))
         tell(screen, &err);
-    else if (id < 0)
+    else if (archive_wanted(&screen->archive, options, &wish, &id, &err) < 0)
+        tell(screen, &err);
+    else if (wish == ARCHIVE_LIST)
         list_chats(screen, &(struct buf){0});
-    else if (id)
+    else if (wish == ARCHIVE_CHAT)
         open_chat(screen, id, options);
-    char *draft = !id && screen->archive.store ? store_take_draft(screen->archive.store) : NULL;
-    if (draft) ui_input_set(screen->ui, draft, strlen(draft));
-    free(draft);
+    else if (screen->lookup)
+        lookup_draft(screen->lookup);
+    screen->first = options->prompt ? options->prompt : options->text.data;
+    if (screen->first && !*screen->first) screen->first = NULL;
+    do_later(screen);
 }
 
 int screen_chat(struct options *options, struct err *err) {
@@ -588,16 +708,17 @@ int screen_chat(struct options *options, struct err *err) {
     chat_open(&screen.chat, engine, options);
     inspect_open(&screen.inspect, &screen.chat);
     archive_open(&screen.archive, &screen.chat, options);
-    begin(&screen, options);
     screen.models = (struct model_menu){.ui = screen.ui, .chat = &screen.chat};
-    const char *first = options->prompt ? options->prompt : options->text.data;
-    if (first && *first) chat_send(&screen.chat, first, strlen(first), NULL);
+    begin(&screen, options);
     ui_run(screen.ui, step, &screen);
     xmalloc_last_words = NULL;
     ui_close(screen.ui);
     model_menu_close(&screen.models);
     print_transcript(&screen.chat);
     branch_list_free(&screen.branches);
+    lookup_close(screen.lookup);
+    for (size_t i = 0; i < screen.n_later; i++) free(screen.later[i].text);
+    free(screen.later);
     struct err unsaved = {0};
     if (archive_close(&screen.archive, &unsaved) < 0) out_error("%s", unsaved.text);
     chat_list_free(&screen.chats);

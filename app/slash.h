@@ -28,7 +28,9 @@ struct slash_result {
     struct buf box;       /* a text to be edited and sent, or empty */
     char line[256];       /* a short word, or empty */
     enum slash_list list; /* where the front end can show one to choose from; else `page` has it as text */
-    struct buf query;     /* words that the list begins with */
+    struct buf query;     /* SLASH_LIST_CHATS, which has no page: words that the list begins with */
+    bool open;            /* a kept chat, */
+    int64_t open_id;      /* this one, or STORE_NEWEST */
     struct buf pull;      /* a model to fetch, or empty */
     struct buf score;     /* a text to be scored, or empty */
     enum slash_show show;

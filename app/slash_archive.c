@@ -1,5 +1,4 @@
 /* Kept chats: opening, naming, exporting, deleting. */
-#include "app/amount.h"
 #include "app/archive.h"
 #include "app/export.h"
 #include "app/slash_internal.h"
@@ -9,47 +8,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-/* For front ends without a list to choose from. */
-static int list_chats(struct chat *chat, const char *words, struct slash_result *result, struct err *err) {
-    enum { SHOWN = 50 };
-    struct store *store = archive_store(chat, err);
-    struct arena arena = {0};
-    struct store_row *rows;
-    size_t n;
-    if (!store) return STATUS_UNSUPPORTED;
-    int status = store_list(store, words, SHOWN, &arena, &rows, &n, err);
-    if (status == STATUS_OK && !n)
-        snprintf(result->line, sizeof result->line, "no kept chat has these words");
-    for (size_t i = 0; i < n; i++) {
-        char when[AMOUNT_MAX];
-        buf_printf(&result->page, "%5lld  %-12s  %s\n", (long long)rows[i].id,
-                   amount_moment(rows[i].changed, time(NULL), when), rows[i].title);
-    }
-    if (n) buf_puts(&result->page, "/open NUMBER opens one, /open WORDS looks for words\n");
-    result->title = "Kept chats";
-    arena_free(&arena);
-    return status;
-}
-
+/* Finding and reading take their time: the front end knows when it has it. */
 int slash_open(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
     char *end;
     if (!archive_store(chat, err)) return STATUS_UNSUPPORTED;
     errno = 0;
-    long long id =
-        strcmp(arguments, "last") ? strtoll(arguments, &end, 10) : store_newest(archive_store(chat, err));
-    bool numbered = strcmp(arguments, "last") == 0 || (end != arguments && !*end && !errno);
-    if (!numbered) {
-        result->list = SLASH_LIST_CHATS;
-        buf_puts(&result->query, arguments);
-        return list_chats(chat, arguments, result, err);
+    bool newest = strcmp(arguments, "last") == 0;
+    long long id = newest ? STORE_NEWEST : strtoll(arguments, &end, 10);
+    if (newest || (end != arguments && !*end && !errno)) {
+        if (!newest && id <= 0) return err_set(err, STATUS_USAGE, "there is no chat %lld", id);
+        if (chat_busy(chat)) return err_set(err, STATUS_BUSY, "still answering; Esc stops it");
+        result->open = true;
+        result->open_id = id;
+        return STATUS_OK;
     }
-    struct buf line = {0};
-    int status = archive_resume(archive_of(chat), id, NULL, &line, &result->box, err);
-    if (status == STATUS_OK) snprintf(result->line, sizeof result->line, "%s", line.data);
-    buf_free(&line);
-    return status;
+    result->list = SLASH_LIST_CHATS;
+    buf_puts(&result->query, arguments);
+    return STATUS_OK;
 }
 
 int slash_save(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {

@@ -15,13 +15,15 @@
 
 struct reader {
     char *path;
+    const atomic_bool *stop;
     sqlite3 *db; /* NULL: not open */
     struct stat file;
 };
 
-struct reader *reader_new(const char *path) {
+struct reader *reader_new(const char *path, const atomic_bool *stop) {
     struct reader *reader = xcalloc(1, sizeof *reader);
     reader->path = xstrdup(path);
+    reader->stop = stop;
     return reader;
 }
 
@@ -36,22 +38,37 @@ void reader_free(struct reader *reader) {
     free(reader);
 }
 
+/* Called by SQLite after so many of its steps. sqlite3_interrupt() would be lost on a statement that is about
+ * to begin. */
+enum { STOP_STEPS = 2000 };
+
+static int wants_stop(void *context) {
+    const struct reader *reader = context;
+    return atomic_load(reader->stop);
+}
+
 static int reader_open(struct reader *reader, bool *damaged, struct err *err) {
     struct stat now = {0};
     *damaged = false;
     if (stat(reader->path, &now) || now.st_ino != reader->file.st_ino || now.st_dev != reader->file.st_dev)
         reader_close(reader);
     reader->file = now;
-    return reader->db ? STATUS_OK : db_open(&reader->db, reader->path, DB_READER, damaged, err);
+    if (reader->db) return STATUS_OK;
+    int status = db_open(&reader->db, reader->path, DB_READER, damaged, err);
+    if (status == STATUS_OK) sqlite3_progress_handler(reader->db, STOP_STEPS, wants_stop, reader);
+    return status;
 }
 
 /* The end of a reading: SQLITE_DONE, or what went wrong. */
 static int reader_done(struct reader *reader, sqlite3_stmt *statement, int code, bool *damaged,
                        struct err *err) {
-    int status = code == SQLITE_DONE ? STATUS_OK : db_error(reader->db, "reading", err);
+    bool stopped = (code & 0xff) == SQLITE_INTERRUPT;
+    int status = code == SQLITE_DONE ? STATUS_OK
+                 : stopped           ? err_set(err, STATUS_STOPPED, "stopped")
+                                     : db_error(reader->db, "reading", err);
     *damaged = db_is_damage(code);
     sqlite3_finalize(statement);
-    if (status < 0) reader_close(reader);
+    if (status < 0 && !stopped) reader_close(reader);
     return status;
 }
 
@@ -228,6 +245,23 @@ static sqlite3_stmt *prepare(struct reader *reader, const char *sql, int64_t id,
     return statement;
 }
 
+static int read_newest(struct reader *reader, int64_t *id, bool *damaged, struct err *err) {
+    int code;
+    sqlite3_stmt *statement =
+        prepare(reader,
+                "SELECT c.id FROM conversation c WHERE EXISTS (SELECT 1 FROM message WHERE"
+                " conversation = c.id) ORDER BY c.changed DESC, c.id DESC LIMIT ?1",
+                1, &code);
+    if (code == SQLITE_OK) code = sqlite3_step(statement);
+    if (code == SQLITE_ROW) {
+        *id = sqlite3_column_int64(statement, 0);
+        code = SQLITE_DONE;
+    }
+    int status = reader_done(reader, statement, code, damaged, err);
+    bool none = status == STATUS_OK && *id == STORE_NEWEST;
+    return none ? err_set(err, STATUS_USAGE, "no chat was kept yet") : status;
+}
+
 static int read_facts(struct reader *reader, struct store_conversation *out, int64_t *leaf, bool *damaged,
                       struct err *err) {
     int code;
@@ -369,7 +403,8 @@ int reader_load(struct reader *reader, int64_t id, struct store_conversation *ou
     int status = reader_open(reader, damaged, err);
     if (status < 0) return status;
     sqlite3_exec(reader->db, "BEGIN", NULL, NULL, NULL); /* all of it as it was at one moment */
-    status = read_facts(reader, out, &leaf, damaged, err);
+    if (id == STORE_NEWEST) status = read_newest(reader, &out->id, damaged, err);
+    if (status == STATUS_OK) status = read_facts(reader, out, &leaf, damaged, err);
     if (status == STATUS_OK) status = read_messages(reader, out, &list, damaged, err);
     if (status == STATUS_OK) status = read_records(reader, out, &list, damaged, err);
     if (reader->db) sqlite3_exec(reader->db, "COMMIT", NULL, NULL, NULL);

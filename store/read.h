@@ -1,13 +1,15 @@
 /* Inside store/: finding and reading, on a connection of the caller's thread that is opened when it is first
- * used and again when the file was replaced. *damaged: the file is broken. */
+ * used and again when the file was replaced. *damaged: the file is broken. STATUS_STOPPED: *stop is true. */
 #ifndef LOGITOP_STORE_READ_H
 #define LOGITOP_STORE_READ_H
 
 #include "store/store.h"
 
+#include <stdatomic.h>
+
 struct reader;
 
-struct reader *reader_new(const char *path);
+struct reader *reader_new(const char *path, const atomic_bool *stop); /* borrowed */
 void reader_free(struct reader *reader);
 
 int reader_list(struct reader *reader, const char *query, uint32_t limit, struct arena *arena,

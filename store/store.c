@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -20,12 +21,16 @@ enum { COMMIT_MS = 200, RETRY_MS = 1000 };
 struct store {
     struct writer writer; /* the thread's */
     struct reader *reader;
+    atomic_bool stop_reading;
     pthread_t thread;
     int wake_fd;
     store_handle last_handle;
 
-    pthread_mutex_t lock; /* of what follows */
-    pthread_cond_t changed;
+    pthread_mutex_t lock;   /* of what follows */
+    pthread_cond_t changed; /* there is work for the writer */
+    pthread_cond_t settled; /* the database is open, or refused, or nobody should wait for it */
+    bool open;
+    struct err refused;
     struct job *first, **end; /* the queue */
     size_t waiting;           /* in it, and in the writer's hands */
     bool urgent, closing;
@@ -163,12 +168,32 @@ static bool work(struct store *store) {
     return true;
 }
 
+/* Locked before and after. What waits for a database that is refused is no longer waited for. */
+static bool open_database(struct store *store) {
+    struct err refused = {0};
+    pthread_mutex_unlock(&store->lock);
+    bool open = writer_open(&store->writer, &refused) == STATUS_OK;
+    pthread_mutex_lock(&store->lock);
+    store->open = open;
+    store->refused = refused;
+    store->notice = store->writer.notice;
+    store->writer.notice.code = STATUS_OK;
+    if (!open) {
+        free_all(take_all(store));
+        store->waiting = 0;
+    }
+    pthread_cond_broadcast(&store->settled);
+    if (!open || store->notice.code) wake(store);
+    return open;
+}
+
 static void *write_all(void *context) {
     struct store *store = context;
     int64_t last = clock_ns() - (int64_t)COMMIT_MS * 1000000;
     bool failed = false;
     pthread_mutex_lock(&store->lock);
-    for (bool closing = false; !closing || (store->first && !failed);) {
+    bool open = open_database(store);
+    for (bool closing = !open; !closing || (store->first && !failed);) {
         wait_for_work(store, last, failed);
         closing = store->closing;
         failed = store->first && !work(store);
@@ -187,6 +212,11 @@ static struct job *new_job(enum job_kind kind) {
 
 static void put(struct store *store, struct job *job, bool urgent) {
     pthread_mutex_lock(&store->lock);
+    if (store->refused.code) {
+        pthread_mutex_unlock(&store->lock);
+        job_free(job);
+        return;
+    }
     job->epoch = store->epoch;
     *store->end = job;
     store->end = &job->next;
@@ -199,38 +229,51 @@ static void put(struct store *store, struct job *job, bool urgent) {
 
 /* ---- opening ---- */
 
-int store_open(struct store **out, const char *path, struct err *set_aside, struct err *err) {
-    struct store *store = xcalloc(1, sizeof *store);
+int store_open(struct store **out, const char *path, struct err *err) {
     *out = NULL;
+    int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake_fd < 0)
+        return err_set(err, STATUS_FAILED, "cannot make an event descriptor: %s", strerror(errno));
+    struct store *store = xcalloc(1, sizeof *store);
     store->writer.path = xstrdup(path);
+    store->reader = reader_new(path, &store->stop_reading);
+    store->wake_fd = wake_fd;
     store->end = &store->first;
     store->epoch = 1;
-    int status = writer_open(&store->writer, err);
-    if (status == STATUS_OK && (store->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
-        status = err_set(err, STATUS_FAILED, "cannot make an event descriptor: %s", strerror(errno));
-    if (status < 0) {
-        writer_free(&store->writer);
-        free(store);
-        return status;
-    }
-    *set_aside = store->writer.notice;
-    store->writer.notice.code = STATUS_OK;
-    store->reader = reader_new(path);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&store->lock, NULL);
     pthread_cond_init(&store->changed, &monotonic);
+    pthread_cond_init(&store->settled, NULL);
     pthread_condattr_destroy(&monotonic);
+    put(store, new_job(JOB_TIDY), false);
     int code = pthread_create(&store->thread, NULL, write_all, store);
     if (code) {
+        free_all(take_all(store));
         store->thread = 0;
         store_close(store, NULL);
         return err_set(err, STATUS_FAILED, "cannot start a thread: %s", strerror(code));
     }
-    put(store, new_job(JOB_TIDY), false);
     *out = store;
     return STATUS_OK;
+}
+
+/* A reader may also wait; it can be stopped. */
+static int wait_open(struct store *store, bool stoppable, struct err *err) {
+    pthread_mutex_lock(&store->lock);
+    while (!store->open && !store->refused.code && !(stoppable && atomic_load(&store->stop_reading)))
+        pthread_cond_wait(&store->settled, &store->lock);
+    bool stopped = stoppable && atomic_load(&store->stop_reading);
+    int status = stopped       ? err_set(err, STATUS_STOPPED, "stopped")
+                 : store->open ? STATUS_OK
+                               : err_set(err, store->refused.code, "%s", store->refused.text);
+    pthread_mutex_unlock(&store->lock);
+    return status;
+}
+
+int store_wait(struct store *store, struct err *err) {
+    return wait_open(store, false, err);
 }
 
 int store_close(struct store *store, struct err *err) {
@@ -249,6 +292,7 @@ int store_close(struct store *store, struct err *err) {
     writer_free(&store->writer);
     close(store->wake_fd);
     pthread_cond_destroy(&store->changed);
+    pthread_cond_destroy(&store->settled);
     pthread_mutex_destroy(&store->lock);
     free(store->ids);
     free(store);
@@ -260,7 +304,7 @@ void store_look(struct store *store, struct store_look *out) {
     ssize_t got = read(store->wake_fd, &count, sizeof count);
     (void)got;
     pthread_mutex_lock(&store->lock);
-    *out = (struct store_look){store->epoch, store->waiting, store->error, store->notice};
+    *out = (struct store_look){store->epoch, store->waiting, store->error, store->notice, store->refused};
     store->notice.code = STATUS_OK;
     pthread_mutex_unlock(&store->lock);
 }
@@ -403,25 +447,28 @@ static int told(struct store *store, int status, bool damaged) {
     return status;
 }
 
+void store_stop_reading(struct store *store, bool stop) {
+    pthread_mutex_lock(&store->lock);
+    atomic_store(&store->stop_reading, stop);
+    pthread_cond_broadcast(&store->settled);
+    pthread_mutex_unlock(&store->lock);
+}
+
 int store_list(struct store *store, const char *query, uint32_t limit, struct arena *arena,
                struct store_row **rows, size_t *n, struct err *err) {
     bool damaged = false;
-    int status = reader_list(store->reader, query, limit, arena, rows, n, &damaged, err);
+    *rows = NULL;
+    *n = 0;
+    int status = wait_open(store, true, err);
+    if (status == STATUS_OK) status = reader_list(store->reader, query, limit, arena, rows, n, &damaged, err);
     return told(store, status, damaged);
-}
-
-int64_t store_newest(struct store *store) {
-    struct arena arena = {0};
-    struct store_row *rows;
-    size_t n;
-    int64_t id = store_list(store, NULL, 1, &arena, &rows, &n, NULL) == STATUS_OK && n ? rows[0].id : 0;
-    arena_free(&arena);
-    return id;
 }
 
 int store_load(struct store *store, int64_t id, struct store_conversation *out, struct err *err) {
     bool damaged = false;
-    int status = reader_load(store->reader, id, out, &damaged, err);
+    *out = (struct store_conversation){.id = id};
+    int status = wait_open(store, true, err);
+    if (status == STATUS_OK) status = reader_load(store->reader, id, out, &damaged, err);
     return told(store, status, damaged);
 }
 
@@ -431,12 +478,12 @@ void store_conversation_free(struct store_conversation *conversation) {
     *conversation = (struct store_conversation){0};
 }
 
-char *store_take_draft(struct store *store) {
-    int64_t id;
-    char *text = reader_draft(store->reader, &id);
-    if (!text) return NULL;
+char *store_read_draft(struct store *store, int64_t *id) {
+    return wait_open(store, true, NULL) == STATUS_OK ? reader_draft(store->reader, id) : NULL;
+}
+
+void store_forget_draft(struct store *store, int64_t id) {
     struct job *job = new_job(JOB_DRAFT);
     job->id = id;
     put(store, job, false);
-    return text;
 }

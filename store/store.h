@@ -16,8 +16,9 @@
  * struct store_look grows: handles of before are void, and the caller begins its conversation again with all
  * it has in memory.
  *
- * One thread calls all of this, the same one; only the writer behind it is another. Texts are bytes of any
- * kind. */
+ * One thread calls all of this, the same one, and never waits; only the writer behind it is another. Finding
+ * and reading take the time they take: where that is too long, one other thread may do it. Texts are bytes of
+ * any kind. */
 #ifndef LOGITOP_STORE_STORE_H
 #define LOGITOP_STORE_STORE_H
 
@@ -60,21 +61,25 @@ struct store_facts { /* of a conversation */
 
 /* ---- opening ---- */
 
-/* Opens or makes the database and starts the writer. STATUS_UNSUPPORTED: a version that this program does not
- * know, or another program's database, untouched; STATUS_FAILED: folder or file cannot be written or read. On
- * failure *store is NULL. On success `set_aside` is empty, or one line about a damaged database that was
- * replaced. */
-int store_open(struct store **store, const char *path, struct err *set_aside, struct err *err);
+/* Starts the writer, which opens or makes the database; what is put into the queue meanwhile waits for that.
+ * STATUS_FAILED: there can be no thread. On failure *store is NULL. */
+int store_open(struct store **store, const char *path, struct err *err);
+
+/* Waits until the database is open. STATUS_UNSUPPORTED: a version that this program does not know, or another
+ * program's database, untouched; STATUS_FAILED: folder or file cannot be written or read. Then nothing will
+ * be kept, now or later, which store_look() tells too. */
+int store_wait(struct store *store, struct err *err);
 
 /* Commits what waits, once more where that failed before, and frees. STATUS_FAILED with a line if something
  * could not be written after all. NULL is fine. */
 int store_close(struct store *store, struct err *err);
 
 struct store_look {
-    uint64_t epoch;    /* grows when all handles became void */
-    size_t waiting;    /* pieces of work that are not committed yet */
-    struct err error;  /* why the newest try failed; code 0: it did not */
-    struct err notice; /* what became of a damaged database, once; code 0: nothing */
+    uint64_t epoch;     /* grows when all handles became void */
+    size_t waiting;     /* pieces of work that are not committed yet */
+    struct err error;   /* why the newest try failed; code 0: it did not */
+    struct err notice;  /* what became of a damaged database, once; code 0: nothing */
+    struct err refused; /* why the database could not be opened; code 0: it could, or nobody knows yet */
 };
 void store_look(struct store *store, struct store_look *out);
 int store_wake_fd(struct store *store); /* readable when store_look() has news; store_look() clears it */
@@ -102,7 +107,12 @@ void store_delete(struct store *store, int64_t id);
 
 int64_t store_id(struct store *store, store_handle conversation); /* 0 until it is committed */
 
-/* ---- finding and reading: from a connection of its own, what is committed ---- */
+/* ---- finding and reading: from a connection of its own, what is committed; by one thread at a time ---- */
+
+/* From any thread: what is being read, and what would be until `stop` is false again, ends with
+ * STATUS_STOPPED.
+ */
+void store_stop_reading(struct store *store, bool stop);
 
 struct store_row {
     int64_t id;
@@ -118,8 +128,6 @@ struct store_row {
 int store_list(struct store *store, const char *query, uint32_t limit, struct arena *arena,
                struct store_row **rows, size_t *n, struct err *err);
 
-int64_t store_newest(struct store *store); /* id of the conversation that changed last; 0: there is none */
-
 struct store_conversation {
     int64_t id;
     struct store_facts facts;
@@ -132,6 +140,8 @@ struct store_conversation {
     struct arena arena;
 };
 
+enum { STORE_NEWEST = 0 }; /* in place of an id: the conversation that changed last */
+
 /* STATUS_USAGE: there is none with this id. The caller frees with store_conversation_free(), in any case. */
 int store_load(struct store *store, int64_t id, struct store_conversation *out, struct err *err);
 void store_conversation_free(struct store_conversation *conversation);
@@ -139,8 +149,9 @@ void store_conversation_free(struct store_conversation *conversation);
 store_handle store_resume(struct store *store, const struct store_conversation *conversation,
                           const uint64_t *numbers);
 
-/* A draft without a conversation that a program left which is gone; it is forgotten with that. Owned by the
- * caller, NULL: none. */
-char *store_take_draft(struct store *store);
+/* A draft without a conversation that a program left which is gone, and the id it goes by; NULL: none. Owned
+ * by the caller, who has it forgotten once it is in good hands. */
+char *store_read_draft(struct store *store, int64_t *id);
+void store_forget_draft(struct store *store, int64_t id); /* this is keeping: it does not wait */
 
 #endif

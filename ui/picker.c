@@ -66,13 +66,15 @@ void picker_sync(struct picker *picker, const struct ui_picker *list) {
         if (picker->id) picker_free(picker);
         return;
     }
-    bool fresh = picker->stale || picker->id != list->id;
+    bool found = picker->searching && !list->searching;
+    bool fresh = picker->stale || found || picker->id != list->id;
     if (picker->id != list->id) picker_free(picker);
     const struct picker_row *selected = picker_selected(picker);
     uint64_t id = selected ? selected->id : 0;
     picker->id = list->id;
     picker->deletes = list->deletes;
     picker->searches = list->searches;
+    picker->searching = list->searching;
     picker->stale = false;
     find_rows(picker, list);
     picker->at = fresh ? find_current(picker, list) : find_again(picker, id);
@@ -169,7 +171,9 @@ static void draw_head(const struct picker *picker, const struct ui_picker *list,
     int y = rect.row, x = rect.column + 1, limit = rect.column + rect.columns - 1;
     const char *title = list->title ? list->title : "";
     int after = canvas_text_end(canvas, y, x, limit, STYLE_STRONG, title, strlen(title));
-    if (limit - after > 20 && picker->n)
+    if (limit - after > 20 && list->searching)
+        canvas_printf(canvas, y, after + 2, limit, STYLE_DIM, "searching ...");
+    else if (limit - after > 20 && picker->n)
         canvas_printf(canvas, y, after + 2, limit, STYLE_DIM, "%zu of %zu", picker->at + 1, picker->n);
     y++;
     x = canvas_printf(canvas, y, x, limit, STYLE_PROMPT, "/ ");
@@ -198,6 +202,7 @@ static bool has_heads(const struct ui_picker *list) {
 /* Below the rows: why the selected one cannot be picked, or why there is none. NULL: nothing. */
 static const char *words_below(const struct picker *picker, const struct ui_picker *list) {
     if (picker->n) return list->rows[picker->rows[picker->at].index].why;
+    if (list->searching) return NULL; /* the first line says so */
     return list->n_rows || list->searches ? "nothing matches" : list->empty;
 }
 

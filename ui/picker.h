@@ -18,14 +18,17 @@ struct picker {              /* zero-initialise */
     uint64_t id;             /* of the list it shows; 0: none */
     struct buf filter;       /* UTF-8 */
     bool stale;              /* the filter changed after the rows were found */
-    bool deletes, searches;  /* as the list says */
+    bool deletes, searches;  /* as the list says, */
+    bool searching;          /* when it was synced last */
+    bool picks;              /* the first of the rows that come is to be picked */
     struct picker_row *rows; /* [n] those that match */
     size_t n, cap;
     size_t at, top; /* of these: the selected one, the first in view */
     int page;       /* rows of the last drawing */
 };
 
-/* Follow the app; NULL ends it. The selection stays on its row; a new filter begins at the first. */
+/* Follow the app; NULL ends it. The selection stays on its row; a new filter, and what a search found, begins
+ * at the first. */
 void picker_sync(struct picker *picker, const struct ui_picker *list);
 void picker_move(struct picker *picker, long rows); /* beyond the ends: to the end */
 void picker_type(struct picker *picker, const char *text, size_t len);

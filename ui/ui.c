@@ -341,10 +341,18 @@ static void filter_key(struct ui *ui, const struct key *key) {
     if (picker->stale && picker->searches) push_text(ui, UI_ACTION_FILTER, &picker->filter);
 }
 
-/* A list is open: true if the key was for it. */
+static void pick(struct ui *ui) {
+    const struct picker_row *row = picker_selected(&ui->screen.picker);
+    ui->screen.picker.picks = false;
+    if (row && !row->grey) push(ui, (struct ui_action){.type = UI_ACTION_PICK, .id = row->id});
+}
+
+/* A list is open: true if the key was for it. Rows of an earlier search are not meant by Enter, which waits
+ * for those that come, nor by the delete key. */
 static bool picker_key(struct ui *ui, const struct key *key, int action) {
     struct picker *picker = &ui->screen.picker;
     const struct picker_row *row = picker_selected(picker);
+    picker->picks = false;
     switch (action) {
     case UI_ACTION_HELP:
     case UI_ACTION_LOG:
@@ -360,10 +368,13 @@ static bool picker_key(struct ui *ui, const struct key *key, int action) {
     case UI_ACTION_TOP: picker_move(picker, -(long)picker->n); break;
     case UI_ACTION_BOTTOM: picker_move(picker, (long)picker->n); break;
     case UI_ACTION_PICK:
-        if (row && !row->grey) push(ui, (struct ui_action){.type = UI_ACTION_PICK, .id = row->id});
+        if (picker->searching)
+            picker->picks = true;
+        else
+            pick(ui);
         break;
     case UI_ACTION_PICK_DELETE:
-        if (row && picker->deletes)
+        if (row && picker->deletes && !picker->searching)
             push(ui, (struct ui_action){.type = UI_ACTION_PICK_DELETE, .id = row->id});
         break;
     default: filter_key(ui, key); break;
@@ -490,6 +501,7 @@ void ui_draw(struct ui *ui, const struct ui_model *model) {
     ui->waits = model->waits;
     ui->busy = model->status.state != UI_STATE_IDLE && model->status.state != UI_STATE_FAILED;
     screen_follow(&ui->screen, model);
+    if (ui->screen.picker.picks && !ui->screen.picker.searching) pick(ui);
     if (!ui->screen.inspecting) typing_end(ui);
     ui->frame_wanted = true;
     bool keys_first = ui->keys.at < ui->keys.in.len; /* what is painted now would be out of date at once */

@@ -170,7 +170,8 @@ struct ui_picker {
     const char *empty; /* shown when there is no row: "nothing was kept yet" */
     const char *verb;  /* what Enter does: "open" */
     bool deletes;      /* the delete key is offered */
-    bool searches;     /* the app filters: it is told by UI_ACTION_FILTER and gives the rows that match */
+    bool searches;     /* the app filters: it is told by UI_ACTION_FILTER and gives the rows that match, */
+    bool searching;    /* once it has found them: these rows are still those of before */
 };
 
 /* Two ways a conversation went on, beside each other, from the message on in which they part. */

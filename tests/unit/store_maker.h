@@ -35,12 +35,35 @@ static inline struct store_look wait_store(struct store *store) {
     return look;
 }
 
-static inline struct store *must_open(void) {
+/* Until the database is open; `aside` gets the word on one that was damaged. NULL: it could not be opened. */
+static inline struct store *try_open(struct err *aside, struct err *err) {
     struct store *store;
+    struct store_look look;
+    assert_int_equal(store_open(&store, store_path, err), STATUS_OK);
+    int status = store_wait(store, err);
+    store_look(store, &look);
+    assert_int_equal(look.refused.code, status);
+    *aside = look.notice;
+    if (status == STATUS_OK) return store;
+    assert_int_equal(look.waiting, 0);
+    assert_int_equal(store_close(store, NULL), STATUS_OK);
+    return NULL;
+}
+
+static inline struct store *must_open(void) {
     struct err aside = {0}, err = {0};
-    if (store_open(&store, store_path, &aside, &err) < 0) fail_msg("%s", err.text);
+    struct store *store = try_open(&aside, &err);
+    if (!store) fail_msg("%s", err.text);
     assert_int_equal(aside.code, 0);
     return store;
+}
+
+/* Id of the conversation that changed last; 0: there is none. */
+static inline int64_t newest_of(struct store *store) {
+    struct store_conversation got;
+    int64_t id = store_load(store, STORE_NEWEST, &got, NULL) == STATUS_OK ? got.id : 0;
+    store_conversation_free(&got);
+    return id;
 }
 
 static inline struct store_token token_of(int32_t id, uint32_t end) {

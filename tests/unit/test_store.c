@@ -42,7 +42,7 @@ static void test_round_trip(void **state) {
     assert_int_equal(store_close(store, NULL), STATUS_OK);
     store = must_open();
     check_conversation(store, id);
-    assert_int_equal(store_newest(store), id);
+    assert_int_equal(newest_of(store), id);
     store_close(store, NULL);
     check_integrity();
     struct stat facts;
@@ -86,7 +86,7 @@ static void test_close_commits(void **state) {
     keep_conversation(store, 0);
     assert_int_equal(store_close(store, NULL), STATUS_OK);
     store = must_open();
-    check_conversation(store, store_newest(store));
+    check_conversation(store, newest_of(store));
     store_close(store, NULL);
 }
 
@@ -344,14 +344,87 @@ static void test_remove_and_drafts(void **state) {
     assert_int_equal(got.leaf, 3);
     assert_string_equal(got.draft, "half a question");
     store_conversation_free(&got);
-    char *draft = store_take_draft(store);
+    int64_t draft_id;
+    char *draft = store_read_draft(store, &draft_id);
     assert_string_equal(draft, "of nobody");
     free(draft);
+    store_forget_draft(store, draft_id);
     wait_store(store);
-    assert_null(store_take_draft(store));
+    assert_null(store_read_draft(store, &draft_id));
     assert_int_equal(store_load(store, 4711, &got, NULL), STATUS_USAGE);
     store_conversation_free(&got);
     store_close(store, NULL);
+}
+
+/* ---- nobody waits who need not ---- */
+
+static void *list_until_failure(void *context) {
+    struct store *store = context;
+    int status;
+    do {
+        struct arena arena = {0};
+        struct store_row *rows;
+        size_t n;
+        status = store_list(store, "o", 100, &arena, &rows, &n, NULL); /* a word too short for the index */
+        arena_free(&arena);
+    } while (status == STATUS_OK);
+    return (void *)(intptr_t)status;
+}
+
+/* A search that runs ends, one that begins does not begin; afterwards reading goes on as before. */
+static void test_reading_is_stopped(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    char text[4000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    store_handle handle = store_begin(store, &paper_facts);
+    for (uint64_t i = 1; i <= 500; i++) add_message(store, handle, i, i - 1, STORE_USER, text);
+    int64_t id = kept_conversation(store, 1000);
+    pthread_t thread;
+    void *status;
+    assert_int_equal(pthread_create(&thread, NULL, list_until_failure, store), 0);
+    poll(NULL, 0, 20);
+    store_stop_reading(store, true);
+    assert_int_equal(pthread_join(thread, &status), 0);
+    assert_int_equal((int)(intptr_t)status, STATUS_STOPPED);
+    struct store_conversation got;
+    assert_int_equal(store_load(store, 1, &got, NULL), STATUS_STOPPED);
+    store_conversation_free(&got);
+    store_stop_reading(store, false);
+    assert_int_equal(found(store, "o"), 2);
+    check_conversation(store, id);
+    assert_int_equal(newest_of(store), id);
+    store_close(store, NULL);
+}
+
+/* Another program has the file to itself: what is kept meanwhile is kept when it lets go. */
+static void test_opening_keeps_nobody_waiting(void **state) {
+    (void)state;
+    sqlite3 *other;
+    struct store *store;
+    struct err err = {0};
+    assert_int_equal(sqlite3_open(store_path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(store_open(&store, store_path, &err), STATUS_OK);
+    keep_conversation(store, 0);
+    struct store_look look;
+    store_look(store, &look);
+    assert_true(look.waiting > 5);
+    assert_int_equal(store_id(store, 1), 0);
+    pthread_t thread;
+    void *status;
+    assert_int_equal(pthread_create(&thread, NULL, list_until_failure, store), 0);
+    store_stop_reading(store, true);
+    assert_int_equal(pthread_join(thread, &status), 0);
+    assert_int_equal((int)(intptr_t)status, STATUS_STOPPED);
+    store_stop_reading(store, false);
+    assert_int_equal(sqlite3_close(other), SQLITE_OK);
+    if (store_wait(store, &err) < 0) fail_msg("%s", err.text);
+    assert_int_equal(wait_store(store).error.code, 0);
+    check_conversation(store, 1);
+    store_close(store, NULL);
+    check_integrity();
 }
 
 /* ---- several programs ---- */
@@ -388,9 +461,9 @@ static void test_made_by_many(void **state) {
         int failed = 0, result;
         for (int i = 0; i < PROGRAMS; i++)
             if (fork() == 0) {
-                struct store *store;
                 struct err aside = {0}, err = {0};
-                int status = store_open(&store, store_path, &aside, &err);
+                struct store *store = try_open(&aside, &err);
+                int status = store ? STATUS_OK : (int)err.code;
                 if (status == STATUS_OK && aside.code == STATUS_OK) {
                     keep_conversation(store, 0);
                     status = store_close(store, &err);
@@ -464,8 +537,8 @@ static void test_refuses_other_versions(void **state) {
         size_t len, len_after;
         char *before = contents(&len);
         struct err aside = {0}, err = {0};
-        assert_int_equal(store_open(&store, store_path, &aside, &err), STATUS_UNSUPPORTED);
-        assert_null(store);
+        assert_null(try_open(&aside, &err));
+        assert_int_equal(err.code, STATUS_UNSUPPORTED);
         assert_non_null(strstr(err.text, words[i]));
         char *after = contents(&len_after);
         assert_int_equal(len, len_after);
@@ -505,9 +578,9 @@ static void test_damaged_header(void **state) {
     (void)state;
     fill(1);
     overwrite(0, 16, 'x');
-    struct store *store;
     struct err aside = {0}, err = {0};
-    assert_int_equal(store_open(&store, store_path, &aside, &err), STATUS_OK);
+    struct store *store = try_open(&aside, &err);
+    assert_non_null(store);
     assert_int_not_equal(aside.code, 0);
     assert_int_equal(err.code, 0);
     assert_non_null(strstr(aside.text, "damaged"));
@@ -532,7 +605,7 @@ static void test_damaged_pages(void **state) {
         assert_int_equal(write(fd, whole, len), (ssize_t)len);
         close(fd);
         overwrite((long)page * PAGE + (page ? 0 : 100), PAGE - (page ? 0 : 100), 0xA5);
-        if (store_open(&store, store_path, &aside, &err) < 0) fail_msg("page %zu: %s", page, err.text);
+        if (!(store = try_open(&aside, &err))) fail_msg("page %zu: %s", page, err.text);
         struct store_look look = {.notice = aside};
         for (int64_t id = 1; id <= N && !look.notice.code; id++) { /* whoever meets it has it repaired */
             struct store_conversation got;
@@ -585,7 +658,7 @@ static void test_repair_goes_on(void **state) {
         if (done == 3) close(open(store_path, O_CREAT | O_RDWR, 0600));
         struct store *store;
         struct err aside = {0}, err = {0};
-        if (store_open(&store, store_path, &aside, &err) < 0) fail_msg("%d: %s", done, err.text);
+        if (!(store = try_open(&aside, &err))) fail_msg("%d: %s", done, err.text);
         assert_int_not_equal(aside.code, 0);
         if (done > 1) /* with a broken header nothing can be read */
             for (int64_t id = 1; id <= 5; id++) check_conversation(store, id);
@@ -609,7 +682,7 @@ static void test_cut_file(void **state) {
         int fd = open(store_path, O_WRONLY | O_TRUNC | O_CREAT, 0600);
         assert_int_equal(write(fd, whole, cut), (ssize_t)cut);
         close(fd);
-        if (store_open(&store, store_path, &aside, &err) < 0) fail_msg("cut at %zu: %s", cut, err.text);
+        if (!(store = try_open(&aside, &err))) fail_msg("cut at %zu: %s", cut, err.text);
         assert_int_equal(aside.code != 0, cut != 0);
         kept_conversation(store, 0);
         store_close(store, NULL);
@@ -642,10 +715,9 @@ static void test_read_only_folder(void **state) {
     } else {
         assert_int_equal(chmod(store_folder, 0500), 0);
     }
-    struct store *store;
     struct err aside = {0}, err = {0};
-    assert_int_equal(store_open(&store, store_path, &aside, &err), STATUS_FAILED);
-    assert_null(store);
+    assert_null(try_open(&aside, &err));
+    assert_int_equal(err.code, STATUS_FAILED);
     assert_non_null(strstr(err.text, "chats.db"));
 }
 
@@ -662,6 +734,8 @@ int main(void) {
         TEST(search_of_unfinished),
         TEST(delete_leaves_nothing),
         TEST(remove_and_drafts),
+        TEST(reading_is_stopped),
+        TEST(opening_keeps_nobody_waiting),
         TEST(two_at_once),
         TEST(made_by_many),
         TEST(two_in_one_conversation),

@@ -200,22 +200,21 @@ static void test_fault_while_opening(void **state) {
         struct store *store;
         struct err aside = {0}, err = {0};
         arm(n, n + 1, SQLITE_FULL);
-        if (store_open(&store, store_path, &aside, &err) == STATUS_OK) {
+        if ((store = try_open(&aside, &err))) {
             disarm();
             keep_conversation(store, 0);
             assert_int_equal(store_close(store, NULL), STATUS_OK);
         } else {
-            assert_null(store);
             assert_int_equal(err.code, STATUS_FAILED);
         }
         reached = n_calls >= n;
         disarm();
         store = must_open();
-        int64_t id = store_newest(store);
+        int64_t id = newest_of(store);
         if (!id) {
             keep_conversation(store, 0);
             wait_store(store);
-            id = store_newest(store);
+            id = newest_of(store);
         }
         check_conversation(store, id);
         store_close(store, NULL);
@@ -258,7 +257,7 @@ static void test_full_while_repairing(void **state) {
         for (int i = 0; i < 4096; i++) fputc(0xA5, file);
         fclose(file);
         struct err aside = {0}, err = {0};
-        if (store_open(&store, store_path, &aside, &err) < 0) fail_msg("%s", err.text);
+        if (!(store = try_open(&aside, &err))) fail_msg("%s", err.text);
         arm(n, n + 1, SQLITE_FULL);
         struct arena arena = {0};
         struct store_row *rows;

@@ -132,6 +132,32 @@ static void the_selection_stays_on_its_row(void **state) {
     picker_free(&picker);
 }
 
+/* The app looks for the rows: those of before stay meanwhile, and what is found begins at its first row. */
+static void rows_that_are_searched_for(void **state) {
+    (void)state;
+    struct picker picker = {0};
+    struct ui_picker list = list_of(5);
+    list.searches = true;
+    picker_sync(&picker, &list);
+    picker_move(&picker, 2);
+    list.searching = true;
+    type(&picker, &list, "an");
+    assert_true(picker.searching);
+    assert_int_equal(picker.n, 5);
+    picker_move(&picker, 2);
+    picker_sync(&picker, &list);
+    assert_int_equal(selected(&picker), 13);
+    list.rows = rows + 1;
+    list.n_rows = 2;
+    list.searching = false;
+    picker_sync(&picker, &list);
+    assert_int_equal(selected(&picker), 12);
+    picker_move(&picker, 1);
+    picker_sync(&picker, &list);
+    assert_int_equal(selected(&picker), 13);
+    picker_free(&picker);
+}
+
 static void clusters_are_erased_whole(void **state) {
     (void)state;
     struct picker picker = {0};
@@ -202,6 +228,7 @@ int main(void) {
         cmocka_unit_test(places_are_found_without_case),
         cmocka_unit_test(filter_and_selection),
         cmocka_unit_test(the_selection_stays_on_its_row),
+        cmocka_unit_test(rows_that_are_searched_for),
         cmocka_unit_test(clusters_are_erased_whole),
         cmocka_unit_test(list_screens),
         cmocka_unit_test(tree_screens),
