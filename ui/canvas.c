@@ -64,6 +64,7 @@ static uint32_t glyph(enum glyphs glyphs, uint32_t c) {
     case 0x2022: return '*';
     case 0x2500: return '-';
     case 0x2502: return '|';
+    case 0x253C: return '+';
     case 0x2588: return '#';
     case 0x258C: return '=';
     case 0x2591: return '.';

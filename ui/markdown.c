@@ -206,10 +206,13 @@ static void show_thinking(struct markdown *markdown, const char *text, size_t be
     markdown->source = end;
     if (words == 0 && !growing) return; /* an empty thought: how templates say that there is none */
     char line[128], key[KEY_NAME_MAX];
-    keymap_key(UI_ACTION_ANSWER_NOW, key);
+    keymap_key(growing ? UI_ACTION_ANSWER_NOW : UI_ACTION_UNFOLD, key);
+    if (!growing && markdown->unfolded) *key = 0;
     int n = snprintf(line, sizeof line, "(%s, %zu word%s%s%s%s)", growing ? "thinking" : "thought", words,
-                     words == 1 ? "" : "s", growing && *key ? "; " : "", growing ? key : "",
-                     growing && *key ? " answers now" : "");
+                     words == 1 ? "" : "s", *key ? "; " : "", key,
+                     !*key     ? ""
+                     : growing ? " answers now"
+                               : " shows it");
     markdown_begin_line(markdown, (struct markdown_line){.kind = MARKDOWN_THOUGHT});
     markdown_put(markdown, STYLE_THOUGHT, line, (size_t)n);
     while (markdown->unfolded && from < to) {

@@ -8,9 +8,9 @@
  * however long the message is, and fed in any portions the result is that of the whole.
  *
  * Shown differently: headings, bold, italics, code, code blocks ("[1] python" above, so that a block can be
- * named), lists, quotes, rules, links (the address behind the text). Tables, HTML and line breaks stay as
- * they are written. Thinking is one dimmed line, or unfolded as it is. The bytes are not sanitised here: what
- * is drawn passes base/text.c like everything else. */
+ * named), lists, quotes, rules, links (the address behind the text), tables in columns. HTML and line breaks
+ * stay as they are written. Thinking is one dimmed line, or unfolded as it is. The bytes are not sanitised
+ * here: what is drawn passes base/text.c like everything else. */
 #ifndef LOGITOP_UI_MARKDOWN_H
 #define LOGITOP_UI_MARKDOWN_H
 

@@ -1,6 +1,7 @@
 /* One chunk of markdown: md4c's blocks and spans become lines and styles. */
 #include "ui/markdown.h"
 
+#include "base/mem.h"
 #include "base/text.h"
 
 #include <limits.h>
@@ -18,8 +19,21 @@ struct level { /* of lists */
     unsigned base, content; /* columns of the marker and of what it marks */
 };
 
+/* What md4c tells of a table, before its columns have a width. */
+struct cell {
+    size_t start, source; /* in the text of all cells; in the message, SIZE_MAX: nothing is in it */
+    MD_ALIGN align;
+};
+struct table {
+    struct markdown text; /* the cells behind each other */
+    struct cell *cells;   /* [n], a row's behind each other; the first row is the head */
+    size_t n, cap;
+    unsigned columns; /* 0: it is none */
+};
+
 struct render {
-    struct markdown *markdown;
+    struct markdown *markdown; /* of a table: table->text, while it is read */
+    struct table *table;       /* NULL: no table is read */
     const struct markdown_chunk *chunk;
     const char *input; /* [n_input] what md4c reads: an opening fence of `prefix` bytes, where the chunk
                           begins inside of one */
@@ -188,6 +202,12 @@ static void put_entity(struct render *r, const char *text, size_t len) {
     markdown_put(r->markdown, text_style(r), text, len);
 }
 
+/* The newest cell shows source text from this offset on. */
+static void note_cell(struct render *r, size_t offset) {
+    struct cell *cell = r->table && r->table->n ? &r->table->cells[r->table->n - 1] : NULL;
+    if (cell && cell->source == SIZE_MAX) cell->source = offset;
+}
+
 static int on_text(MD_TEXTTYPE type, const MD_CHAR *text, MD_SIZE len, void *context) {
     struct render *r = context;
     size_t offset = source_offset(r, text);
@@ -202,6 +222,7 @@ static int on_text(MD_TEXTTYPE type, const MD_CHAR *text, MD_SIZE len, void *con
     } else {
         if (r->fresh) begin_block(r, offset, MARKDOWN_TEXT);
         note_source(r, offset);
+        note_cell(r, offset);
         switch (type) {
         case MD_TEXT_NULLCHAR: markdown_put(r->markdown, text_style(r), "\xEF\xBF\xBD", 3); break;
         case MD_TEXT_BR:
@@ -247,6 +268,13 @@ static void enter_code(struct render *r, const MD_BLOCK_CODE_DETAIL *detail) {
     code_head(r, detail->lang.text, len, offset == SIZE_MAX ? next_source(r) : offset);
 }
 
+static void enter_cell(struct render *r, const MD_BLOCK_TD_DETAIL *detail) {
+    struct table *table = r->table;
+    grow_array(&table->cells, &table->cap, table->n + 1, sizeof *table->cells);
+    table->cells[table->n++] = (struct cell){table->text.text.len, SIZE_MAX, detail->align};
+    r->fresh = false;
+}
+
 static int enter_block(MD_BLOCKTYPE type, void *detail, void *context) {
     struct render *r = context;
     switch (type) {
@@ -262,6 +290,9 @@ static int enter_block(MD_BLOCKTYPE type, void *detail, void *context) {
     case MD_BLOCK_H: r->heading = 1; /* fall through */
     case MD_BLOCK_P: r->fresh = true; break;
     case MD_BLOCK_CODE: enter_code(r, detail); break;
+    case MD_BLOCK_TABLE: r->table->columns = ((MD_BLOCK_TABLE_DETAIL *)detail)->col_count; break;
+    case MD_BLOCK_TH: r->strong++; /* fall through */
+    case MD_BLOCK_TD: enter_cell(r, detail); break;
     default: break;
     }
     return 0;
@@ -279,6 +310,7 @@ static int leave_block(MD_BLOCKTYPE type, void *detail, void *context) {
         break;
     case MD_BLOCK_H: r->heading = 0; break;
     case MD_BLOCK_CODE: r->in_block_code = r->carried = false; break;
+    case MD_BLOCK_TH: r->strong--; break;
     default: break;
     }
     return 0;
@@ -333,8 +365,95 @@ static void add_input(struct buf *input, const char *text, size_t len) {
     memset(buf_reserve(input, BEHIND), 0, BEHIND);
 }
 
-/* A table's rows as they are written: columns that fit in the source stay so. */
-static void render_table(struct render *r) {
+/* ---- tables ---- */
+
+enum { COLUMN_MAX = 40 /* wider cells stand out of their column */, HANG_MAX = 30 };
+
+static size_t cell_end(const struct table *table, size_t i) {
+    return i + 1 < table->n ? table->cells[i + 1].start : table->text.text.len;
+}
+
+static unsigned cell_width(const struct table *table, size_t i) {
+    size_t start = table->cells[i].start;
+    return start < table->text.text.len
+               ? text_width(table->text.text.data + start, cell_end(table, i) - start)
+               : 0;
+}
+
+static void put_times(struct markdown *markdown, const char *text, unsigned n) {
+    while (n--) markdown_put(markdown, STYLE_DIM, text, strlen(text));
+}
+
+static void put_cell(struct render *r, const struct table *table, size_t i, unsigned width, bool last) {
+    const struct cell *cell = &table->cells[i];
+    size_t end = cell_end(table, i), run = 0;
+    unsigned own = cell_width(table, i), free = width > own ? width - own : 0;
+    unsigned before = cell->align == MD_ALIGN_RIGHT ? free : cell->align == MD_ALIGN_CENTER ? free / 2 : 0;
+    put_times(r->markdown, " ", before);
+    note_source(r, cell->source);
+    for (size_t at = cell->start; at < end;) {
+        enum style style = markdown_style(&table->text, at, &run);
+        size_t stop =
+            run < table->text.n_runs && table->text.runs[run].end < end ? table->text.runs[run].end : end;
+        markdown_put(r->markdown, style, table->text.text.data + at, stop - at);
+        at = stop;
+    }
+    if (!last) put_times(r->markdown, " ", free - before);
+}
+
+/* Rows in columns, a rule below the head. What does not fit into a row of the screen goes on in the last
+ * column, where that is not far. */
+static void put_table(struct render *r, const struct table *table) {
+    unsigned *widths = xcalloc(table->columns, sizeof *widths), n = table->columns;
+    for (size_t i = 0; i < table->n; i++) {
+        unsigned width = cell_width(table, i);
+        if (width > COLUMN_MAX) width = COLUMN_MAX;
+        if (width > widths[i % n]) widths[i % n] = width;
+    }
+    unsigned hang = 0;
+    for (unsigned k = 0; k + 1 < n && hang <= HANG_MAX; k++) hang += widths[k] + 3;
+    if (hang > HANG_MAX) hang = 2;
+    begin_block(r, r->chunk->begin, MARKDOWN_TABLE);
+    for (size_t i = 0; i < table->n; i++) {
+        if (i && i % n == 0) begin_line(r, MARKDOWN_TABLE);
+        struct markdown_line *line = &r->markdown->lines[r->markdown->n_lines - 1];
+        if (i % n == 0) line->hang = column(r, line->indent + hang);
+        put_cell(r, table, i, widths[i % n], (i + 1) % n == 0);
+        if ((i + 1) % n) markdown_put(r->markdown, STYLE_DIM, " \xE2\x94\x82 ", 5);
+        if (i + 1 != n) continue;
+        begin_line(r, MARKDOWN_TABLE);
+        for (unsigned k = 0; k < n; k++) {
+            put_times(r->markdown, "\xE2\x94\x80", k + 1 < n ? widths[k] : cell_width(table, k));
+            if (k + 1 < n) markdown_put(r->markdown, STYLE_DIM, "\xE2\x94\x80\xE2\x94\xBC\xE2\x94\x80", 9);
+        }
+    }
+    free(widths);
+}
+
+static void table_free(struct table *table) {
+    markdown_free(&table->text);
+    free(table->cells);
+}
+
+/* False: md4c finds no table in these rows, or not yet. */
+static bool read_table(struct render *r, struct table *table) {
+    struct markdown *markdown = r->markdown;
+    struct buf input = {0};
+    MD_PARSER parser = chunk_parser;
+    parser.flags |= MD_FLAG_TABLES;
+    add_input(&input, r->chunk->text + r->chunk->begin, r->chunk->end - r->chunk->begin);
+    r->input = input.data;
+    r->n_input = input.len;
+    r->table = table;
+    r->markdown = &table->text;
+    if (r->n_input <= UINT_MAX) md_parse(r->input, (MD_SIZE)r->n_input, &parser, r);
+    *r = (struct render){.markdown = markdown, .chunk = r->chunk};
+    buf_free(&input);
+    return table->columns && table->n >= table->columns && table->n % table->columns == 0;
+}
+
+/* What is no table yet, or none at all: as it is written. */
+static void put_rows(struct render *r) {
     const char *text = r->chunk->text;
     size_t at = r->chunk->begin, end = r->chunk->end;
     while (end > at && text[end - 1] == '\n') end--;
@@ -348,6 +467,17 @@ static void render_table(struct render *r) {
         at = stop + (newline != NULL);
         if (at < end) begin_line(r, MARKDOWN_TABLE);
     }
+}
+
+static void render_table(struct render *r) {
+    struct table table = {0};
+    size_t end = r->chunk->end;
+    if (read_table(r, &table))
+        put_table(r, &table);
+    else
+        put_rows(r);
+    table_free(&table);
+    while (end > r->chunk->begin && r->chunk->text[end - 1] == '\n') end--;
     r->markdown->source = end;
 }
 

@@ -58,6 +58,10 @@ static const char *shown(const char *text) {
     return picture(&markdown);
 }
 
+#define BAR "\xE2\x94\x82 "
+#define LINE "\xE2\x94\x80"
+#define CROSS LINE "\xE2\x94\xBC" LINE
+
 static void constructs(void **state) {
     (void)state;
     static const struct {
@@ -79,7 +83,16 @@ static void constructs(void **state) {
         {"1. do:\n   ```sh\n   ls\n   ```\n2. end", "0.3|-1. -do:\n3.3|-[1] sh-\n5.7|#ls#\n0.3|-2. -end\n"},
         {"> said\n> twice\n> > deeper", "2.2>|said\n2.2>|twice\n4.4>>|deeper\n"},
         {"a\n\n---\n\nb", "|a\n|\n---\n|\n|b\n"},
-        {"| a | b |\n|---|---|\n| **1** | 2 |\n\nend", "|| a | b |\n||---|---|\n|| **1** | 2 |\n|\n|end\n"},
+        {"| a | b |\n|---|---|\n| **1** | 2 |\n\nend",
+         "0.4|*a*- " BAR "-*b*\n|-" LINE CROSS LINE "-\n0.4|*1*- " BAR "-2\n|\n|end\n"},
+        {"| n | left | mid |\n|--:|:--|:-:|\n| 1 | `x|y` \\| z | m |\n| 22 | |\n| 333 | "
+         "\xE6\xBC\xA2\xE5\xAD\x97 | wide |\n",
+         "0.16|-  -*n*- " BAR "-*left*-    " BAR
+         "-*mid*\n|-" LINE LINE LINE CROSS LINE LINE LINE LINE LINE LINE LINE CROSS LINE LINE LINE
+         "-\n0.16|-  -1- " BAR "-`x|y` | z- " BAR " -m\n0.16|- -22- " BAR "        " BAR "  -\n0.16|333- " BAR
+         "-\xE6\xBC\xA2\xE5\xAD\x97-    " BAR "-wide\n"},
+        {"| a | b |\n|---|--", "|| a | b |\n||---|--\n"}, /* not yet */
+        {"| no | table |\n| at | all |", "|| no | table |\n|| at | all |\n"},
         {"see [here](http://x.y/z) and <http://a.b>", "|see here- (http://x.y/z)- and http://a.b\n"},
         {"![alt](p.png)", "|alt- (p.png)-\n"},
         {"a &lt; b &amp;&nbsp;c &unknown; <b>x</b>", "|a < b & c &unknown; <b>x</b>\n"},
@@ -106,7 +119,7 @@ static void thinking(void **state) {
     assert_string_equal(picture(&markdown), "|?(thinking, 1 word; Alt+a answers now)?\n");
     range.end = end;
     markdown_feed(&markdown, &message, strlen(text), true);
-    assert_string_equal(picture(&markdown), "|?(thought, 4 words)?\n|\n|The *answer*.\n");
+    assert_string_equal(picture(&markdown), "|?(thought, 4 words; Alt+k shows it)?\n|\n|The *answer*.\n");
     markdown_clear(&markdown);
     markdown.unfolded = true;
     markdown_feed(&markdown, &message, strlen(text), false);
@@ -136,7 +149,8 @@ static void a_thought_is_found_late(void **state) {
     message.n_thinking = 1;
     message.len = strlen(text);
     rows_update(&entry, &message, 40, ROWS_MARKDOWN);
-    assert_string_equal(picture(&entry.markdown), "|?(thought, 6 words)?\n|\n|The *answer*.\n");
+    assert_string_equal(picture(&entry.markdown),
+                        "|?(thought, 6 words; Alt+k shows it)?\n|\n|The *answer*.\n");
     assert_int_equal(entry.n_rows, 3);
     rows_free(&entry);
 }
