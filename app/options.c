@@ -331,6 +331,9 @@ static int check_together(const struct options *options, struct err *err) {
     if (options->save && (options->raw || options->incognito))
         return err_set(err, STATUS_USAGE, "found both --save and --%s: there is no chat to keep",
                        options->raw ? "raw" : "incognito");
+    if ((options->raw || options->incognito) && (options->resume || options->resume_newest))
+        return err_set(err, STATUS_USAGE, "found both --%s and --%s: no chat is kept that could go on",
+                       options->raw ? "raw" : "incognito", options->resume ? "resume" : "continue");
     if (options->script && options->model)
         return err_set(err, STATUS_USAGE, "found both --script and -m, expected one of them");
     if ((options->command == COMMAND_LOGITS || options->command == COMMAND_TRACE) &&

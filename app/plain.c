@@ -37,9 +37,11 @@ struct answer {
     struct options *options;
     struct engine *engine;
     struct out out;
-    struct buf text;    /* what is asked */
-    struct chat kept;   /* --save: the same as a chat, */
-    struct said *words; /* and the answer in it; NULL: it is not kept */
+    struct buf text;  /* what is asked */
+    struct chat chat; /* --save, --resume, --continue: the same as a chat that is kept, */
+    struct archive archive;
+    bool opened;        /* both are */
+    struct said *words; /* the answer in it; NULL: it is not kept */
     struct buf said;    /* --json: the answer */
     json_t *tokens;     /* --json: its records */
     bool running;       /* a request was taken */
@@ -49,6 +51,10 @@ struct answer {
 };
 
 enum { REQUEST = 1 };
+
+static bool resumes(const struct options *options) {
+    return options->resume || options->resume_newest;
+}
 
 /* ---- what is asked ---- */
 
@@ -61,6 +67,9 @@ static void cut_newlines(struct buf *text) {
 static int gather(struct answer *answer, struct err *err) {
     const struct options *options = answer->options;
     const char *given = options->prompt ? options->prompt : options->text.data;
+    if (options->resume && !*options->resume)
+        return err_set(err, STATUS_USAGE,
+                       "--resume: found no number; without a terminal there is no list to choose from");
     bool from_terminal = isatty(STDIN_FILENO);
     if (!from_terminal || !given) {
         if (from_terminal)
@@ -79,51 +88,86 @@ static int gather(struct answer *answer, struct err *err) {
     return STATUS_OK;
 }
 
-/* --save: question and answer as a chat of their own. */
-static void keep_question(struct answer *answer) {
-    struct conversation *conversation = &answer->kept.conversation;
-    chat_open(&answer->kept, answer->engine, answer->options);
-    answer->kept.info = answer->engine->ops->info(answer->engine);
-    answer->kept.began = time(NULL);
-    conversation->vocabulary = vocabulary_fingerprint(answer->engine);
-    conversation_add(conversation, SAID_BY_USER, answer->text.data, answer->text.len);
-    answer->words = conversation_add(conversation, SAID_BY_MODEL, "", 0);
+/* The kept chat that the options ask for. */
+static int resume(struct answer *answer, struct err *err) {
+    struct archive *archive = &answer->archive;
+    struct buf line = {0}, draft = {0};
+    enum archive_wish wish;
+    int64_t id;
+    if (archive->off.code) {
+        archive->notice.code = STATUS_OK; /* that is the failure itself */
+        return err_set(err, archive->off.code, "%s", archive->off.text);
+    }
+    int status = archive_wanted(archive, answer->options, &wish, &id, err);
+    if (status == STATUS_OK) status = archive_resume(archive, id, answer->options, &line, &draft, err);
+    buf_free(&line);
+    buf_free(&draft); /* it stays where it is */
+    return status;
 }
 
-static void keep_answer(struct answer *answer) {
-    struct archive archive;
+/* The question in the chat that it is kept in: a new one, or one that goes on. */
+static int put_question(struct answer *answer, struct err *err) {
+    struct chat *chat = &answer->chat;
+    chat_open(chat, answer->engine, answer->options);
+    chat->info = answer->engine->ops->info(answer->engine);
+    chat->conversation.vocabulary = vocabulary_fingerprint(answer->engine);
+    archive_open(&answer->archive, chat, answer->options);
+    archive_wait(&answer->archive);
+    answer->opened = true;
+    int status = resumes(answer->options) ? resume(answer, err) : STATUS_OK;
+    if (status < 0) return status;
+    if (!chat->began) chat->began = time(NULL);
+    conversation_add(&chat->conversation, SAID_BY_USER, answer->text.data, answer->text.len);
+    answer->words = conversation_add(&chat->conversation, SAID_BY_MODEL, "", 0);
+    return STATUS_OK;
+}
+
+/* A question that got no word is asked again, and not kept. */
+static void close_chat(struct answer *answer) {
     struct err err = {0};
-    if (!answer->words) return;
-    archive_open(&archive, &answer->kept, answer->options);
-    archive_wait(&archive);
-    chat_change_done(&answer->kept);
-    if (archive.notice.code) out_error("%s", archive.notice.text);
-    if (archive_close(&archive, &err) < 0) out_error("%s", err.text);
-    answer->kept.engine = NULL; /* closed below */
-    chat_close(&answer->kept);
+    if (!answer->opened) return;
+    if (answer->words && answer->words->n_tokens) chat_change_done(&answer->chat);
+    if (answer->archive.notice.code) out_error("%s", answer->archive.notice.text);
+    if (archive_close(&answer->archive, &err) < 0) out_error("%s", err.text);
+    answer->chat.engine = NULL; /* closed below */
+    chat_close(&answer->chat);
+}
+
+static const struct settings *settings_of(const struct answer *answer) {
+    return answer->words ? &answer->chat.settings : &answer->options->settings;
 }
 
 static int submit(struct answer *answer, struct err *err) {
     const struct options *options = answer->options;
-    if (options->save) keep_question(answer);
+    const struct chat *chat = &answer->chat;
+    bool kept = options->save || resumes(options);
+    if (kept && put_question(answer, err) < 0) return err->code;
+    const struct settings *settings = settings_of(answer);
+    const struct buf *variables = kept ? &chat->variables : &options->template_variables;
     struct message messages[2] = {
         {.role = "system", .text = options->system, .len = options->system ? strlen(options->system) : 0},
         {.role = "user", .text = answer->text.data, .len = answer->text.len}};
     struct engine_request request = {.id = REQUEST,
                                      .messages = options->system ? messages : messages + 1,
                                      .n_messages = options->system ? 2 : 1,
-                                     .sampling = options->settings.sampling,
-                                     .fold_system = options->fold_system,
-                                     .template_variables = options->template_variables.data,
-                                     .top_k = options->settings.top,
-                                     .n_predict = options->settings.n_predict};
-    if (options->raw) {
+                                     .sampling = settings->sampling,
+                                     .fold_system = kept ? chat->fold : options->fold_system,
+                                     .template_variables = variables->len ? variables->data : NULL,
+                                     .began = kept ? chat->began : 0,
+                                     .top_k = settings->top,
+                                     .n_predict = settings->n_predict};
+    struct message *all = kept ? conversation_messages(&chat->conversation, &request.n_messages) : NULL;
+    if (kept) {
+        request.messages = all;
+        request.n_messages--; /* the empty answer */
+    } else if (options->raw) {
         request.messages = NULL;
         request.n_messages = 0;
         request.raw = answer->text.data;
         request.raw_len = answer->text.len;
     }
     int status = answer->engine->ops->submit(answer->engine, &request, err);
+    free(all);
     if (status == STATUS_OK) answer->running = true;
     return status;
 }
@@ -199,7 +243,7 @@ static int on_done(struct answer *answer, const struct engine_event *event, stru
     clear_progress(answer);
     int status = STATUS_OK;
     if (options->json || options->jsonl) {
-        json_t *line = done_json(reason, &event->done.stats, options->settings.sampling.seed,
+        json_t *line = done_json(reason, &event->done.stats, settings_of(answer)->sampling.seed,
                                  failed ? failure.text : NULL);
         if (options->json) {
             json_t *whole = json_object();
@@ -297,7 +341,7 @@ int plain_answer(struct options *options, struct err *err) {
     if (status == STATUS_OK) status = wait_for_answer(&answer, err);
     int exit_code = quiet_exit_code(&answer, status);
     clear_progress(&answer);
-    keep_answer(&answer);
+    close_chat(&answer);
     answer.engine->ops->close(answer.engine);
     out_close(&answer.out);
     buf_free(&answer.text);

@@ -66,6 +66,8 @@ static void test_refused(void **state) {
         {"-p|a|b", "found both -p and the text \"b\""},
         {"--json|--jsonl", "found both --json and --jsonl"},
         {"--raw|--system|x|y", "found both --raw and --system"},
+        {"--raw|--continue|x", "found both --raw and --continue"},
+        {"--resume=3|--incognito", "found both --incognito and --resume"},
         {"--script|a|-m|b", "found both --script and -m"},
         {"logits|--ids|1", "logits: expected -o OUT.gguf"},
         {"trace|-o|x", "trace: expected --ids"},
