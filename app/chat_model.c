@@ -157,7 +157,6 @@ static void take_over(struct chat *chat) {
     chat->coming = NULL;
     chat->coming_path = NULL;
     chat->coming_ready = false;
-    chat->error.code = STATUS_OK; /* what the other one could not do */
     chat->stats.context_used = 0;
     chat->error.code = STATUS_OK; /* it was the other one's */
     chat_ready(chat);
