@@ -226,7 +226,10 @@ static void begin(struct lines *lines, const struct options *options) {
     enum archive_wish wish;
     int64_t id;
     int status = archive_wanted(&lines->archive, options, &wish, &id, &err);
-    if (status == STATUS_OK && wish == ARCHIVE_LIST) take_line(lines, "/open", 5);
+    struct buf open = {0};
+    buf_printf(&open, "/open %s", options->text.data ? options->text.data : "");
+    if (status == STATUS_OK && wish == ARCHIVE_LIST) take_line(lines, open.data, open.len);
+    buf_free(&open);
     if (status == STATUS_OK && wish == ARCHIVE_CHAT) status = open_chat(lines, id, options, &err);
     if (status < 0) out_error("%s", err.text);
 }
@@ -239,8 +242,8 @@ int plain_lines(struct options *options, struct err *err) {
     chat_open(&lines.chat, engine, options);
     archive_open(&lines.archive, &lines.chat, options);
     begin(&lines, options);
-    const char *first = options->prompt ? options->prompt : options->text.data;
-    if (first && *first) chat_send(&lines.chat, first, strlen(first), NULL);
+    const char *first = options_first(options);
+    if (first) chat_send(&lines.chat, first, strlen(first), NULL);
     out_error("a plain terminal: question and answer line by line; /help lists commands, Ctrl-D leaves");
     int status = run(&lines, err);
     if (status == STATUS_OK) out_end(&lines.out, NULL);

@@ -82,7 +82,7 @@ static const struct option_row rows[] = {
     {"device", 0, "DEVICE", "auto, cpu, cuda or cuda:N", ENGINE, {FIELD_DEVICE, AT(device), 0, 0}},
     {"exact", 0, NULL, "F32 activations and KV cache: slower, the yardstick",
      ENGINE, {FIELD_FLAG, AT(exact), 0, 0}},
-    {"resume", 0, "[ID]", "go on with a kept chat: its number, or last; alone: choose from a list",
+    {"resume", 0, "[ID|WORDS]", "go on with a kept chat: its number, last, or a list of those with words",
      BIT(CHAT), {FIELD_TEXT, AT(resume), 0, 0}},
     {"continue", 0, NULL, "go on with the newest kept chat", BIT(CHAT), {FIELD_FLAG, AT(resume_newest), 0, 0}},
     {"incognito", 0, NULL, "keep nothing: neither this chat nor the history of what you type",
@@ -315,6 +315,11 @@ static int check_slip(const char *word, struct err *err) {
                    suggest.best, word);
 }
 
+/* --resume without a number. */
+static bool chooses(const struct options *options) {
+    return options->resume && !*options->resume;
+}
+
 static int check_together(const struct options *options, struct err *err) {
     if (options->prompt && options->text.data)
         return err_set(err, STATUS_USAGE, "found both -p and the text \"%.60s\", expected one of them",
@@ -334,6 +339,8 @@ static int check_together(const struct options *options, struct err *err) {
     if ((options->raw || options->incognito) && (options->resume || options->resume_newest))
         return err_set(err, STATUS_USAGE, "found both --%s and --%s: no chat is kept that could go on",
                        options->raw ? "raw" : "incognito", options->resume ? "resume" : "continue");
+    if (chooses(options) && options->prompt)
+        return err_set(err, STATUS_USAGE, "--resume: found no number, which -p needs: 1, or last");
     if (options->script && options->model)
         return err_set(err, STATUS_USAGE, "found both --script and -m, expected one of them");
     if ((options->command == COMMAND_LOGITS || options->command == COMMAND_TRACE) &&
@@ -381,7 +388,8 @@ static int read_all(struct options *options, char **argv, struct err *err) {
     }
     if (status < 0 || options->help) return status;
     default_model(options, model, hf);
-    if (options->command == COMMAND_CHAT && operands == 1 && (status = check_slip(first, err)) < 0)
+    if (options->command == COMMAND_CHAT && operands == 1 && !chooses(options) &&
+        (status = check_slip(first, err)) < 0)
         return status;
     return check_together(options, err);
 }
@@ -393,6 +401,11 @@ void options_begin(struct options *options) {
 
 int options_read(struct options *options, int argc, char **argv, struct err *err) {
     return argc < 1 ? STATUS_OK : read_all(options, argv, err);
+}
+
+const char *options_first(const struct options *options) {
+    const char *first = options->prompt || chooses(options) ? options->prompt : options->text.data;
+    return first && *first ? first : NULL;
 }
 
 int options_set(struct options *options, const char *name, const char *value, struct err *err) {

@@ -52,7 +52,8 @@ struct options {
     struct buf template_variables; /* a JSON object; data NULL: none */
     bool offline;
     bool exact, raw, json, jsonl, incognito, save, resume_newest, fold_system;
-    const char *resume;       /* --resume: a number, "last", "" to choose; NULL: a new chat */
+    const char *resume;       /* --resume: a number, "last", "" to choose among those with the words of
+                                 `text`; NULL: a new chat */
     bool plain, json_strings; /* tokenize */
     const char *template_file, *context, *now; /* render */
     bool segments;
@@ -79,6 +80,8 @@ void options_begin(struct options *options);
 int options_read(struct options *options, int argc, char **argv, struct err *err);
 
 /* An option of the chat by its long name, as a configuration writes it: flags are on or off. */
+/* What is said first; NULL: nothing. Words behind --resume are for its list instead. */
+const char *options_first(const struct options *options);
 int options_set(struct options *options, const char *name, const char *value, struct err *err);
 void options_print(const struct options *options, const char *name,
                    struct buf *out); /* its value, in that form */

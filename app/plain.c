@@ -68,8 +68,9 @@ static int gather(struct answer *answer, struct err *err) {
     const struct options *options = answer->options;
     const char *given = options->prompt ? options->prompt : options->text.data;
     if (options->resume && !*options->resume)
-        return err_set(err, STATUS_USAGE,
-                       "--resume: found no number; without a terminal there is no list to choose from");
+        return err_set(
+            err, STATUS_USAGE,
+            "--resume: found no number, expected one, or last: without a terminal there is no list");
     bool from_terminal = isatty(STDIN_FILENO);
     if (!from_terminal || !given) {
         if (from_terminal)

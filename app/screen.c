@@ -680,13 +680,12 @@ static void begin(struct screen *screen, const struct options *options) {
     else if (archive_wanted(&screen->archive, options, &wish, &id, &err) < 0)
         tell(screen, &err);
     else if (wish == ARCHIVE_LIST)
-        list_chats(screen, &(struct buf){0});
+        list_chats(screen, &options->text);
     else if (wish == ARCHIVE_CHAT)
         open_chat(screen, id, options);
     else if (screen->lookup)
         lookup_draft(screen->lookup);
-    screen->first = options->prompt ? options->prompt : options->text.data;
-    if (screen->first && !*screen->first) screen->first = NULL;
+    screen->first = options_first(options);
     do_later(screen);
 }
 

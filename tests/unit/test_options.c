@@ -67,6 +67,7 @@ static void test_refused(void **state) {
         {"--json|--jsonl", "found both --json and --jsonl"},
         {"--raw|--system|x|y", "found both --raw and --system"},
         {"--raw|--continue|x", "found both --raw and --continue"},
+        {"--resume|-p|x", "--resume: found no number, which -p needs"},
         {"--resume=3|--incognito", "found both --incognito and --resume"},
         {"--script|a|-m|b", "found both --script and -m"},
         {"logits|--ids|1", "logits: expected -o OUT.gguf"},
