@@ -153,22 +153,47 @@ void keymap_key(int action, char name[KEY_NAME_MAX]) {
         if (keymap[i].action == action && keymap[i].context <= KEY_BOX) key_name(&keymap[i].key, name);
 }
 
-void keymap_help(struct buf *out) {
+static void help_context(enum key_context context, struct buf *out) {
     static const char *const heads[KEY_CONTEXT_COUNT] = {
         [KEY_ANYWHERE] = "Everywhere",     [KEY_BOX] = "In the box",
         [KEY_INSPECT] = "In inspect mode", [KEY_VIEW] = "In a page, a comparison or a score",
         [KEY_PICKER] = "In a list",        [KEY_FIND] = "In a search"};
-    for (int context = 0; context < KEY_CONTEXT_COUNT; context++) {
-        buf_printf(out, "%s%s\n", context ? "\n" : "", heads[context]);
-        for (size_t i = 0; i < n_keymap; i++) {
-            if ((int)keymap[i].context != context) continue;
-            char name[32], alt[32] = "";
-            key_name(&keymap[i].key, name);
-            if (keymap[i].alt.code != KEY_CODE_NONE) key_name(&keymap[i].alt, alt);
-            buf_printf(out, "%-12s%-11s%s\n", name, alt, keymap[i].help);
-        }
+    buf_printf(out, "%s%s\n", out->len ? "\n" : "", heads[context]);
+    for (size_t i = 0; i < n_keymap; i++) {
+        if (keymap[i].context != context) continue;
+        char name[32], alt[32] = "";
+        key_name(&keymap[i].key, name);
+        if (keymap[i].alt.code != KEY_CODE_NONE) key_name(&keymap[i].alt, alt);
+        buf_printf(out, "%-12s%-11s%s\n", name, alt, keymap[i].help);
     }
-    buf_puts(out, "\nBindings of the box are libedit's, as ~/.editrc sets them (bind -v: vi).\n");
+    if (context == KEY_BOX)
+        buf_puts(out, "\nOther keys of the box are libedit's, as ~/.editrc sets them (bind -v: vi).\n");
+}
+
+/* What the signs of the screen mean. */
+static const char signs[] = "\nOn the screen\n"
+                            "raw                    how probable the model finds a token, of all it knows\n"
+                            "final                  that after the samplers: what a token is drawn from\n"
+                            "cut by                 the sampler that took the token out\n"
+                            "rest                   all tokens that are not listed\n"
+                            ">                      the token that came; in inspect mode: the one to take\n"
+                            "*                      in inspect mode: the token that came\n"
+                            "rank                   a token's place by raw probability, 1 is the first\n"
+                            "H                      entropy in bits: 0 certain, 1 a coin, 5 one of 32 alike\n"
+                            "p 97310                the newest tokens: tenths of their raw probability\n"
+                            "H, ms (bars)           their entropy and time; <6: what a whole bar stands for\n"
+                            "prefill                how fast the prompt was read\n"
+                            "cached                 tokens of the prompt that were not read again\n"
+                            "ctx                    tokens in the context, of as many as it holds\n"
+                            "2/3                    the second of three messages in this place: F6 has all\n";
+
+void keymap_help(enum key_context now, struct buf *out) {
+    bool own = now > KEY_BOX; /* the others are the chat's */
+    if (own) help_context(now, out);
+    for (int context = 0; context < KEY_CONTEXT_COUNT; context++) {
+        if (!own || context != (int)now) help_context((enum key_context)context, out);
+        if (context == KEY_BOX) buf_puts(out, signs);
+    }
 }
 
 /* ---- other keys ---- */

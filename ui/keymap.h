@@ -24,6 +24,7 @@ extern const size_t n_keymap;
 
 int keymap_find(const struct key *key, enum key_context context); /* the action, or ACTION_EDITOR */
 void keymap_key(int action, char name[KEY_NAME_MAX]); /* the first key it has in the chat; "": none */
-void keymap_help(struct buf *out);                    /* the help page, a line a key */
+/* The help page, a line a key: first those that hold now. */
+void keymap_help(enum key_context now, struct buf *out);
 
 #endif

@@ -34,6 +34,17 @@ static unsigned hang_of(const char *line, size_t len, unsigned columns) {
     return width <= columns / 2 ? (unsigned)width : 0;
 }
 
+/* Does a heading begin here: a line without columns, behind a blank one or none, before another one? */
+static bool is_heading(const char *text, size_t len, size_t at) {
+    bool apart = at == 0 || (at > 1 && text[at - 1] == '\n' && text[at - 2] == '\n');
+    const char *newline = memchr(text + at, '\n', len - at);
+    if (!apart || !newline || newline == text + at || newline + 1 == text + len || newline[1] == '\n')
+        return false;
+    for (const char *p = text + at; p < newline; p++)
+        if (p[0] == ' ' && (p == text + at || p[1] == ' ')) return false;
+    return true;
+}
+
 /* Calls for each row: draws those in view, or only counts (canvas NULL). Returns the number of rows. */
 static long walk(const struct pager *pager, struct canvas *canvas, struct rect rect) {
     const char *text = pager->text.data ? pager->text.data : "";
@@ -42,13 +53,15 @@ static long walk(const struct pager *pager, struct canvas *canvas, struct rect r
     struct text_row row = {.newline = true};
     unsigned hang = 0;
     long n = 0;
+    enum style style = STYLE_TEXT;
     while (row.next < len || row.newline) {
         unsigned indent = row.newline ? 0 : hang;
+        if (canvas && row.newline) style = is_heading(text, len, row.next) ? STYLE_HEADING : STYLE_TEXT;
         text_wrap(text, len, row.next, (unsigned)rect.columns - indent, &row);
         if (!indent) hang = hang_of(text + row.start, row.end - row.start, (unsigned)rect.columns);
         if (canvas && n >= pager->top && n < pager->top + rect.rows)
             canvas_text(canvas, rect.row + (int)(n - pager->top), rect.column + (int)indent,
-                        rect.column + rect.columns, STYLE_TEXT, text + row.start, row.end - row.start);
+                        rect.column + rect.columns, style, text + row.start, row.end - row.start);
         n++;
     }
     return n;

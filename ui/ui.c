@@ -115,10 +115,17 @@ static bool actions_waiting(const struct ui *ui) {
     return ui->first_action < ui->n_actions;
 }
 
+/* Keys typed ahead of its first drawing go a page on too. */
+static void open_page(struct ui *ui, const char *title, const char *text, size_t len) {
+    enum { AROUND = 7 }; /* rows of the screen that are not its text's */
+    pager_open(&ui->screen.pager, title, text, len);
+    ui->screen.pager.page = ui->canvas.rows - AROUND;
+}
+
 static void show_help(struct ui *ui) {
     struct buf text = {0};
-    keymap_help(&text);
-    pager_open(&ui->screen.pager, "Keys", text.data, text.len);
+    keymap_help(screen_keys(&ui->screen), &text);
+    open_page(ui, "Keys, and what the screen shows", text.data, text.len);
     buf_free(&text);
 }
 
@@ -126,9 +133,9 @@ static void show_log(struct ui *ui) {
     static const char nothing[] = "Nothing was written to standard error.";
     capture_take(&ui->capture);
     if (ui->capture.text.len)
-        pager_open(&ui->screen.pager, "Standard error", ui->capture.text.data, ui->capture.text.len);
+        open_page(ui, "Standard error", ui->capture.text.data, ui->capture.text.len);
     else
-        pager_open(&ui->screen.pager, "Standard error", nothing, strlen(nothing));
+        open_page(ui, "Standard error", nothing, strlen(nothing));
 }
 
 static void box_update(struct ui *ui) {
@@ -562,7 +569,7 @@ bool ui_interrupt_again(struct ui *ui) {
 }
 
 void ui_show_text(struct ui *ui, const char *title, const char *text, size_t len) {
-    pager_open(&ui->screen.pager, title, text, len);
+    open_page(ui, title, text, len);
     ui->frame_wanted = true;
 }
 

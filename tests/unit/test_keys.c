@@ -232,8 +232,15 @@ static void table_is_sound(void **state) {
     }
     for (int action = 0; action < UI_ACTION_COUNT; action++) assert_true(seen[action] != keyless(action));
     struct buf text = {0};
-    keymap_help(&text);
-    for (size_t i = 0; i < n_keymap; i++) assert_non_null(strstr(text.data, keymap[i].help));
+    for (int now = 0; now < KEY_CONTEXT_COUNT; now++) {
+        buf_clear(&text);
+        keymap_help((enum key_context)now, &text);
+        for (size_t i = 0; i < n_keymap; i++) assert_non_null(strstr(text.data, keymap[i].help));
+    }
+    buf_clear(&text);
+    keymap_help(KEY_INSPECT, &text);
+    assert_ptr_equal(strstr(text.data, "In inspect mode"), text.data); /* whose keys they are comes first */
+    assert_null(strstr(text.data + 1, "In inspect mode"));
     buf_free(&text);
 }
 

@@ -257,6 +257,15 @@ static void the_conversation_is_searched(void **state) {
     bench_close(&bench);
 }
 
+static void pages_are_turned_as_fast_as_one_types(void **state) {
+    (void)state;
+    struct bench bench = {0};
+    bench_open(&bench, NULL);
+    type(&bench, (const char *const[]){"\033OP\033[6~\033[6~", "\033", NULL});
+    assert_true(count(&bench.painted, "33-49 of") > 0);
+    bench_close(&bench);
+}
+
 static void the_mouse_is_off_until_asked_for(void **state) {
     (void)state;
     struct ui_message said[] = {{.id = 7, .role = UI_ROLE_YOU, .text = "words", .len = 5},
@@ -518,6 +527,7 @@ int main(void) {
         cmocka_unit_test(long_pastes_are_chips),
         cmocka_unit_test(the_box_goes_through_an_editor),
         cmocka_unit_test(the_conversation_is_searched),
+        cmocka_unit_test(pages_are_turned_as_fast_as_one_types),
         cmocka_unit_test(the_mouse_is_off_until_asked_for),
         cmocka_unit_test(it_rings_where_nobody_looks),
         cmocka_unit_test(it_copies_through_the_terminal),
