@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The tokens of a message lie in it one behind the other, whatever the template says twice or in another order:
- * what is behind already takes no room. */
+/* The tokens of a message lie in it one behind the other, whatever the template says twice or in another
+ * order: what is behind already takes no room. */
 static void add(struct token_places *places, int32_t message, size_t end) {
     const struct token_place *last = places->n ? &places->at[places->n - 1] : NULL;
     if (last && last->message == message && last->end > end) end = last->end;
@@ -69,6 +69,25 @@ static const char *token_end(const char *at, const char *end, struct span token)
     return at;
 }
 
+/* Where the next control token of ids[from..n) stands, at or after `at`, and which of the ids it is; NULL and
+ * n: none is left. The template alone writes them, and all that stand there are tokens: from one to the next
+ * nothing gets lost. */
+static const char *next_control(const struct tokenizer *tokenizer, const struct prompt *prompt, size_t piece,
+                                size_t end, const char *at, const int32_t *ids, size_t n, size_t *which) {
+    while (*which < n && tokenizer_type(tokenizer, ids[*which]) != TOKEN_CONTROL) ++*which;
+    struct span name = *which < n ? tokenizer_bytes(tokenizer, ids[*which]) : (struct span){0};
+    for (; name.len && piece < end; piece++) {
+        const char *begin = prompt->text.data + prompt->pieces[piece].begin;
+        const char *stop = begin + prompt->pieces[piece].len;
+        if (!prompt->pieces[piece].from_template || stop <= at) continue;
+        if (begin < at) begin = at;
+        const char *found = memmem(begin, (size_t)(stop - begin), name.bytes, name.len);
+        if (found) return found;
+    }
+    *which = n;
+    return NULL;
+}
+
 /* The pieces of a prompt lie one behind the other, and so do its tokens. */
 void token_places_of_pieces(const struct tokenizer *tokenizer, const struct prompt *prompt, size_t first,
                             size_t end, const struct message *messages, size_t n_messages, const int32_t *ids,
@@ -76,16 +95,22 @@ void token_places_of_pieces(const struct tokenizer *tokenizer, const struct prom
     const struct prompt_piece *pieces = prompt->pieces;
     const char *text = prompt->text.data, *at = text + pieces[first].begin;
     const char *text_end = text + pieces[end - 1].begin + pieces[end - 1].len;
-    size_t piece = first, next = 0, offset = 0;
+    size_t piece = first, next = 0, offset = 0, which = 0;
     for (size_t i = places->n; i > 0 && !next; i--) /* messages that were passed already */
         if (places->at[i - 1].message >= 0) next = (size_t)places->at[i - 1].message + 1;
     int32_t message = -1;
     bool looked = false;
+    const char *control = next_control(tokenizer, prompt, first, end, at, ids, n, &which);
     for (size_t i = 0; i < n; i++) {
-        at = token_end(at, text_end, tokenizer_bytes(tokenizer, ids[i]));
+        struct span token = tokenizer_bytes(tokenizer, ids[i]);
+        at = i == which ? control + token.len : token_end(at, control ? control : text_end, token);
         while (piece + 1 < end && at > text + pieces[piece].begin + pieces[piece].len) {
             piece++;
             looked = false;
+        }
+        if (i == which) {
+            which++;
+            control = next_control(tokenizer, prompt, piece, end, at, ids, n, &which);
         }
         if (!looked)
             message = pieces[piece].from_template

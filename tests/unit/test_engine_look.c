@@ -285,11 +285,50 @@ static void places_only_go_on(void **state) {
     }
 }
 
+/* Text that the tokenizer brings into another form is found again behind it: what the template wrote is never
+ * a message's, and the next message is whole. */
+static void places_are_found_again(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "e\u0301e\u0301e\u0301e\u0301e\u0301e\u0301e\u0301e\u0301e\u0301", /* decomposed */
+        "\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB\xE1\x84\x80\xE1\x85\xB3\xE1\x86\xAF\xE1\x84\x92\xE1\x85\xA1\xE1"
+        "\x86\xAB",
+        "the quick brown", ""};
+    struct engine *engine =
+        engine_local(&(struct engine_options){.model = NANO, .device = "cpu", .n_ctx = 256, .exact = true});
+    wait_ready(engine);
+    uint64_t id = 1;
+    for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
+        struct message messages[] = {{"user", texts[t], strlen(texts[t]), NULL, 0},
+                                     {"assistant", "the quick brown fox", 19, NULL, 0},
+                                     {"user", texts[t], strlen(texts[t]), NULL, 0},
+                                     {"assistant", "the quick brown dog", 19, NULL, 0}};
+        struct engine_request request = {
+            .messages = messages, .n_messages = 4, .kind = REQUEST_LIST, .id = id++};
+        struct seen seen = {0};
+        uint32_t ends[4] = {0};
+        int32_t message = 0;
+        ask(engine, request, &seen);
+        for (uint32_t i = 0; i < seen.n; i++) {
+            const struct token_record *token = &seen.records[i];
+            if (engine->ops->token_is_control(engine, token->result.id)) assert_int_equal(token->message, -1);
+            if (token->message < 0) continue;
+            assert_true(token->message >= message);
+            message = token->message;
+            ends[message] = token->text_end;
+        }
+        assert_int_equal(ends[1], 19);
+        assert_int_equal(ends[3], 19);
+        forget(&seen);
+    }
+    engine->ops->close(engine);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(places_only_go_on),         cmocka_unit_test(looking_tells_what_was_said),
         cmocka_unit_test(answers_come_first),        cmocka_unit_test(a_script_has_tokens_too),
-        cmocka_unit_test(places_cover_the_messages),
+        cmocka_unit_test(places_cover_the_messages), cmocka_unit_test(places_are_found_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
