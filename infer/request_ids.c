@@ -71,12 +71,14 @@ static int raw_to_ids(const struct tokenizer *tokenizer, const struct engine_req
     struct prompt prompt = {0};
     prompt_add(&prompt, request->raw, request->raw_len, true);
     int status = prompt_to_ids(tokenizer, &prompt, NULL, 0, ids, NULL, err);
-    if (status == STATUS_OK && places && prompt.n) {
+    if (status == STATUS_OK && places) {
         bool bos = ids->n && ids->at[0] == tokenizer_bos(tokenizer) && tokenizer_add_bos(tokenizer);
         struct message whole = {.role = "user", .text = request->raw, .len = request->raw_len};
-        prompt.pieces[0].from_template = false;
         if (bos) token_places_of_template(places);
-        token_places_of_pieces(tokenizer, &prompt, 0, 1, &whole, 1, ids->at + bos, ids->n - bos, places);
+        if (prompt.n) {
+            prompt.pieces[0].from_template = false;
+            token_places_of_pieces(tokenizer, &prompt, 0, 1, &whole, 1, ids->at + bos, ids->n - bos, places);
+        }
     }
     prompt_free(&prompt);
     return status;

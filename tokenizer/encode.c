@@ -275,7 +275,7 @@ int tokenizer_encode(const struct tokenizer *tokenizer, const struct segment *se
             if (segments[i].len) buf_append(&joined, segments[i].bytes, segments[i].len);
         text = joined.data;
     }
-    struct encoder e = {.tokenizer = tokenizer, .out = out, .readable_end = text + len};
+    struct encoder e = {.tokenizer = tokenizer, .out = out, .readable_end = text ? text + len : NULL};
     make_cache(&e, len);
     if (len > 0) encode_stretches(&e, text, stretches, n, mode != ADDED_PLAIN);
     merge_space_free(&e.space);

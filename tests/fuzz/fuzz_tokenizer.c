@@ -70,7 +70,7 @@ static void use(const struct tokenizer *t, const char *text, size_t len) {
         ids.n = 0;
         must(tokenizer_encode(t, segments, 3, (enum added_tokens)mode, &ids, NULL) == STATUS_OK);
         for (size_t i = 0; i < ids.n; i++) {
-            must(ids.at[i] >= 0 && (uint32_t)ids.at[i] < tokenizer_n_tokens(t));
+            must(ids.at[i] >= 0 && (uint32_t)ids.at[i] < tokenizer_n_vocab(t));
             if (mode == ADDED_PLAIN) must(tokenizer_type(t, ids.at[i]) != TOKEN_CONTROL);
             decoder_add(&decoder, t, ids.at[i], &out);
         }
