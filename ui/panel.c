@@ -180,7 +180,8 @@ void panel_draw_strip(const struct ui_model *model, struct canvas *canvas, struc
         if (model->inspect ? selected : candidate->chosen) x = canvas_printf(canvas, y, x, limit, style, ">");
         x = token_text_draw(candidate->text, candidate->len, candidate->control, canvas, y, x, limit - 6,
                             style);
-        x = canvas_printf(canvas, y, x, limit, STYLE_DIM, "%s", format_probability(candidate->raw, number));
+        const char *raw = format_probability(candidate->raw, number);
+        x = canvas_printf(canvas, y, x, limit, STYLE_DIM, " %s", raw + (raw[0] == ' '));
         if (selected) canvas_restyle(canvas, (struct rect){y, begin, 1, x - begin}, STYLE_SELECTED);
     }
 }

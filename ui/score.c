@@ -62,10 +62,9 @@ static void draw_sums(const struct ui_score *of, struct canvas *canvas, int y, i
     x = phrase_draw(canvas, y, x, limit, STYLE_STRONG, "Score");
     x = phrase_draw(canvas, y, x, limit, STYLE_TEXT, "%zu tokens", of->message.n_tokens);
     x = phrase_draw(canvas, y, x, limit, STYLE_TEXT, "%.2f nats", of->nats);
+    if (n) x = phrase_draw(canvas, y, x, limit, STYLE_TEXT, "%.2f a token", of->nats / (double)n);
     if (of->computing) x = phrase_draw(canvas, y, x, limit, STYLE_NOTICE, "computing ...");
-    if (of->perplexity > 0)
-        x = phrase_draw(canvas, y, x, limit, STYLE_TEXT, "perplexity %.2f", of->perplexity);
-    if (n) phrase_draw(canvas, y, x, limit, STYLE_DIM, "%.2f a token", of->nats / (double)n);
+    if (of->perplexity > 0) phrase_draw(canvas, y, x, limit, STYLE_TEXT, "perplexity %.2f", of->perplexity);
 }
 
 void score_draw(struct score *score, const struct ui_score *of, enum colour_mode colour, bool digits,

@@ -37,7 +37,8 @@ void layout_compute(struct layout *layout, const struct screen *screen, int rows
     }
     layout->chat = (struct rect){1, 0, y - 1, columns};
     if (layout->place == PANEL_RIGHT) {
-        int width = screen->inspecting ? between(columns / 2, 58, 90) : between(columns * 2 / 5, 50, 76);
+        /* the same for both where there is room: inspect mode wraps the conversation as it was */
+        int width = between(columns * 2 / 5, screen->inspecting ? 58 : 50, 76);
         layout->chat.columns = columns - width;
         layout->panel = (struct rect){1, columns - width, y - 1, width};
     }
