@@ -287,6 +287,7 @@ static int on_event(struct answer *answer, const struct engine_event *event, str
         *err = event->error;
         return err->code < 0 ? (int)err->code : err_set(err, STATUS_MODEL, "the model could not be loaded");
     case ENGINE_TOKEN: return on_token(answer, &event->token, err);
+    case ENGINE_PROMPT:
     case ENGINE_STAGES: return STATUS_OK;
     case ENGINE_DONE: return on_done(answer, event, err);
     }

@@ -36,9 +36,9 @@ struct message {
  * they had not been, and an answer that is asked for while one of them runs takes its place. */
 enum request_kind {
     REQUEST_ANSWER, /* the model speaks */
-    REQUEST_LIST,   /* an ENGINE_TOKEN for each token of the prompt: its id and where it lies. Nothing is
-                       computed */
-    REQUEST_SCORE,  /* the same for the positions [from, to), with what could have come there instead */
+    REQUEST_LIST,   /* ENGINE_PROMPT tells the prompt as it would to an answer. Nothing is computed */
+    REQUEST_SCORE,  /* an ENGINE_TOKEN for each of the positions [from, to): what stands there, and what could
+                       have come there instead */
     REQUEST_STAGES, /* one ENGINE_STAGES: what the sampler chain makes of position `from` */
 };
 
@@ -76,6 +76,7 @@ enum engine_event_type {
                        answer goes on where it was */
     ENGINE_READY,   /* model is there: info() tells, anew if it comes in a request */
     ENGINE_FAILED,  /* loading failed, or the engine is lost: error; only close() is left */
+    ENGINE_PROMPT,  /* a part of the prompt, token by token: of an answer before all else, parts in order */
     ENGINE_PREFILL, /* progress: prompt tokens that had to be computed */
     ENGINE_TOKEN,
     ENGINE_STAGES,
@@ -90,16 +91,25 @@ enum engine_reason {                      /* why a request ended */
                      ENGINE_ERROR,        /* error tells */
 };
 
-/* One token of an answer, or of a prompt that is looked at. Candidates and numbers are those of `result`:
- * rank 0 and n_top 0 where nothing is known of it (listed ones, and the first of all). */
+/* One token of a prompt, and where it lies. */
+struct prompt_token {
+    int32_t id;
+    int32_t message;   /* which of the request's messages, -1: the template wrote it. A raw prompt is message
+                          0 */
+    uint32_t text_end; /* offset in that message's text where it ends; never decreases in a row of them */
+};
+
+enum { PROMPT_PART = 256 };
+
+/* One token of an answer, or of a prompt that is scored. Candidates and numbers are those of `result`: rank 0
+ * and n_top 0 where nothing is known of it (the first of a prompt). */
 struct token_record {
     uint32_t index;  /* 0.. in this answer; of a prompt: its position */
-    int32_t message; /* of a prompt: which of the request's messages it lies in, -1: the template wrote it. A
-                        raw */
-    uint32_t text_end; /* prompt is message 0. And the offset in that text where it ends */
-    bool end;          /* an end token: not part of the text */
-    float ms;          /* since the token before it, or since the prompt was done */
-    char text[64];     /* the bytes this id stands for, n_text of them (longer ones: token_text()) */
+    int32_t message; /* of a prompt: as in struct prompt_token */
+    uint32_t text_end;
+    bool end;      /* an end token: not part of the text */
+    float ms;      /* since the token before it, or since the prompt was done */
+    char text[64]; /* the bytes this id stands for, n_text of them (longer ones: token_text()) */
     uint32_t n_text;
     struct step_result result;
 };
@@ -119,6 +129,11 @@ struct engine_event {
         struct {
             uint64_t done, total;
         } progress;
+        struct {
+            uint32_t total; /* tokens the prompt has */
+            uint32_t n;     /* in this part */
+            struct prompt_token tokens[PROMPT_PART];
+        } prompt;
         struct token_record token;
         struct {
             struct token_record

@@ -239,8 +239,8 @@ struct answer {
     struct engine_event *event; /* of tokens; large */
     struct sampling sampling;
     struct ids ids; /* the prompt, and what was said since: what to go on from on another device */
-    struct token_places places; /* of the prompt, where it is only looked at, */
-    uint32_t next;              /* and the position that the next record is about */
+    struct token_places places; /* of the prompt */
+    uint32_t next;              /* looking: the position that the next record is about */
     uint32_t index;
     int64_t last_ns;
     bool ended; /* an end token came */
@@ -325,6 +325,25 @@ static int read_and_say(struct answer *answer, struct err *err) {
     return status;
 }
 
+/* The prompt itself: who looks at its tokens while the answer runs knows them from the beginning. */
+static void put_prompt(struct answer *answer) {
+    struct engine_event *event = answer->event;
+    uint32_t n = answer->done->done.stats.prompt_tokens;
+    event->type = ENGINE_PROMPT;
+    event->request = answer->request->id;
+    event->prompt.total = n;
+    for (uint32_t at = 0, part; at < n; at += part) {
+        part = n - at < PROMPT_PART ? n - at : PROMPT_PART;
+        event->prompt.n = part;
+        for (uint32_t i = 0; i < part; i++) {
+            const struct token_place *place = &answer->places.at[at + i];
+            event->prompt.tokens[i] =
+                (struct prompt_token){answer->ids.at[at + i], place->message, place->end};
+        }
+        ring_put(answer->engine->worker.ring, event);
+    }
+}
+
 /* ---- looking at a prompt ---- */
 
 static struct token_record *look_token(struct answer *answer, struct token_record *token) {
@@ -344,10 +363,10 @@ static void put_look(struct answer *answer, enum engine_event_type type) {
     ring_put(answer->engine->worker.ring, answer->event);
 }
 
-static void list_token(struct answer *answer) {
+/* Nothing stands before the first one. */
+static void put_first(struct answer *answer) {
     struct step_result *result = &look_token(answer, &answer->event->token)->result;
-    uint32_t at = answer->event->token.index;
-    *result = (struct step_result){.id = result->id, .position = at ? at - 1 : 0};
+    *result = (struct step_result){.id = result->id};
     put_look(answer, ENGINE_TOKEN);
 }
 
@@ -395,10 +414,7 @@ static int look(struct answer *answer, struct err *err) {
     const struct engine_request *request = answer->request;
     uint32_t n = answer->done->done.stats.prompt_tokens, end = request->to < n + 1 ? request->to : n + 1;
     answer->ended = true;
-    if (request->kind == REQUEST_LIST) {
-        while (answer->next < n) list_token(answer);
-        return STATUS_OK;
-    }
+    if (request->kind == REQUEST_LIST) return STATUS_OK; /* the prompt was told */
     if (request->kind == REQUEST_STAGES) {
         if (request->from == 0 || request->from > n)
             return err_set(err, STATUS_USAGE, "stages of position %u, expected one from 1 to %u",
@@ -406,7 +422,7 @@ static int look(struct answer *answer, struct err *err) {
         end = request->from + 1;
     }
     if (answer->next < request->from) answer->next = request->from;
-    if (answer->next == 0 && end > 0) list_token(answer); /* nothing stands before the first one */
+    if (answer->next == 0 && end > 0) put_first(answer);
     return look_at(answer, end, err);
 }
 
@@ -420,15 +436,16 @@ static int work(struct answer *answer, struct err *err) {
 static int serve(struct answer *answer, struct err *err) {
     struct local *engine = answer->engine;
     const struct engine_request *request = answer->request;
-    bool looks = request->kind != REQUEST_ANSWER;
     int status = gguf_check(model_gguf(engine->model), err);
     if (status == STATUS_OK)
         status = request_to_ids(engine->chat_template, engine->tokenizer, request, &answer->ids,
-                                looks ? &answer->places : NULL, &answer->done->done.wants_fold, err);
-    if (status == STATUS_OK && !engine->session) status = go_on_on_cpu(engine, NULL, request->id, err);
+                                &answer->places, &answer->done->done.wants_fold, err);
     if (status < 0) return status;
     answer->done->done.stats.prompt_tokens = (uint32_t)answer->ids.n;
-    if (looks) ids_add(&answer->ids, -1); /* what would come next */
+    if (request->kind == REQUEST_ANSWER || request->kind == REQUEST_LIST) put_prompt(answer);
+    if (!engine->session) status = go_on_on_cpu(engine, NULL, request->id, err);
+    if (status < 0) return status;
+    if (request->kind != REQUEST_ANSWER) ids_add(&answer->ids, -1); /* what would come next */
     status = work(answer, err);
     if (status != STATUS_DEVICE || engine->ops == &backend_cpu) return status;
     struct err why = *err;

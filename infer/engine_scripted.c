@@ -5,6 +5,7 @@
  * One command a line; # begins a comment line; texts stand in double quotes with \n \t \r \e \" \\ \xNN.
  *   model "NAME"  architecture "A"  quantisation "Q"  device "D"  template "T"     facts, each its own line
  *   context N     vocabulary N
+ *   opening "TEXT"           what the template writes where the model begins to speak, behind <|assistant|>
  *   load BYTES STEPS MS      loading: progress in STEPS steps of MS each
  *   fail "TEXT"              and it ends in this failure
  *   answer                   what follows answers the next request; the last answer serves all requests after it
@@ -87,6 +88,94 @@ static int scripted_load(struct worker *worker, struct err *err) {
     int status = play_load(engine, 0, err);
     if (status < 0) return status;
     return script->fail ? err_set(err, STATUS_MODEL, "%s", script->fail) : STATUS_OK;
+}
+
+/* ---- a prompt ---- */
+
+/* One token of a prompt. A script has no tokenizer and no template: words are tokens, and each message stands
+ * between <|its role|> and <|end|>. */
+struct scripted_token {
+    int32_t id, message;
+    uint32_t end;
+    bool said; /* by the model: its ids were given */
+};
+
+struct look {
+    struct play *play;
+    struct scripted_token *tokens; /* [n] */
+    size_t n, cap;
+};
+
+static void add_token(struct look *look, int32_t id, int32_t message, size_t end) {
+    grow_array(&look->tokens, &look->cap, look->n + 1, sizeof *look->tokens);
+    look->tokens[look->n++] = (struct scripted_token){id, message, (uint32_t)end, false};
+}
+
+static void add_mark(struct look *look, const char *name) {
+    char mark[32];
+    int len = snprintf(mark, sizeof mark, "<|%s|>", name);
+    add_token(look, script_id(&look->play->engine->script, mark, (size_t)len), -1, 0);
+}
+
+static void add_words(struct look *look, const char *text, size_t len, int32_t message) {
+    for (size_t at = 0, n; at < len; at += n) {
+        n = script_word_len(text + at, len - at);
+        add_token(look, script_id(&look->play->engine->script, text + at, n), message,
+                  message < 0 ? 0 : at + n);
+    }
+}
+
+static void add_message(struct look *look, const struct message *message, int32_t index) {
+    const struct script *script = &look->play->engine->script;
+    size_t end = 0;
+    if (!message->n_ids) add_words(look, message->text, message->len, index);
+    for (size_t i = 0; i < message->n_ids; i++) {
+        bool known = message->ids[i] >= 0 && (size_t)message->ids[i] < script->n_words;
+        end += known ? script->words[message->ids[i]].len : 0;
+        if (!known) continue;
+        add_token(look, message->ids[i], index, end < message->len ? end : message->len);
+        look->tokens[look->n - 1].said = true;
+    }
+}
+
+/* Where the model begins to speak. */
+static void add_opening(struct look *look) {
+    const char *opening = look->play->engine->script.opening;
+    add_mark(look, "assistant");
+    if (opening) add_words(look, opening, strlen(opening), -1);
+}
+
+static void list_prompt(struct look *look, const struct engine_request *request) {
+    pthread_mutex_lock(&look->play->engine->lock);
+    if (request->raw) add_words(look, request->raw, request->raw_len, 0);
+    for (size_t i = 0; !request->raw && i < request->n_messages; i++) {
+        bool open = request->continue_last && i + 1 == request->n_messages;
+        if (open)
+            add_opening(look);
+        else
+            add_mark(look, request->messages[i].role);
+        add_message(look, &request->messages[i], (int32_t)i);
+        if (!open) add_mark(look, "end");
+    }
+    if (!request->raw && !request->continue_last) add_opening(look);
+    pthread_mutex_unlock(&look->play->engine->lock);
+}
+
+static void put_prompt(const struct look *look) {
+    struct engine_event *event = look->play->event;
+    memset(event, 0, sizeof *event);
+    event->type = ENGINE_PROMPT;
+    event->request = look->play->request->id;
+    event->prompt.total = (uint32_t)look->n;
+    for (size_t at = 0, part; at < look->n; at += part) {
+        part = look->n - at < PROMPT_PART ? look->n - at : PROMPT_PART;
+        event->prompt.n = (uint32_t)part;
+        for (size_t i = 0; i < part; i++) {
+            const struct scripted_token *from = &look->tokens[at + i];
+            event->prompt.tokens[i] = (struct prompt_token){from->id, from->message, from->end};
+        }
+        ring_put(look->play->engine->worker.ring, event);
+    }
 }
 
 /* ---- an answer ---- */
@@ -262,63 +351,6 @@ static int play_step(struct play *play, const struct script_step *step) {
 
 /* ---- looking at a prompt ---- */
 
-/* One token of a prompt. A script has no tokenizer and no template: words are tokens, and each message stands
- * between
- * <|its role|> and <|end|>. */
-struct scripted_token {
-    int32_t id, message;
-    uint32_t end;
-    bool said; /* by the model: its ids were given */
-};
-
-struct look {
-    struct play *play;
-    struct scripted_token *tokens; /* [n] */
-    size_t n, cap;
-};
-
-static void add_token(struct look *look, int32_t id, int32_t message, size_t end) {
-    grow_array(&look->tokens, &look->cap, look->n + 1, sizeof *look->tokens);
-    look->tokens[look->n++] = (struct scripted_token){id, message, (uint32_t)end, false};
-}
-
-static void add_mark(struct look *look, const char *name) {
-    char mark[32];
-    int len = snprintf(mark, sizeof mark, "<|%s|>", name);
-    add_token(look, script_id(&look->play->engine->script, mark, (size_t)len), -1, 0);
-}
-
-static void add_words(struct look *look, const char *text, size_t len, int32_t message) {
-    for (size_t at = 0, n; at < len; at += n) {
-        n = script_word_len(text + at, len - at);
-        add_token(look, script_id(&look->play->engine->script, text + at, n), message, at + n);
-    }
-}
-
-static void add_message(struct look *look, const struct message *message, int32_t index) {
-    const struct script *script = &look->play->engine->script;
-    size_t end = 0;
-    if (!message->n_ids) add_words(look, message->text, message->len, index);
-    for (size_t i = 0; i < message->n_ids; i++) {
-        bool known = message->ids[i] >= 0 && (size_t)message->ids[i] < script->n_words;
-        end += known ? script->words[message->ids[i]].len : 0;
-        if (!known) continue;
-        add_token(look, message->ids[i], index, end < message->len ? end : message->len);
-        look->tokens[look->n - 1].said = true;
-    }
-}
-
-static void list_prompt(struct look *look, const struct engine_request *request) {
-    if (request->raw) add_words(look, request->raw, request->raw_len, 0);
-    for (size_t i = 0; !request->raw && i < request->n_messages; i++) {
-        bool open = request->continue_last && i + 1 == request->n_messages;
-        add_mark(look, request->messages[i].role);
-        add_message(look, &request->messages[i], (int32_t)i);
-        if (!open) add_mark(look, "end");
-    }
-    if (!request->raw && !request->continue_last) add_mark(look, "assistant");
-}
-
 /* The place of an id among the candidates of a step; an id of -1 is the chosen one. step->n: it is none of
  * them. */
 static uint32_t candidate_at(const struct script_step *step, int32_t id) {
@@ -384,7 +416,7 @@ static int fill_stages(struct look *look, size_t at, const struct script_step *s
 }
 
 /* The record of position `at`; one behind the last token is what would come next. */
-static int look_at(struct look *look, size_t at, bool listed, struct err *err) {
+static int look_at(struct look *look, size_t at, struct err *err) {
     struct play *play = look->play;
     bool stages = play->request->kind == REQUEST_STAGES, there = at < look->n;
     struct engine_event *event = play->event;
@@ -398,7 +430,7 @@ static int look_at(struct look *look, size_t at, bool listed, struct err *err) {
     token->result.id = there ? look->tokens[at].id : -1;
     token->result.position = at ? (uint32_t)at - 1 : 0;
     int status = STATUS_OK;
-    if (!listed && at > 0) {
+    if (at > 0) {
         pthread_mutex_lock(&play->engine->lock);
         struct script_step step = step_at(look, at);
         if (stages)
@@ -417,16 +449,20 @@ static int look_at(struct look *look, size_t at, bool listed, struct err *err) {
 static int play_look(struct play *play) {
     const struct engine_request *request = play->request;
     struct look look = {.play = play};
-    pthread_mutex_lock(&play->engine->lock);
     list_prompt(&look, request);
-    pthread_mutex_unlock(&play->engine->lock);
-    bool listed = request->kind == REQUEST_LIST;
-    size_t at = listed ? 0 : request->from, end = listed ? look.n : request->to;
-    if (request->kind == REQUEST_STAGES) end = at + 1;
-    if (!listed && end > look.n + 1) end = look.n + 1;
+    size_t at = request->from, end = request->to < look.n + 1 ? request->to : look.n + 1;
     int status = STATUS_OK;
+    if (request->kind == REQUEST_LIST) {
+        put_prompt(&look);
+        end = at;
+    } else if (request->kind == REQUEST_STAGES) {
+        end = at + 1;
+        if (at == 0 || at > look.n)
+            status = err_set(&play->done->error, STATUS_USAGE,
+                             "stages of position %zu, expected one from 1 to %zu", at, look.n);
+    }
     for (; at < end && status == STATUS_OK; at++) {
-        status = look_at(&look, at, listed, &play->done->error);
+        status = look_at(&look, at, &play->done->error);
         if (worker_stopped(&play->engine->worker, request->id)) {
             finish(play, ENGINE_STOPPED);
             break;
@@ -446,6 +482,10 @@ static int play_answer(struct play *play) {
     struct script_answer none = {0}, *answer = &none;
     if (script->n_answers) answer = &script->answers[engine->next_answer];
     if (engine->next_answer + 1 < script->n_answers) engine->next_answer++;
+    struct look look = {.play = play};
+    list_prompt(&look, play->request);
+    put_prompt(&look);
+    free(look.tokens);
     bool prompted = false;
     for (size_t i = 0; i < answer->n; i++) prompted = prompted || answer->steps[i].op == SCRIPT_PROMPT;
     int status = prompted ? STATUS_OK : play_guessed_prompt(play);

@@ -73,6 +73,9 @@ static size_t body_size(const struct engine_event *event) {
     case ENGINE_TOKEN:
         return offsetof(struct token_record, result) + offsetof(struct step_result, top) +
                event->token.result.n_top * sizeof(struct candidate);
+    case ENGINE_PROMPT:
+        return offsetof(struct engine_event, prompt.tokens) - offsetof(struct engine_event, progress) +
+               event->prompt.n * sizeof *event->prompt.tokens;
     case ENGINE_STAGES:
         return offsetof(struct engine_event, stages.table.probs) - offsetof(struct engine_event, progress) +
                event->stages.table.n_stages * event->stages.table.n_candidates * sizeof(float);

@@ -293,6 +293,7 @@ static const char **fact_of(struct script *script, const char *name) {
     if (strcmp(name, "quantisation") == 0) return &script->quantisation;
     if (strcmp(name, "device") == 0) return &script->device;
     if (strcmp(name, "template") == 0) return &script->template_name;
+    if (strcmp(name, "opening") == 0) return &script->opening;
     return strcmp(name, "fail") == 0 ? &script->fail : NULL;
 }
 

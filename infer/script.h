@@ -52,7 +52,8 @@ struct script {
     uint32_t context, vocabulary;
     uint64_t load_total;
     uint32_t load_parts, load_ms;
-    const char *fail; /* loading ends so; NULL: it does not */
+    const char *opening; /* of an answer, by the template; NULL: nothing */
+    const char *fail;    /* loading ends so; NULL: it does not */
     struct script_answer *answers;
     size_t n_answers, cap_answers;
     struct script_word *words; /* by id */

@@ -27,7 +27,9 @@ static struct outcome *finish(struct engine *engine, uint64_t id) {
     for (;;) {
         struct engine_event *event = wait_event(engine);
         assert_int_equal(event->request, id);
-        if (event->type == ENGINE_PREFILL) {
+        if (event->type == ENGINE_PROMPT) {
+            assert_true(out.n == 0 && read == 0 && event->prompt.n); /* before all else */
+        } else if (event->type == ENGINE_PREFILL) {
             assert_int_equal(out.n, 0); /* before all tokens, and growing */
             assert_true(event->progress.done >= read && event->progress.done <= event->progress.total);
             read = event->progress.done;
@@ -73,6 +75,7 @@ static void a_script_is_played(void **state) {
     submit(engine, &request);
     struct engine_event *event;
     uint64_t read = 0;
+    assert_int_equal(wait_event(engine)->type, ENGINE_PROMPT);
     while ((event = wait_event(engine))->type == ENGINE_PREFILL) read = event->progress.done;
     assert_int_equal(read, 15);
     const struct step_result *r = &event->token.result;
@@ -95,6 +98,7 @@ static void a_script_is_played(void **state) {
     assert_string_equal(out->error.text, "no more");
     request.id = 3;
     submit(engine, &request);
+    assert_int_equal(wait_event(engine)->type, ENGINE_PROMPT);
     while ((event = wait_event(engine))->type == ENGINE_PREFILL) {}
     assert_int_equal(event->type, ENGINE_NOTICE);
     assert_string_equal(event->error.text, "gone");
@@ -465,6 +469,7 @@ static void a_stop_is_seen_soon(void **state) {
     int64_t begin = clock_ns();
     for (uint64_t read = 0; read < 300; steps++) { /* more than a chunk */
         struct engine_event *event = wait_event(engine);
+        if (event->type == ENGINE_PROMPT) continue;
         assert_true(event->type == ENGINE_PREFILL && event->progress.done >= read);
         read = event->progress.done;
     }

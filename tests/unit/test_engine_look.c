@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { RECORDS_MAX = 400 };
+enum { RECORDS_MAX = 400, PROMPT_MAX = 2000 };
 
 struct seen {
+    struct prompt_token *prompt; /* [n_prompt] */
+    uint32_t n_prompt;
     struct token_record *records; /* [n] */
     uint32_t n;
     struct stage_table table;
@@ -20,6 +22,7 @@ struct seen {
 
 static void forget(struct seen *seen) {
     free(seen->records);
+    free(seen->prompt);
     *seen = (struct seen){0};
 }
 
@@ -27,12 +30,20 @@ static void forget(struct seen *seen) {
 static void take(struct engine *engine, uint64_t id, struct seen *seen) {
     forget(seen);
     seen->records = calloc(RECORDS_MAX, sizeof *seen->records);
+    seen->prompt = calloc(PROMPT_MAX, sizeof *seen->prompt);
     for (;;) {
         const struct engine_event *event = wait_event(engine);
         if (event->request != id)
             fail_msg("an event of request %d, expected %d", (int)event->request, (int)id);
         assert_true(seen->n < RECORDS_MAX);
         switch (event->type) {
+        case ENGINE_PROMPT:
+            assert_true(seen->n == 0 && seen->n_prompt + event->prompt.n <= PROMPT_MAX && event->prompt.n);
+            memcpy(seen->prompt + seen->n_prompt, event->prompt.tokens,
+                   event->prompt.n * sizeof *seen->prompt);
+            seen->n_prompt += event->prompt.n;
+            assert_true(seen->n_prompt <= event->prompt.total);
+            break;
         case ENGINE_TOKEN: seen->records[seen->n++] = event->token; break;
         case ENGINE_STAGES:
             seen->records[seen->n++] = event->stages.token;
@@ -81,14 +92,15 @@ static void looking_tells_what_was_said(void **state) {
     ask(engine, request, &answer);
     uint32_t n = answer.stats.prompt_tokens;
     ask(engine, looking(request, 2, REQUEST_LIST, 0, 0), &seen);
-    assert_int_equal(seen.n, n);
+    assert_true(seen.n == 0 && seen.n_prompt == n && answer.n_prompt == n);
+    assert_memory_equal(seen.prompt, answer.prompt, n * sizeof *seen.prompt);
     uint32_t end = 0;
     for (uint32_t i = 0; i < n; i++) {
-        assert_int_equal(seen.records[i].index, i);
-        assert_int_equal(seen.records[i].message, 0);
-        assert_int_equal(seen.records[i].text_end, end + seen.records[i].n_text);
-        assert_int_equal(seen.records[i].result.rank, 0);
-        end = seen.records[i].text_end;
+        size_t len;
+        engine->ops->token_text(engine, answer.prompt[i].id, &len);
+        assert_int_equal(answer.prompt[i].message, 0);
+        assert_int_equal(answer.prompt[i].text_end, end + len);
+        end = answer.prompt[i].text_end;
     }
     assert_int_equal(end, request.raw_len);
     struct seen scored = {0};
@@ -96,7 +108,9 @@ static void looking_tells_what_was_said(void **state) {
     assert_int_equal(scored.n, n + 1); /* and what would come next */
     for (uint32_t i = 1; i < n; i++) {
         const struct step_result *result = &scored.records[i].result;
-        assert_int_equal(result->id, seen.records[i].result.id);
+        assert_int_equal(result->id, answer.prompt[i].id);
+        assert_int_equal(scored.records[i].index, i);
+        assert_int_equal(scored.records[i].text_end, answer.prompt[i].text_end);
         assert_true(result->rank > 0 && result->n_top >= 5 && result->position == i - 1);
     }
     assert_int_equal(scored.records[0].result.n_top, 0);
@@ -157,6 +171,64 @@ static void answers_come_first(void **state) {
         forget(&seen);
         engine->ops->close(engine);
     }
+}
+
+static const char *prompt_text(struct engine *engine, const struct seen *seen) {
+    static char shown[1024];
+    *shown = '\0';
+    for (uint32_t i = 0; i < seen->n_prompt; i++) {
+        size_t len, used = strlen(shown);
+        const char *text = engine->ops->token_text(engine, seen->prompt[i].id, &len);
+        snprintf(shown + used, sizeof shown - used, "[%.*s|%d %u]", (int)len, text, seen->prompt[i].message,
+                 seen->prompt[i].text_end);
+    }
+    return shown;
+}
+
+/* Where the template begins to speak for the model, that is a part of the prompt, of new answers and of those
+ * that go on. */
+static void a_script_may_open_a_thought(void **state) {
+    (void)state;
+    struct engine *engine = engine_scripted("opening \"<think>\\n\"\nsay \"hm\"\n");
+    wait_ready(engine);
+    struct seen seen = {0};
+    struct message messages[] = {{"user", "why", 3, NULL, 0}, {"assistant", "so it is", 8, NULL, 0}};
+    struct engine_request request = raw_request(1, "x", 0);
+    request.raw = NULL;
+    request.messages = messages;
+    request.n_messages = 1;
+    ask(engine, request, &seen);
+    assert_string_equal(prompt_text(engine, &seen),
+                        "[<|user|>|-1 0][why|0 3][<|end|>|-1 0][<|assistant|>|-1 0][<think>|-1 0][\n|-1 0]");
+    request.id = 2;
+    request.n_messages = 2;
+    request.continue_last = true;
+    ask(engine, request, &seen);
+    assert_non_null(strstr(prompt_text(engine, &seen), "[<think>|-1 0][\n|-1 0][so|1 2][ it|1 5][ is|1 8]"));
+    ask(engine, looking(request, 3, REQUEST_STAGES, seen.n_prompt + 1, 0), &seen);
+    assert_int_equal(seen.error.code, STATUS_USAGE);
+    forget(&seen);
+    engine->ops->close(engine);
+}
+
+/* Longer than a part of the event, and nothing at all. */
+static void a_prompt_of_any_length(void **state) {
+    (void)state;
+    static char text[1500];
+    memset(text, 'a', sizeof text - 1);
+    struct engine *engine =
+        engine_local(&(struct engine_options){.model = NANO, .device = "cpu", .n_ctx = 128, .exact = true});
+    wait_ready(engine);
+    struct seen seen = {0};
+    ask(engine, looking(raw_request(1, text, 0), 1, REQUEST_LIST, 0, 0), &seen);
+    assert_true(seen.n_prompt > 2 * PROMPT_PART && seen.n_prompt == seen.stats.prompt_tokens);
+    assert_int_equal(seen.prompt[seen.n_prompt - 1].text_end, sizeof text - 1);
+    ask(engine, raw_request(2, text, 3), &seen); /* told although it does not fit */
+    assert_true(seen.n_prompt > 2 * PROMPT_PART && seen.reason == ENGINE_CONTEXT_FULL);
+    ask(engine, raw_request(3, "", 3), &seen);
+    assert_int_equal(seen.n_prompt, seen.stats.prompt_tokens);
+    forget(&seen);
+    engine->ops->close(engine);
 }
 
 /* Each message word for word, in its place; marks of the "template" between them. */
@@ -227,13 +299,15 @@ static void places_cover_the_messages(void **state) {
                                          .id = 1 + (uint64_t)fold};
         ask(engine, request, &seen);
         uint32_t end[4] = {0}, n_template = 0;
-        for (uint32_t i = 0; i < seen.n; i++) {
-            const struct token_record *token = &seen.records[i];
+        for (uint32_t i = 0; i < seen.n_prompt; i++) {
+            const struct prompt_token *token = &seen.prompt[i];
             n_template += token->message < 0;
             if (token->message < 0) continue;
+            size_t len;
+            const char *text = engine->ops->token_text(engine, token->id, &len);
             assert_true(token->text_end >= end[token->message]);
-            if (!fold && token->text_end - end[token->message] == token->n_text)
-                assert_memory_equal(texts[token->message] + end[token->message], token->text, token->n_text);
+            if (!fold && token->text_end - end[token->message] == len)
+                assert_memory_equal(texts[token->message] + end[token->message], text, len);
             end[token->message] = token->text_end;
         }
         assert_true(n_template > 8);
@@ -270,11 +344,11 @@ static void places_only_go_on(void **state) {
             .messages = messages, .n_messages = 2, .kind = REQUEST_LIST, .id = 1};
         struct seen seen = {0};
         ask(engine, request, &seen);
-        assert_true(seen.n > 10);
+        assert_true(seen.n_prompt > 10);
         uint32_t end = 0;
         int32_t message = -1;
-        for (uint32_t i = 0; i < seen.n; i++) {
-            const struct token_record *token = &seen.records[i];
+        for (uint32_t i = 0; i < seen.n_prompt; i++) {
+            const struct prompt_token *token = &seen.prompt[i];
             if (token->message >= 0 && token->message == message) assert_true(token->text_end >= end);
             assert_true(token->message < 0 || token->text_end <= 19);
             message = token->message;
@@ -309,9 +383,9 @@ static void places_are_found_again(void **state) {
         uint32_t ends[4] = {0};
         int32_t message = 0;
         ask(engine, request, &seen);
-        for (uint32_t i = 0; i < seen.n; i++) {
-            const struct token_record *token = &seen.records[i];
-            if (engine->ops->token_is_control(engine, token->result.id)) assert_int_equal(token->message, -1);
+        for (uint32_t i = 0; i < seen.n_prompt; i++) {
+            const struct prompt_token *token = &seen.prompt[i];
+            if (engine->ops->token_is_control(engine, token->id)) assert_int_equal(token->message, -1);
             if (token->message < 0) continue;
             assert_true(token->message >= message);
             message = token->message;
@@ -326,9 +400,10 @@ static void places_are_found_again(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(places_only_go_on),         cmocka_unit_test(looking_tells_what_was_said),
-        cmocka_unit_test(answers_come_first),        cmocka_unit_test(a_script_has_tokens_too),
-        cmocka_unit_test(places_cover_the_messages), cmocka_unit_test(places_are_found_again),
+        cmocka_unit_test(looking_tells_what_was_said), cmocka_unit_test(answers_come_first),
+        cmocka_unit_test(a_script_has_tokens_too),     cmocka_unit_test(a_script_may_open_a_thought),
+        cmocka_unit_test(a_prompt_of_any_length),      cmocka_unit_test(places_cover_the_messages),
+        cmocka_unit_test(places_only_go_on),           cmocka_unit_test(places_are_found_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
