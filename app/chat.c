@@ -39,6 +39,7 @@ void chat_close(struct chat *chat) {
     buf_free(&chat->waiting);
     buf_free(&chat->returned);
     buf_free(&chat->notice);
+    free(chat->prompt.tokens);
     chat->engine = NULL;
 }
 
@@ -112,6 +113,10 @@ int chat_submit(struct chat *chat, struct said *answer, bool continuing, uint32_
     chat->request = chat->last_request = request.id;
     chat->answer = answer;
     chat->told_tokens = answer->n_tokens;
+    chat->prompt.n = 0;
+    chat->prompt.whole = false;
+    chat->prompt.changes = chat->conversation.changes;
+    chat->prompt.n_before = answer->n_tokens;
     chat->continuing = continuing;
     answer->open = true;
     /* From now on its ids are of two vocabularies, or do not make all of the text: they are not used again.
@@ -402,8 +407,9 @@ static void what_next(struct chat *chat) {
         chat_unqueue(chat);
 }
 
-/* Some templates begin the thinking themselves. That shows when an answer ends a thought that it never began,
- * and holds for the next ones, until one of them ends in the middle of its thought. */
+/* Some templates begin the thinking themselves. Where the prompt does not show it, it shows when an answer
+ * ends a thought that it never began, and holds for the next ones, until one of them ends in the middle of
+ * its thought. */
 static void learn_thinking(struct chat *chat) {
     const struct thinking *thinking = said_thinking(chat->answer);
     if (thinking->prompted && !thinking->end) chat->thought_end = thinking->prompted;
@@ -443,6 +449,38 @@ static void on_done(struct chat *chat, const struct engine_event *event) {
     what_next(chat);
 }
 
+/* What the template wrote behind the last message, or before the beginning of the answer that goes on: does
+ * it begin a thought? */
+static void look_for_thought(struct chat *chat) {
+    const struct prompt_token *tokens = chat->prompt.tokens;
+    size_t end = chat->prompt.n, begin;
+    if (chat->continuing)
+        while (end > 0 && tokens[end - 1].message >= 0) end--;
+    for (begin = end; begin > 0 && tokens[begin - 1].message < 0;) begin--;
+    struct buf text = {0};
+    for (size_t i = begin; i < end; i++) {
+        size_t len;
+        const char *bytes = chat->engine->ops->token_text(chat->engine, tokens[i].id, &len);
+        buf_append(&text, bytes, len);
+    }
+    thinking_left_open(text.data, text.len, &chat->thought_end);
+    buf_free(&text);
+}
+
+static void on_prompt(struct chat *chat, const struct engine_event *event) {
+    struct chat_prompt *prompt = &chat->prompt;
+    grow_array(&prompt->tokens, &prompt->cap, prompt->n + event->prompt.n, sizeof *prompt->tokens);
+    memcpy(prompt->tokens + prompt->n, event->prompt.tokens, event->prompt.n * sizeof *prompt->tokens);
+    prompt->n += event->prompt.n;
+    prompt->whole = prompt->n == event->prompt.total;
+    if (prompt->whole) look_for_thought(chat);
+}
+
+const struct chat_prompt *chat_prompt_of_path(const struct chat *chat) {
+    const struct chat_prompt *prompt = &chat->prompt;
+    return prompt->whole && prompt->changes == chat->conversation.changes ? prompt : NULL;
+}
+
 static void on_token(struct chat *chat, const struct token_record *record) {
     chat->state = CHAT_ANSWERING;
     if (chat->thought_end && !chat->answer->n_tokens)
@@ -456,10 +494,10 @@ static void on_token(struct chat *chat, const struct token_record *record) {
 
 void chat_ready(struct chat *chat) {
     chat->info = chat->engine->ops->info(chat->engine);
-    chat->conversation.vocabulary = vocabulary_fingerprint(chat->engine);
-    if (!chat->request) chat->thought_end = NULL; /* another model, another template */
     chat->moving = false;
     if (chat->request) return; /* on another device, in the middle of an answer */
+    chat->conversation.vocabulary = vocabulary_fingerprint(chat->engine);
+    chat->thought_end = NULL; /* another model, another template */
     chat->state = CHAT_IDLE;
     chat_model_ready(chat);
     send_waiting(chat);
@@ -493,6 +531,12 @@ int chat_look(struct chat *chat, struct engine_request *request, chat_look_fn *t
     chat->last_request = request->id;
     *look = (struct chat_look){request->id, tell, ctx};
     return STATUS_OK;
+}
+
+bool chat_is_looking(const struct chat *chat) {
+    for (const struct chat_look *look = chat->looks; look < chat->looks + CHAT_LOOKS; look++)
+        if (look->request) return true;
+    return false;
 }
 
 void chat_looks_end(struct chat *chat) {
@@ -536,6 +580,9 @@ static void on_event(struct chat *chat, const struct engine_event *event) {
         if (chat_model_failed(chat, &event->error)) break;
         chat->state = CHAT_FAILED;
         chat->error = event->error;
+        break;
+    case ENGINE_PROMPT:
+        if (mine) on_prompt(chat, event);
         break;
     case ENGINE_PREFILL:
         if (!mine) break;

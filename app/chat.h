@@ -58,21 +58,31 @@ struct chat {
     bool has_notice;    /* it is new. The front end shows it and lowers this */
     struct buf refused; /* the question it refused; empty: an answer to be continued */
 
+    uint32_t n_engines; /* that took the place of another: records of an older one say nothing of this one */
+
     enum chat_state state;
     uint64_t request, last_request; /* running (0: none); the last id used */
-    const char
-        *thought_end;       /* prompts of this template begin a thought that this tag ends; NULL: not known */
-    bool answer_now;        /* stopped to end its thinking, then it goes on */
-    bool continuing;        /* the running request goes on in an older answer */
-    struct said *answer;    /* that the running request fills */
-    struct said *edited;    /* that its question took the place of; NULL: none */
-    struct said *computed;  /* the path to here is in the KV cache; NULL: none is */
-    uint64_t last_said;     /* id of the newest message before the last change to the tree */
-    bool told_conversation; /* what the keeper knows: that this conversation began, */
-    struct said *told_leaf; /* where the path ends, */
-    size_t told_tokens;     /* how much of the answer */
-    bool moved;             /* its device was lost, and it goes on on another */
-    bool moving;            /* onto which the model is being loaded */
+    struct chat_prompt {
+        struct prompt_token
+            *tokens; /* [n] of the last answer; messages are those of the path that are sent */
+        size_t n, cap;
+        bool whole;       /* all of it is there */
+        uint64_t changes; /* conversation.changes of the path it is of */
+        size_t n_before;  /* tokens of its leaf that are in the prompt */
+    } prompt;
+    const char *thought_end; /* prompts of this template begin a thought that this tag ends; NULL: as far as
+                                is known they do not */
+    bool answer_now;         /* stopped to end its thinking, then it goes on */
+    bool continuing;         /* the running request goes on in an older answer */
+    struct said *answer;     /* that the running request fills */
+    struct said *edited;     /* that its question took the place of; NULL: none */
+    struct said *computed;   /* the path to here is in the KV cache; NULL: none is */
+    uint64_t last_said;      /* id of the newest message before the last change to the tree */
+    bool told_conversation;  /* what the keeper knows: that this conversation began, */
+    struct said *told_leaf;  /* where the path ends, */
+    size_t told_tokens;      /* how much of the answer */
+    bool moved;              /* its device was lost, and it goes on on another */
+    bool moving;             /* onto which the model is being loaded */
     struct chat_look {
         uint64_t request; /* 0: none */
         chat_look_fn *tell;
@@ -168,7 +178,11 @@ uint32_t chat_context_used(const struct chat *chat);
 int chat_look(struct chat *chat, struct engine_request *request, chat_look_fn *tell, void *ctx,
               struct err *err);
 
-bool chat_busy(const struct chat *chat);      /* an answer runs */
+bool chat_busy(const struct chat *chat);       /* an answer runs */
+bool chat_is_looking(const struct chat *chat); /* the engine was asked to look, and is not done */
+/* The prompt of the last answer, as long as the path is that of this answer; NULL: it is not, or not all of
+ * the prompt is there yet. */
+const struct chat_prompt *chat_prompt_of_path(const struct chat *chat);
 double chat_tps_now(const struct chat *chat); /* of the newest tokens; 0: nothing to tell */
 double chat_tps_mean(const struct chat *chat);
 const struct said *chat_shown(const struct chat *chat); /* the newest message with tokens; NULL: none */

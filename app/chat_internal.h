@@ -30,10 +30,11 @@ int chat_submit(struct chat *chat, struct said *answer, bool continuing, uint32_
 void chat_looks_end(struct chat *chat);
 
 /* ---- chat_model.c ---- */
-void chat_model_ready(struct chat *chat);                          /* the engine is there: if it is another one than before */
+void chat_model_ready(struct chat *chat); /* the engine is there: if it is another one than before */
 bool chat_model_failed(struct chat *chat, const struct err *err); /* true: there is another to go back to */
-bool chat_model_pump(struct chat *chat);                           /* of the one that is coming */
-void chat_tell(struct chat *chat, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* chat->notice */
+bool chat_model_pump(struct chat *chat);                          /* of the one that is coming */
+void chat_tell(struct chat *chat, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3))); /* chat->notice */
 
 /* In chat.c: what begins with a model that can speak. */
 void chat_ready(struct chat *chat);

@@ -48,10 +48,17 @@ static bool fits_beside(const struct chat *chat, const struct model_facts *facts
     return need && need + need / 16 <= (gpu ? free_now.gpu : free_now.cpu);
 }
 
-/* In place of the engine there is, which is closed; the state is LOADING from here on. */
-static void replace(struct chat *chat, char *path) {
+/* The engine goes: who asked it to look is told, and what it told of prompts holds no longer. */
+static void close_engine(struct chat *chat) {
     chat_looks_end(chat);
     chat->engine->ops->close(chat->engine);
+    chat->n_engines++;
+    chat->prompt.whole = false;
+}
+
+/* In place of the engine there is, which is closed; the state is LOADING from here on. */
+static void replace(struct chat *chat, char *path) {
+    close_engine(chat);
     chat->engine = open_model(chat, path);
     chat->info = NULL;
     chat->conversation.vocabulary = 0; /* nothing that was sampled means anything until it is there */
@@ -149,8 +156,7 @@ bool chat_model_failed(struct chat *chat, const struct err *err) {
 
 /* The one that came speaks from here on; the other one's memory is given back. */
 static void take_over(struct chat *chat) {
-    chat_looks_end(chat);
-    chat->engine->ops->close(chat->engine);
+    close_engine(chat);
     free(chat->model_path);
     chat->engine = chat->coming;
     chat->model_path = chat->coming_path;

@@ -31,8 +31,9 @@ void conversation_clear(struct conversation *conversation) {
     free(conversation->past.at);
     free(conversation->next.at);
     free(conversation->messages);
-    *conversation =
-        (struct conversation){.last_id = conversation->last_id, .vocabulary = conversation->vocabulary};
+    *conversation = (struct conversation){.last_id = conversation->last_id,
+                                          .changes = conversation->changes + 1,
+                                          .vocabulary = conversation->vocabulary};
 }
 
 void conversation_take(struct conversation *conversation, struct conversation *other) {
@@ -87,9 +88,8 @@ struct said *conversation_put(struct conversation *conversation, struct said *pa
 }
 
 size_t said_index(const struct said *said, size_t *n) {
-    *n = 1;
-    if (!said->parent) return 0;
-    *n = said->parent->n_children;
+    *n = said->parent ? said->parent->n_children : 1;
+    if (*n == 1) return 0;
     size_t i = 0;
     while (said->parent->children[i] != said) i++;
     return i;
@@ -111,6 +111,7 @@ static void path_add(struct conversation *conversation, struct said *said) {
     grow_array(&conversation->messages, &conversation->cap, conversation->n + 1,
                sizeof *conversation->messages);
     conversation->messages[conversation->n++] = said;
+    conversation->changes++;
 }
 
 struct said *conversation_leaf(struct conversation *conversation) {
@@ -128,6 +129,7 @@ struct said *conversation_add(struct conversation *conversation, enum said_by by
 
 void conversation_go(struct conversation *conversation, struct said *leaf) {
     conversation->n = 0;
+    conversation->changes++;
     leaf->recent = NULL;
     for (struct said *said = leaf; said; said = said->parent) {
         if (said->parent) said->parent->recent = said;
@@ -305,6 +307,7 @@ bool conversation_drop_oldest(struct conversation *conversation) {
         if (said_is_sent(conversation->messages[next]) && conversation->messages[next]->by == SAID_BY_USER)
             break;
     if (next >= conversation->n) return false;
+    conversation->changes++;
     for (size_t i = first; i < next; i++) {
         struct said *said = conversation->messages[i];
         if (said->by == SAID_BY_PROGRAM) continue;

@@ -56,6 +56,8 @@ struct conversation {
     struct said_stack all;        /* every node, in order of birth; owned */
     struct said_stack past, next; /* leaves that undo and redo go to, the nearest last */
     uint64_t last_id;
+    uint64_t changes; /* another number once the path, or what is sent of it, is another; what is appended to
+                         the leaf does not count */
     uint64_t vocabulary; /* of the model that speaks now (app/vocabulary.h); 0: there is none yet */
 };
 

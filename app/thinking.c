@@ -65,6 +65,13 @@ void thinking_follow(struct thinking *thinking, const char *text, size_t len) {
     if (thinking->end) thinking->ranges[thinking->n - 1].end = (uint32_t)len;
 }
 
+void thinking_left_open(const char *text, size_t len, const char **end) {
+    struct thinking thinking = {0};
+    thinking_follow(&thinking, text, len);
+    if (thinking.n) *end = thinking.end;
+    thinking_free(&thinking);
+}
+
 void thinking_free(struct thinking *thinking) {
     free(thinking->ranges);
     *thinking = (struct thinking){0};

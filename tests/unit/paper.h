@@ -72,9 +72,11 @@ static const struct engine_info *paper_info(struct engine *engine) {
 }
 
 static const char *paper_text(struct engine *engine, int32_t id, size_t *len) {
-    (void)engine, (void)id;
-    *len = strlen(longest);
-    return longest;
+    static const char *const texts[] = {[50] = "\n", [51] = "<think>", [52] = "</think>", [53] = "bot:"};
+    const char *text = id >= 50 && id < 54 ? texts[id] : longest;
+    (void)engine;
+    *len = strlen(text);
+    return text;
 }
 
 static bool paper_is_end(struct engine *engine, int32_t id) {
@@ -128,6 +130,14 @@ static void say(struct paper *paper, int32_t id, const char *text) {
     event->token.result.position = paper->position ? paper->position : 7;
     event->token.result.top[0] = (struct candidate){.id = 1, .logit = -0.5f, .prob = 0.7f};
     event->token.result.top[1] = (struct candidate){.id = id, .logit = -1, .prob = 0.3f};
+}
+
+/* The prompt: ids below 50 are a person's, the others the template's. */
+static inline void tell_prompt(struct paper *paper, const int32_t *ids, uint32_t n) {
+    struct engine_event *event = push(paper, ENGINE_PROMPT);
+    event->prompt.total = event->prompt.n = n;
+    for (uint32_t i = 0; i < n; i++)
+        event->prompt.tokens[i] = (struct prompt_token){.id = ids[i], .message = ids[i] < 50 ? 0 : -1};
 }
 
 static struct engine_event *end(struct paper *paper, enum engine_reason reason) {

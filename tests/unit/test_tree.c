@@ -343,6 +343,43 @@ static void test_prompted_thinking(void **state) {
     chat_close(&chat);
 }
 
+/* One that shows it in the prompt: known from the first token of the first answer, and where a variable of
+ * the template turns it off, from the prompt again. */
+static void test_thinking_in_the_prompt(void **state) {
+    (void)state;
+    static const int32_t opened[] = {51, 7, 53, 51, 50}, closed[] = {51, 7, 53, 51, 50, 52, 50},
+                         none[] = {53, 51, 7, 53};
+    struct chat chat;
+    struct paper paper;
+    struct diary diary;
+    start(&chat, &paper, &diary);
+    assert_int_equal(send(&chat, "hi", NULL), STATUS_OK);
+    tell_prompt(&paper, opened, 5);
+    say(&paper, 5, "hm");
+    chat_pump(&chat);
+    struct said *said = conversation_leaf(&chat.conversation);
+    assert_string_equal(said_thinking(said)->end, "</think>");
+    end(&paper, ENGINE_STOPPED);
+    chat_pump(&chat);
+    assert_int_equal(chat_continue(&chat, NULL), STATUS_OK); /* the prompt has its beginning, too */
+    tell_prompt(&paper, (int32_t[]){7, 53, 51, 50, 5}, 5);
+    say(&paper, 6, " so</think>yes");
+    end(&paper, ENGINE_END);
+    chat_pump(&chat);
+    assert_true(said_thinking(said)->n == 1 && said_thinking(said)->ranges[0].end == 13);
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(send(&chat, "why", NULL), STATUS_OK);
+        if (!k) tell_prompt(&paper, closed, 7);
+        if (k) tell_prompt(&paper, none, 4);
+        say(&paper, 6, "so");
+        chat_pump(&chat);
+        assert_int_equal(said_thinking(conversation_leaf(&chat.conversation))->n, 0);
+        end(&paper, ENGINE_END);
+        chat_pump(&chat);
+    }
+    chat_close(&chat);
+}
+
 /* The ranges, whatever the portions in which the text comes. */
 static void test_thinking_ranges(void **state) {
     (void)state;
@@ -427,6 +464,7 @@ int main(void) {
         cmocka_unit_test(test_forks),
         cmocka_unit_test(test_answer_now),
         cmocka_unit_test(test_prompted_thinking),
+        cmocka_unit_test(test_thinking_in_the_prompt),
         cmocka_unit_test(test_thinking_ranges),
         cmocka_unit_test(test_candidates_in_eight_bytes),
         cmocka_unit_test(test_memory_of_tokens),
