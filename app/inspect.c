@@ -1,11 +1,9 @@
-#include "app/inspect.h"
+#include "app/inspect_internal.h"
 
-#include "app/record_json.h"
 #include "base/mem.h"
 #include "base/text.h"
 
 #include <ctype.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,47 +17,22 @@ void inspect_open(struct inspect *inspect, struct chat *chat) {
 void inspect_close(struct inspect *inspect) {
     free(inspect->tokens);
     free(inspect->shown);
-    free(inspect->coming);
-    free(inspect->sent);
+    free(inspect->spans);
+    free(inspect->former);
+    free(inspect->list);
     buf_free(&inspect->next);
     arena_free(&inspect->arena);
 }
 
-/* ---- what is known ---- */
+/* ---- the cursor ---- */
 
 const struct inspect_token *inspect_token(const struct inspect *inspect) {
     return inspect->cursor < inspect->n ? &inspect->tokens[inspect->cursor] : NULL;
 }
 
-static bool is_known(const struct kept_token *record) {
-    return record->rank || record->n_top;
-}
-
-/* Known since it was said. */
-static bool was_told(const struct inspect_token *token) {
-    return token->kept && is_known(&token->said->tokens[token->index]);
-}
-
 struct said *inspect_compared(const struct inspect *inspect) {
     return inspect->on && inspect->compare ? conversation_find(&inspect->chat->conversation, inspect->compare)
                                            : NULL;
-}
-
-const struct kept_token *inspect_record(const struct inspect_token *token) {
-    if (was_told(token)) return &token->said->tokens[token->index];
-    return is_known(&token->record) ? &token->record : NULL;
-}
-
-const struct ui_token *inspect_shown(const struct inspect *inspect, const struct said *said, size_t *from,
-                                     size_t *n) {
-    size_t begin = *from;
-    while (begin < inspect->n && inspect->tokens[begin].said != said) begin++;
-    if (begin == inspect->n) return NULL; /* dropped ones are in no list */
-    size_t end = begin;
-    while (end < inspect->n && inspect->tokens[end].said == said) end++;
-    *from = end;
-    *n = end - begin;
-    return inspect->tokens[begin].kept ? NULL : inspect->shown + begin;
 }
 
 /* The row of the token itself. */
@@ -71,287 +44,150 @@ static void select_chosen(struct inspect *inspect) {
         if (kept_token_candidate(record, i).id == token->id) inspect->selected = i;
 }
 
-/* What is seen of a token, from what is known. */
-static void show(struct inspect *inspect, size_t i) {
-    const struct inspect_token *token = &inspect->tokens[i];
-    const struct kept_token *record = inspect_record(token);
-    inspect->shown[i] = (struct ui_token){.end = (uint32_t)token->end, .prob = -1};
-    if (!record || !record->rank || was_told(token)) return;
-    inspect->shown[i].prob = expf(record->logit - record->log_sum_exp);
-    inspect->shown[i].entropy = record->entropy;
-    inspect->shown[i].rank = record->rank;
-    inspect->shown[i].ms = record->ms;
-    inspect->shown[i].picked = record->picked;
-    if (token->kept) token->said->shown[token->index] = inspect->shown[i];
+static struct inspect_place place_of(const struct inspect *inspect, size_t cursor) {
+    const struct inspect_token *at = cursor < inspect->n ? &inspect->tokens[cursor] : NULL;
+    bool said = at && at->said;
+    return (struct inspect_place){said ? at->said->id : 0, said ? at->index : 0, cursor};
 }
 
-static void show_all(struct inspect *inspect) {
-    grow_array(&inspect->shown, &inspect->cap_shown, inspect->n + 1, sizeof *inspect->shown);
-    for (size_t i = 0; i < inspect->n; i++) show(inspect, i);
+static bool same_place(const struct inspect_place *a, const struct inspect_place *b) {
+    return a->said == b->said && (a->said ? a->index == b->index : a->cursor == b->cursor);
+}
+
+static void put_cursor(struct inspect *inspect, size_t cursor) {
+    struct inspect_place place = place_of(inspect, cursor);
+    bool stays = same_place(&place, &inspect->place);
+    inspect->cursor = cursor;
+    inspect->place = place;
+    if (!stays) select_chosen(inspect);
+}
+
+/* The token of a message with this index, or the nearest before it that is there; SIZE_MAX: none is. */
+static size_t find_token(const struct inspect *inspect, uint64_t said, size_t index) {
+    const struct inspect_span *span = inspect_span_of(inspect, said);
+    if (!span) return SIZE_MAX;
+    size_t low = span->begin, high = span->end;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (inspect->tokens[middle].index <= index)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Among other tokens the cursor is where it was put, or as near as there are tokens. */
+static void find_again(struct inspect *inspect) {
+    const struct inspect_place *was = &inspect->place;
+    size_t found = was->said ? find_token(inspect, was->said, was->index) : SIZE_MAX;
+    size_t last = inspect->n ? inspect->n - 1 : 0;
+    inspect->cursor = found != SIZE_MAX ? found : was->cursor < inspect->n ? was->cursor : last;
+    struct inspect_place now = place_of(inspect, inspect->cursor);
+    const struct inspect_token *at = inspect_token(inspect);
+    const struct kept_token *record = at ? inspect_record(at) : NULL;
+    if (!same_place(&now, was) || !record || inspect->selected >= record->n_top) select_chosen(inspect);
 }
 
 /* ---- following the path ---- */
 
-static uint64_t mix(uint64_t stamp, uint64_t fact) {
-    return (stamp ^ fact) * 0x9E3779B97F4A7C15u + (stamp >> 29);
-}
-
-/* Another number whenever the prompt or what was said may be another. */
-static uint64_t path_stamp(const struct chat *chat) {
-    const struct conversation *conversation = &chat->conversation;
-    uint64_t stamp = mix(chat->fold, conversation->vocabulary);
-    for (size_t i = 0; i < chat->variables.len; i++)
-        stamp = mix(stamp, (unsigned char)chat->variables.data[i]);
-    for (size_t i = 0; i < conversation->n; i++) {
-        const struct said *said = conversation->messages[i];
-        const uint64_t facts[] = {said->id, said->version, said->text.len, said->n_tokens, said->dropped};
-        for (size_t k = 0; k < sizeof facts / sizeof *facts; k++) stamp = mix(stamp, facts[k]);
-    }
-    return stamp ? stamp : 1;
-}
-
-static void add_kept(struct inspect *inspect, struct said *said, size_t index) {
-    grow_array(&inspect->tokens, &inspect->cap, inspect->n + 1, sizeof *inspect->tokens);
-    inspect->tokens[inspect->n++] = (struct inspect_token){.said = said,
-                                                           .index = index,
-                                                           .begin = said_token_begin(said, index),
-                                                           .end = said->shown[index].end,
-                                                           .id = said->tokens[index].id,
-                                                           .kept = true};
-}
-
-static bool has_kept(const struct inspect *inspect, const struct said *said) {
-    return said->n_tokens && conversation_knows_ids(&inspect->chat->conversation, said);
-}
-
-/* Where the cursor is, to be found again among other tokens. */
-struct bookmark {
-    struct said *said; /* NULL: in the template */
-    size_t index, cursor;
-};
-
-static struct bookmark bookmark(const struct inspect *inspect) {
-    const struct inspect_token *at = inspect_token(inspect);
-    return (struct bookmark){at ? at->said : NULL, at ? at->index : 0, inspect->cursor};
-}
-
-/* The same token, or the nearest before it that is still there. */
-static void find_again(struct inspect *inspect, const struct bookmark *was) {
-    inspect->cursor = was->cursor < inspect->n ? was->cursor : inspect->n ? inspect->n - 1 : 0;
-    for (size_t i = 0; was->said && i < inspect->n; i++)
-        if (inspect->tokens[i].said == was->said && inspect->tokens[i].index <= was->index)
-            inspect->cursor = i;
-    const struct inspect_token *at = inspect_token(inspect);
-    const struct kept_token *record = at ? inspect_record(at) : NULL;
-    bool same = at && at->said == was->said && at->index == was->index;
-    if (!same || !record || inspect->selected >= record->n_top) select_chosen(inspect);
-}
-
-/* Only what the answers tell of themselves. */
-static void take_kept(struct inspect *inspect) {
-    const struct conversation *conversation = &inspect->chat->conversation;
-    inspect->n = 0;
-    for (size_t i = 0; i < conversation->n; i++) {
-        struct said *said = conversation->messages[i];
-        for (size_t k = 0; has_kept(inspect, said) && said_is_sent(said) && k < said->n_tokens; k++)
-            add_kept(inspect, said, k);
-    }
-    inspect->listed = false;
-}
-
 static void path_changed(struct inspect *inspect, uint64_t stamp) {
-    struct bookmark was = bookmark(inspect);
-    take_kept(inspect);
-    show_all(inspect);
-    find_again(inspect, &was);
+    const struct chat_prompt *prompt = chat_prompt_of_path(inspect->chat);
+    if (prompt)
+        inspect_tokens_whole(inspect, prompt->tokens, prompt->n, prompt->n_before);
+    else
+        inspect_tokens_kept(inspect);
     inspect->stamp = stamp;
-    inspect->staged = SIZE_MAX;
-}
-
-/* ---- the list of all tokens ---- */
-
-/* Do these listed tokens of a message say what its own records do? */
-static bool same_ids(const struct said *said, const struct inspect_token *tokens, size_t n) {
-    size_t k = 0;
-    for (size_t i = 0; i < said->n_tokens; i++) {
-        if (said->tokens[i].end) continue;
-        if (k == n || tokens[k++].id != said->tokens[i].id) return false;
-    }
-    return k == n;
-}
-
-/* Tie the listed tokens [from, to) of a message to its records, where it has them. */
-static void tie(struct inspect *inspect, struct said *said, size_t from, size_t to) {
-    struct inspect_token *tokens = inspect->coming;
-    bool kept = has_kept(inspect, said) && same_ids(said, tokens + from, to - from);
-    size_t index = 0;
-    for (size_t i = from; i < to; i++) {
-        while (kept && said->tokens[index].end) index++;
-        tokens[i].begin = i > from ? tokens[i - 1].end : 0;
-        tokens[i].kept = kept;
-        tokens[i].index = index++;
-    }
-    /* the end token is the template's when it is read again, and still the answer's own */
-    const struct kept_token *last = kept ? &said->tokens[said->n_tokens - 1] : NULL;
-    if (!last || !last->end) return;
-    if (to == inspect->n_coming) {
-        grow_array(&inspect->coming, &inspect->cap_coming, to + 1, sizeof *inspect->coming);
-        inspect->coming[inspect->n_coming++] = (struct inspect_token){.id = last->id};
-    }
-    struct inspect_token *end = &inspect->coming[to];
-    if (end->said || end->id != last->id) return;
-    end->said = said;
-    end->begin = end->end = said->text.len;
-    end->index = said->n_tokens - 1;
-    end->kept = true;
-}
-
-static void tie_all(struct inspect *inspect) {
-    for (size_t i = 0, run = 0; i < inspect->n_coming;) {
-        struct said *said = inspect->coming[i].said;
-        size_t end = i + 1;
-        if (!said) {
-            inspect->coming[i++].index = run++;
-            continue;
-        }
-        while (end < inspect->n_coming && inspect->coming[end].said == said) end++;
-        tie(inspect, said, i, end);
-        while (end < inspect->n_coming && inspect->coming[end].said == said) end++; /* with its end token */
-        i = end;
-        run = 0;
-    }
-}
-
-/* Candidates do not depend on what comes after: those of the common beginning are still right. */
-static void keep_records(struct inspect *inspect) {
-    struct arena arena = {0};
-    for (size_t i = 0; i < inspect->n_coming && inspect->listed && i < inspect->n; i++) {
-        const struct kept_token *record = &inspect->tokens[i].record;
-        if (inspect->tokens[i].id != inspect->coming[i].id) break;
-        if (!record->n_top) continue;
-        inspect->coming[i].record = *record;
-        inspect->coming[i].record.top = (const kept_candidate *)(const void *)arena_dup(
-            &arena, record->top, record->n_top * sizeof *record->top);
-    }
-    arena_free(&inspect->arena);
-    inspect->arena = arena;
+    find_again(inspect);
 }
 
 static void take_list(struct inspect *inspect) {
-    struct bookmark was = bookmark(inspect);
-    tie_all(inspect);
-    keep_records(inspect);
-    struct inspect_token *tokens = inspect->tokens;
-    size_t cap = inspect->cap;
-    inspect->tokens = inspect->coming;
-    inspect->cap = inspect->cap_coming;
-    inspect->n = inspect->n_coming;
-    inspect->coming = tokens;
-    inspect->cap_coming = cap;
+    const struct said *last = conversation_last(&inspect->chat->conversation);
+    size_t n_before = last ? last->n_tokens : 0;
+    if (n_before && last->tokens[n_before - 1].end)
+        n_before--; /* no text: no part of a prompt that goes on */
+    inspect_tokens_whole(inspect, inspect->list, inspect->n_list, n_before);
     inspect->listed = true;
-    inspect->staged = SIZE_MAX;
-    show_all(inspect);
-    find_again(inspect, &was);
+    find_again(inspect);
+    if (inspect->place.cursor == SIZE_MAX) inspect->place = place_of(inspect, inspect->cursor);
+}
+
+/* Is what the engine tells about the path as it is? Its messages may be gone since it was asked. */
+static bool is_current(const struct inspect *inspect) {
+    return inspect->asked == inspect->stamp && inspect->stamp == inspect_path_stamp(inspect->chat);
 }
 
 static void note_failure(struct inspect *inspect, const struct engine_event *event) {
+    inspect->asking = false;
+    if (event->done.reason != ENGINE_ERROR && event->done.reason != ENGINE_CONTEXT_FULL) return;
+    if (!is_current(inspect)) return;
     inspect->failed = event->error;
-    inspect->failed_stamp = inspect->asked;
     inspect->has_failed = true;
-}
-
-/* Is the path still what was asked about? It may have changed since the last update, its messages be gone. */
-static bool is_current(const struct inspect *inspect) {
-    return inspect->asked == inspect->stamp && inspect->stamp == path_stamp(inspect->chat);
 }
 
 static void on_list(void *ctx, const struct engine_event *event) {
     struct inspect *inspect = ctx;
-    const struct token_record *token = &event->token;
-    if (event->type == ENGINE_TOKEN) {
-        bool known = token->message >= 0 && (size_t)token->message < inspect->n_sent;
-        grow_array(&inspect->coming, &inspect->cap_coming, inspect->n_coming + 1, sizeof *inspect->coming);
-        inspect->coming[inspect->n_coming++] =
-            (struct inspect_token){.said = known ? inspect->sent[token->message] : NULL,
-                                   .end = token->text_end,
-                                   .id = token->result.id};
+    if (event->type == ENGINE_PROMPT) {
+        size_t n = event->prompt.n;
+        grow_array(&inspect->list, &inspect->cap_list, inspect->n_list + n, sizeof *inspect->list);
+        memcpy(inspect->list + inspect->n_list, event->prompt.tokens, n * sizeof *inspect->list);
+        inspect->n_list += n;
     }
     if (event->type != ENGINE_DONE) return;
-    inspect->asking = false;
-    if (event->done.reason == ENGINE_ERROR) {
-        note_failure(inspect, event);
-    } else if (event->done.reason == ENGINE_END && is_current(inspect)) {
-        take_list(inspect);
-    }
+    note_failure(inspect, event);
+    if (event->done.reason == ENGINE_END && is_current(inspect)) take_list(inspect);
 }
 
-static void ask_list(struct inspect *inspect) {
-    const struct conversation *conversation = &inspect->chat->conversation;
-    struct engine_request request = {.kind = REQUEST_LIST};
-    inspect->sent = xrealloc(inspect->sent, (conversation->n + 1) * sizeof *inspect->sent);
-    inspect->n_sent = inspect->n_coming = 0;
-    for (size_t i = 0; i < conversation->n; i++)
-        if (said_is_sent(conversation->messages[i]))
-            inspect->sent[inspect->n_sent++] = conversation->messages[i];
+static void ask(struct inspect *inspect, struct engine_request *request, chat_look_fn *tell) {
     inspect->asked = inspect->stamp;
-    inspect->asking = chat_look(inspect->chat, &request, on_list, inspect, NULL) == STATUS_OK;
+    inspect->asked_at = inspect->cursor;
+    inspect->asked_list = request->kind == REQUEST_LIST;
+    inspect->failed.code = STATUS_OK;
+    inspect->n_list = 0;
+    inspect->asking = chat_look(inspect->chat, request, tell, inspect, NULL) == STATUS_OK;
 }
 
 /* ---- candidates and stages ---- */
-
-static void keep_record(struct inspect *inspect, size_t at, const struct token_record *token) {
-    const struct step_result *result = &token->result;
-    kept_candidate *top = arena_alloc(&inspect->arena, (result->n_top + 1) * sizeof *top);
-    for (uint32_t i = 0; i < result->n_top; i++)
-        top[i] = kept_candidate_pack(&result->top[i], result->log_sum_exp);
-    bool first = !is_known(&inspect->tokens[at].record);
-    inspect->tokens[at].record = (struct kept_token){.id = result->id,
-                                                     .position = result->position,
-                                                     .rank = result->rank,
-                                                     .n_top = result->n_top,
-                                                     .logit = result->logit,
-                                                     .prob = result->prob,
-                                                     .log_sum_exp = result->log_sum_exp,
-                                                     .entropy = result->entropy,
-                                                     .end = token->end,
-                                                     .picked = inspect->tokens[at].kept,
-                                                     .top = top};
-    show(inspect, at);
-    if (first && at == inspect->cursor) select_chosen(inspect);
-}
 
 static void on_scored(void *ctx, const struct engine_event *event) {
     struct inspect *inspect = ctx;
     bool current = inspect->listed && is_current(inspect);
     const struct token_record *token = event->type == ENGINE_STAGES ? &event->stages.token : &event->token;
     bool about_token = event->type == ENGINE_TOKEN || event->type == ENGINE_STAGES;
-    if (about_token && current && token->index < inspect->n && !was_told(&inspect->tokens[token->index]))
-        keep_record(inspect, token->index, token);
+    if (about_token && current && token->index < inspect->n &&
+        !inspect_was_told(&inspect->tokens[token->index])) {
+        bool first = !inspect->tokens[token->index].record;
+        inspect_keep_record(inspect, token->index, token);
+        if (first && token->index == inspect->cursor) select_chosen(inspect);
+    }
     if (event->type == ENGINE_STAGES && current) {
         inspect->stages = event->stages.table;
         for (uint32_t i = 0; i < inspect->stages.n_candidates; i++)
             inspect->stage_ids[i] = token->result.top[i].id;
         inspect->staged = token->index;
     }
-    if (event->type != ENGINE_DONE) return;
-    inspect->asking = false;
-    if (event->done.reason == ENGINE_ERROR || event->done.reason == ENGINE_CONTEXT_FULL)
-        note_failure(inspect, event);
+    if (event->type == ENGINE_DONE) note_failure(inspect, event);
 }
 
-static void ask(struct inspect *inspect, enum request_kind kind, size_t from, size_t to) {
+static void ask_about(struct inspect *inspect, enum request_kind kind, size_t from, size_t to) {
     struct engine_request request = {.kind = kind, .from = (uint32_t)from, .to = (uint32_t)to};
-    inspect->asked = inspect->stamp;
-    inspect->asking = chat_look(inspect->chat, &request, on_scored, inspect, NULL) == STATUS_OK;
+    ask(inspect, &request, on_scored);
 }
 
-/* One request at a time; what it brings leads to the next. */
+/* What failed would fail again: a list as long as the path is the same, the others at this token. */
+static bool has_failed_here(const struct inspect *inspect) {
+    return inspect->failed.code && inspect->asked == inspect->stamp &&
+           (inspect->asked_list || inspect->asked_at == inspect->cursor);
+}
+
+/* One request at a time, and none that would end another's; what it brings leads to the next. */
 static void ask_for_missing(struct inspect *inspect) {
-    const struct chat *chat = inspect->chat;
-    bool idle = chat->state == CHAT_IDLE && !chat_busy(chat) && conversation_last(&chat->conversation);
-    if (inspect->asking || !idle || (inspect->failed.code && inspect->failed_stamp == inspect->stamp)) return;
+    struct chat *chat = inspect->chat;
+    bool idle = chat->state == CHAT_IDLE && !chat_busy(chat) && !chat_is_looking(chat) &&
+                conversation_last(&chat->conversation);
+    if (!idle || has_failed_here(inspect)) return;
     if (!inspect->listed) {
-        ask_list(inspect);
+        ask(inspect, &(struct engine_request){.kind = REQUEST_LIST}, on_list);
         return;
     }
     size_t at = inspect->cursor;
@@ -359,23 +195,27 @@ static void ask_for_missing(struct inspect *inspect) {
     if (!inspect_record(&inspect->tokens[at])) {
         size_t from = at > SCORE_BEFORE ? at - SCORE_BEFORE : 1, to = at + SCORE_AFTER;
         while (from < at && inspect_record(&inspect->tokens[from])) from++;
-        ask(inspect, REQUEST_SCORE, from, to < inspect->n ? to : inspect->n);
+        ask_about(inspect, REQUEST_SCORE, from, to < inspect->n ? to : inspect->n);
         return;
     }
     const struct sampling *sampling = &chat->settings.sampling;
     if (inspect->staged == at && memcmp(&inspect->stage_sampling, sampling, sizeof *sampling) == 0) return;
     inspect->stage_sampling = *sampling;
-    ask(inspect, REQUEST_STAGES, at, at + 1);
+    ask_about(inspect, REQUEST_STAGES, at, at + 1);
 }
 
 void inspect_update(struct inspect *inspect) {
     if (!inspect->on) return;
-    uint64_t stamp = path_stamp(inspect->chat);
-    if (stamp != inspect->stamp) path_changed(inspect, stamp);
-    if (inspect->follow && inspect->cursor + 1 < inspect->n) {
-        inspect->cursor = inspect->n - 1;
-        select_chosen(inspect);
+    uint64_t stamp = inspect_path_stamp(inspect->chat);
+    if (stamp != inspect->stamp)
+        path_changed(inspect, stamp);
+    else
+        inspect_tokens_grow(inspect);
+    if (!conversation_last(&inspect->chat->conversation)) { /* a new chat */
+        inspect_leave(inspect);
+        return;
     }
+    if (inspect->follow && inspect->n) put_cursor(inspect, inspect->n - 1);
     if (inspect->follow && !chat_busy(inspect->chat)) inspect->follow = false;
     ask_for_missing(inspect);
 }
@@ -384,7 +224,7 @@ void inspect_update(struct inspect *inspect) {
 
 static void go(struct inspect *inspect, size_t cursor) {
     inspect->follow = false;
-    inspect->cursor = cursor;
+    put_cursor(inspect, cursor);
     select_chosen(inspect);
 }
 
@@ -394,17 +234,18 @@ int inspect_enter(struct inspect *inspect, struct err *err) {
     inspect->on = true;
     inspect->compare = 0;
     inspect->failed.code = STATUS_OK;
-    path_changed(inspect, path_stamp(inspect->chat));
-    go(inspect, inspect->n ? inspect->n - 1 : 0);
+    inspect->place = (struct inspect_place){.cursor = SIZE_MAX}; /* the end of what will be listed */
+    path_changed(inspect, inspect_path_stamp(inspect->chat));
     inspect->follow = chat_busy(inspect->chat);
     return STATUS_OK;
 }
 
 /* Nobody follows the path from here on: the tokens' messages may go at any time. */
 void inspect_leave(struct inspect *inspect) {
-    inspect->on = inspect->listed = false;
+    inspect->on = false;
     inspect->compare = inspect->stamp = 0;
-    inspect->n = inspect->cursor = 0;
+    inspect->cursor = 0;
+    inspect_tokens_clear(inspect);
 }
 
 /* Does a word begin here? Marks of the template are words. */
@@ -427,15 +268,10 @@ static size_t word_from(const struct inspect *inspect, bool on) {
 
 /* The first token of the message after; back: of this one, or of the one before. */
 static size_t message_from(const struct inspect *inspect, bool on) {
-    size_t i = inspect->cursor;
-    if (!on && i > 0) i--;
-    while (on ? i + 1 < inspect->n : i > 0) {
-        if (on) i++;
-        const struct said *said = inspect->tokens[i].said;
-        if (said && (i == 0 || inspect->tokens[i - 1].said != said)) return i;
-        if (!on) i--;
-    }
-    return on ? inspect->cursor : 0;
+    size_t next = inspect_span_after(inspect, inspect->cursor);
+    if (on) return next < inspect->n_spans ? inspect->spans[next].begin : inspect->cursor;
+    if (next > 0 && inspect->spans[next - 1].begin == inspect->cursor) next--;
+    return next > 0 ? inspect->spans[next - 1].begin : 0;
 }
 
 void inspect_move(struct inspect *inspect, enum ui_action_type move) {
@@ -451,8 +287,12 @@ void inspect_move(struct inspect *inspect, enum ui_action_type move) {
     case UI_ACTION_MESSAGE_ON: go(inspect, message_from(inspect, true)); break;
     case UI_ACTION_FIRST_TOKEN: go(inspect, 0); break;
     case UI_ACTION_LAST_TOKEN: go(inspect, last); break;
-    case UI_ACTION_CANDIDATE_UP: inspect->selected -= inspect->selected > 0; break;
+    case UI_ACTION_CANDIDATE_UP:
+        inspect->follow = false; /* they are this token's */
+        inspect->selected -= inspect->selected > 0;
+        break;
     case UI_ACTION_CANDIDATE_DOWN:
+        inspect->follow = false;
         inspect->selected += record && inspect->selected + 1 < record->n_top;
         break;
     default: break;
@@ -460,18 +300,22 @@ void inspect_move(struct inspect *inspect, enum ui_action_type move) {
 }
 
 void inspect_go_to(struct inspect *inspect, const struct said *said, size_t index) {
-    for (size_t i = 0; i < inspect->n; i++)
-        if (inspect->tokens[i].said == said && inspect->tokens[i].index <= index) go(inspect, i);
+    size_t i = find_token(inspect, said->id, index);
+    if (i != SIZE_MAX) go(inspect, i);
 }
 
 void inspect_point(struct inspect *inspect, uint64_t said, size_t offset) {
-    for (size_t i = 0; i < inspect->n; i++) {
-        const struct inspect_token *token = &inspect->tokens[i];
-        if (token->said && token->said->id == said && offset < token->end) {
-            go(inspect, i);
-            return;
-        }
+    const struct inspect_span *span = inspect_span_of(inspect, said);
+    if (!span || inspect->tokens[span->end - 1].end <= offset) return;
+    size_t low = span->begin, high = span->end;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (inspect->tokens[middle].end > offset)
+            high = middle;
+        else
+            low = middle + 1;
     }
+    go(inspect, low);
 }
 
 /* ---- for the ui ---- */
@@ -515,7 +359,7 @@ static const char *view_next(struct inspect *inspect, const struct inspect_token
 }
 
 /* A token's place in the context; 0: it is not known. */
-static size_t place_of(const struct inspect_token *token) {
+static size_t told_place(const struct inspect_token *token) {
     size_t before = token->kept ? token->said->tokens[token->index].position : 0;
     return before ? before + 1 : 0;
 }
@@ -523,8 +367,8 @@ static size_t place_of(const struct inspect_token *token) {
 /* Counted among all tokens, also while only those of the answers are there. */
 static void view_place(const struct inspect *inspect, const struct inspect_token *token,
                        struct ui_inspect *view) {
-    if (inspect->listed) return;
-    size_t place = place_of(token), last = place_of(&inspect->tokens[inspect->n - 1]);
+    if (inspect->whole) return;
+    size_t place = told_place(token), last = told_place(&inspect->tokens[inspect->n - 1]);
     if (!place || last < place) return;
     view->index = place;
     view->n_tokens = last + 1;
@@ -540,6 +384,7 @@ const struct ui_inspect *inspect_view(struct inspect *inspect) {
                                 .selected = inspect->selected,
                                 .stages = view_stages(inspect, record),
                                 .computing = inspect->asking,
+                                .waits = chat_busy(inspect->chat) && token && inspect->cursor && !record,
                                 .id = -1};
     if (!token) return view;
     struct engine *engine = inspect->chat->engine;

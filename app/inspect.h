@@ -1,12 +1,13 @@
 /* Inspect mode: a cursor on one token of all that the model read and said, what else could have come there,
  * and the ways from there. What is not known of a token is asked of the engine when the cursor comes there.
  *
- *     the path changes --> LIST: the tokens of the prompt, each in its message
- *     the cursor moves --> SCORE: candidates of a few tokens around it (those of answers are known already)
+ *     the path changes --> LIST: the tokens of the prompt, each in its message. An answer tells its own
+ * prompt the cursor moves --> SCORE: candidates of a few tokens around it (those of answers are known
+ * already)
  *                      --> STAGES: what the sampler chain made of them
  *
- * While an answer runs only the answers' own tokens are there; the rest comes when it is done. UI thread
- * only. */
+ * While an answer runs its prompt's tokens and its own are there; what is not known of them is asked for when
+ * it is done. UI thread only. */
 #ifndef LOGITOP_APP_INSPECT_H
 #define LOGITOP_APP_INSPECT_H
 
@@ -18,38 +19,59 @@ struct inspect_token {
     size_t index;      /* among the message's tokens; of a template's: in their run */
     size_t begin, end; /* its bytes in the message's text */
     int32_t id;
-    bool kept;                /* it is said->tokens[index], which tells what was known when it was said */
-    struct kept_token record; /* what was found out since; rank 0: nothing */
+    bool kept; /* it is said->tokens[index], which tells what was known when it was said */
+    const struct kept_token *record; /* what was found out since; NULL: nothing */
+};
+
+/* A message's tokens, one behind the other. Spans are in the order of the path. */
+struct inspect_span {
+    struct said *said;
+    size_t begin, end;
+};
+
+/* Where the cursor was put, to be found again among other tokens. */
+struct inspect_place {
+    uint64_t said; /* id of the message; 0: in the template, or wherever `cursor` is */
+    size_t index, cursor;
 };
 
 struct inspect {
     struct chat *chat;
     bool on;
-    struct inspect_token
-        *tokens;            /* [n] of the context, as far as they are known; of a list their positions */
-    struct ui_token *shown; /* [n] the same for the screen */
+    struct inspect_token *tokens; /* [n] of the context, as far as they are known */
+    struct ui_token *shown;       /* [n] the same for the screen */
     size_t n, cap, cap_shown;
-    size_t cursor;   /* < n, or 0 */
+    struct inspect_span *spans; /* [n_spans] the messages among them */
+    size_t n_spans, cap_spans;
+    bool whole;  /* they are the context from its beginning: their places are positions in it */
+    bool listed; /* and the engine would make the same prompt of the path now: it can be asked about them */
+    struct said *grows; /* the last message that is sent, */
+    size_t n_grown;     /* of whose tokens so many are there */
+    uint64_t stamp;     /* of the path that the tokens are of; 0: none */
+    size_t cursor;      /* < n, or 0 */
+    struct inspect_place place;
     size_t selected; /* row of the candidates */
     bool follow;     /* the cursor goes to the newest token as it comes */
-    uint64_t stamp;  /* of the path that the tokens are of; 0: none */
-    bool listed;     /* they are the whole context, and their places positions in it */
+
+    /* the whole context before, whose records may still hold */
+    struct inspect_token *former; /* [n_former]; their messages may be gone */
+    size_t n_former, cap_former;
+    uint32_t engine; /* chat.n_engines that told the records */
 
     /* what the engine was asked */
-    struct inspect_token *coming; /* [n_coming] a list on its way */
-    size_t n_coming, cap_coming;
-    struct said **sent; /* [n_sent] messages by their index in the request */
-    size_t n_sent;
-    bool asking;           /* a request runs */
-    uint64_t asked;        /* the stamp it was made for */
-    struct err failed;     /* the last one failed; code 0: it did not */
-    uint64_t failed_stamp; /* so it is not made again for this path */
-    bool has_failed;       /* and nobody was told yet. The front end does and lowers this */
+    struct prompt_token *list; /* [n_list] on its way */
+    size_t n_list, cap_list;
+    bool asking;       /* a request runs, */
+    bool asked_list;   /* for a list */
+    uint64_t asked;    /* the stamp it was made for, */
+    size_t asked_at;   /* and the cursor */
+    struct err failed; /* the last one failed; code 0: it did not */
+    bool has_failed;   /* and nobody was told yet. The front end does and lowers this */
     struct stage_table stages;
     int32_t stage_ids[CANDIDATES_MAX + 1]; /* [stages.n_candidates] */
     size_t staged;                         /* the token they are of; SIZE_MAX: none */
     struct sampling stage_sampling;
-    struct arena arena; /* candidates of the records */
+    struct arena arena; /* the records with their candidates */
 
     /* what the ui is given */
     struct ui_inspect view;
@@ -100,7 +122,7 @@ const struct inspect_token *inspect_token(const struct inspect *inspect);
 /* What is known of it; NULL: nothing. */
 const struct kept_token *inspect_record(const struct inspect_token *token);
 /* The tokens of a message that has none of its own, [*n]; NULL: they are not known. Messages are asked about
- * in their order; *from is 0 for the first. */
+ * in the order of the path; *from is 0 for the first. */
 const struct ui_token *inspect_shown(const struct inspect *inspect, const struct said *said, size_t *from,
                                      size_t *n);
 /* All of it for the ui, valid until the next call; NULL: not in inspect mode. */

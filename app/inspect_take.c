@@ -1,5 +1,5 @@
 /* Ways from the cursor of inspect mode. */
-#include "app/inspect.h"
+#include "app/inspect_internal.h"
 
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -12,10 +12,10 @@
 static struct said *message_tokens(const struct inspect *inspect, const struct inspect_token *token) {
     if (token->kept) return NULL;
     struct said *copy = said_alone(SAID_BY_MODEL, inspect->chat->conversation.vocabulary);
-    for (size_t i = 0; i < inspect->n; i++) {
+    const struct inspect_span *span = inspect_span_of(inspect, token->said->id);
+    for (size_t i = span->begin; i < span->end; i++) {
         const struct inspect_token *from = &inspect->tokens[i];
-        if (from->said != token->said) continue;
-        struct kept_token record = from->record;
+        struct kept_token record = from->record ? *from->record : (struct kept_token){0};
         record.id = from->id;
         said_append_kept(copy, &record, token->said->text.data + from->begin, from->end - from->begin);
     }

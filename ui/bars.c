@@ -302,37 +302,73 @@ static const char *enter_word(const struct screen *screen, const struct ui_model
     return model->editing ? "Branch" : NULL;
 }
 
-/* A key, or two, and what it does. The column after it; `limit` and more: there is no room. */
-static int draw_key(const char *key, const char *second, const char *word, struct canvas *canvas, int y,
-                    int x, int limit) {
-    int width = width_of(key) + width_of(second) + (int)strlen(word);
-    if (x + width > limit) return limit + 1;
-    x = canvas_printf(canvas, y, x, limit, STYLE_KEY, "%s%s", key, second);
-    int first = toupper((unsigned char)word[0]); /* verbs of lists too */
-    return 1 + canvas_printf(canvas, y, x, limit, STYLE_KEY_LABEL, "%c%s", first, word + 1);
+/* A place in the bar: a key, or two, and what it does. */
+struct bar_entry {
+    char keys[2 * 32];
+    const char *word;
+};
+
+static int entry_width(const struct bar_entry *entry) {
+    return width_of(entry->keys) + (int)strlen(entry->word);
 }
 
+/* Of binding i and, where that shares its word with the next, of both: then i goes on to that. False: it is
+ * not in the bar. */
+static bool bar_entry(size_t *i, const struct screen *screen, const struct ui_model *model,
+                      struct bar_entry *out) {
+    char name[32], second[32] = "";
+    out->word = bar_word(&keymap[*i], screen, model);
+    if (!out->word) return false;
+    bar_name(&keymap[*i].key, name);
+    if (!out->word[0]) { /* two keys, one word */
+        bar_name(&keymap[++*i].key, second);
+        out->word = keymap[*i].bar;
+    }
+    snprintf(out->keys, sizeof out->keys, "%s%s", name, second);
+    return true;
+}
+
+/* The column after it. */
+static int draw_entry(const struct bar_entry *entry, struct canvas *canvas, int y, int x, int limit) {
+    x = canvas_printf(canvas, y, x, limit, STYLE_KEY, "%s", entry->keys);
+    int first = toupper((unsigned char)entry->word[0]); /* verbs of lists too */
+    return 1 + canvas_printf(canvas, y, x, limit, STYLE_KEY_LABEL, "%c%s", first, entry->word + 1);
+}
+
+/* What leads to all keys, where it is not the first of them already and they do not fit. */
+static bool needs_help(const struct screen *screen, const struct ui_model *model, int columns,
+                       struct bar_entry *help) {
+    int all = -1;
+    struct bar_entry entry;
+    if (screen_keys(screen) == KEY_BOX || screen->pager.on) return false;
+    for (size_t i = 0; i < n_keymap; i++)
+        if (bar_entry(&i, screen, model, &entry)) all += entry_width(&entry) + 1;
+    keymap_key(UI_ACTION_HELP, help->keys);
+    help->word = "Help";
+    return all > columns && help->keys[0];
+}
+
+/* The most useful keys come first. */
 void keys_draw(const struct screen *screen, const struct ui_model *model, struct canvas *canvas,
                struct rect rect) {
+    int x = rect.column, y = rect.row, limit = rect.column + rect.columns;
+    struct bar_entry entry, help;
     canvas_fill(canvas, rect, STYLE_KEY_LABEL, ' ');
-    int x = rect.column, limit = rect.column + rect.columns;
-    char name[32], second[32];
-    const char *enter = enter_word(screen, model);
-    if (enter) {
-        keymap_key(UI_ACTION_ESCAPE, name);
-        x = draw_key("Enter", "", enter, canvas, rect.row, x, limit);
-        draw_key(name, "", "Back", canvas, rect.row, x, limit);
+    entry.word = enter_word(screen, model);
+    if (entry.word) {
+        strcpy(entry.keys, "Enter");
+        x = draw_entry(&entry, canvas, y, x, limit);
+        keymap_key(UI_ACTION_ESCAPE, entry.keys);
+        entry.word = "Back";
+        draw_entry(&entry, canvas, y, x, limit);
         return;
     }
-    for (size_t i = 0; i < n_keymap && x < limit; i++) {
-        const char *word = bar_word(&keymap[i], screen, model);
-        if (!word) continue;
-        bar_name(&keymap[i].key, name);
-        second[0] = '\0';
-        if (!word[0]) { /* two keys, one word */
-            bar_name(&keymap[++i].key, second);
-            word = keymap[i].bar;
-        }
-        x = draw_key(name, second, word, canvas, rect.row, x, limit);
+    bool helps = needs_help(screen, model, rect.columns, &help);
+    int end = helps ? limit - entry_width(&help) - 1 : limit;
+    for (size_t i = 0; i < n_keymap; i++) {
+        if (!bar_entry(&i, screen, model, &entry)) continue;
+        if (x + entry_width(&entry) > end) break;
+        x = draw_entry(&entry, canvas, y, x, limit);
     }
+    if (helps) draw_entry(&help, canvas, y, x, limit);
 }

@@ -16,7 +16,8 @@ static const char *moment_name(const struct ui_model *model) {
 static int draw_place(const struct ui_model *model, struct canvas *canvas, int y, int x, int limit) {
     const struct ui_inspect *inspect = model->inspect;
     char parts[3][64] = {"", "", ""};
-    if (inspect) snprintf(parts[0], sizeof parts[0], "%zu of %zu  ", inspect->index + 1, inspect->n_tokens);
+    if (inspect && inspect->n_tokens)
+        snprintf(parts[0], sizeof parts[0], "%zu of %zu  ", inspect->index + 1, inspect->n_tokens);
     if (model->shown) snprintf(parts[1], sizeof parts[1], "position %u  ", model->shown->position);
     if (inspect && inspect->n_siblings > 1)
         snprintf(parts[2], sizeof parts[2], "branch %u of %u  ", inspect->sibling, inspect->n_siblings);
@@ -45,6 +46,7 @@ static int draw_cursor_token(const struct ui_model *model, struct canvas *canvas
     static const char *const who[] = {"you", "bot", "sys", "note"};
     const struct ui_inspect *inspect = model->inspect;
     const struct ui_token *token = cursor_token(model);
+    if (inspect->n_tokens == 0) return x;
     x = token_text_draw(inspect->text, inspect->len, inspect->control, canvas, y, x,
                         x + 28 < limit ? x + 28 : limit, STYLE_CURSOR);
     x = canvas_printf(canvas, y, x, limit, STYLE_DIM, "  id %d", inspect->id);
@@ -97,6 +99,8 @@ static bool is_empty(const struct ui_model *model) {
 static const char *why_empty(const struct ui_model *model) {
     if (model->shown && model->shown->foreign) return "another model said this";
     if (!model->inspect) return "candidates appear with the first token";
+    if (model->inspect->n_tokens == 0) return "no token is known here yet";
+    if (model->inspect->waits) return "known after the answer";
     if (model->inspect->computing) return "computing ...";
     return model->inspect->index == 0 ? "the first token: nothing stands before it"
                                       : "nothing is known of this token";
@@ -165,6 +169,8 @@ void panel_draw_strip(const struct ui_model *model, struct canvas *canvas, struc
                             x + (limit - x) / 3, STYLE_CURSOR);
     else
         x = canvas_printf(canvas, y, x, limit, STYLE_STRONG, "NEXT");
+    if (is_empty(model) && model->inspect)
+        canvas_text_end(canvas, y, x + 2, limit, STYLE_DIM, why_empty(model), strlen(why_empty(model)));
     if (!position) return;
     size_t seen = model->inspect ? model->inspect->selected : 0;
     while (!model->inspect && seen < position->n && !position->candidates[seen].chosen) seen++;

@@ -141,6 +141,7 @@ struct ui_inspect {
     size_t selected;                /* row of the candidates */
     const struct ui_stages *stages; /* NULL until they came */
     bool computing;                 /* candidates or stages are on their way */
+    bool waits;                     /* candidates are computed when the answer that runs is done */
     uint32_t sibling, n_siblings;   /* of the message: "2 of 3"; n <= 1: not shown */
     const char *next;               /* what Enter would do: "take \" violet\": a new branch"; NULL: nothing */
 };

@@ -40,12 +40,17 @@ static uint32_t draw(struct rig *rig, size_t n) {
     return (uint32_t)((rig->random >> 33) % n);
 }
 
-static void rig_open(struct rig *rig, uint64_t seed) {
+static void rig_open_engine(struct rig *rig, struct engine *engine) {
     struct options options = {0};
     settings_defaults(&options.settings);
-    *rig = (struct rig){.random = seed};
-    chat_open(&rig->chat, engine_scripted(script), &options);
+    *rig = (struct rig){0};
+    chat_open(&rig->chat, engine, &options);
     inspect_open(&rig->inspect, &rig->chat);
+}
+
+static void rig_open(struct rig *rig, uint64_t seed) {
+    rig_open_engine(rig, engine_scripted(script));
+    rig->random = seed;
 }
 
 static void rig_close(struct rig *rig) {
@@ -263,13 +268,228 @@ static void nothing_is_done_outside(void **state) {
     rig_close(&rig);
 }
 
+/* ---- while an answer runs ---- */
+
+/* One that takes its time, with so many tokens said. */
+static void begin_answer(struct rig *rig, size_t n) {
+    static const char slow[] =
+        "context 1000\nanswer\nprompt 20 0\ntoken \"So\" 0.5\ndelay 20\n"
+        "say \" a b c d e f g h i j k l m n o p q r s t u v w x y z\"\nend \"<|end|>\" 0.9\n";
+    rig_open_engine(rig, engine_scripted(slow));
+    wait_for(rig, false);
+    chat_set_system(&rig->chat, "be kind", 7, NULL);
+    assert_int_equal(chat_send(&rig->chat, "why is it so?", 13, NULL), STATUS_OK);
+    for (turn(rig); rig->chat.n_said < n; turn(rig)) wait_for_event(rig);
+}
+
+/* All of the context is walked over at once, the answer goes on meanwhile, and the cursor stays where it was
+ * put. What is not known is told to be so, and asked for when the answer is done. */
+static void the_prompt_is_there_meanwhile(void **state) {
+    (void)state;
+    struct rig rig;
+    begin_answer(&rig, 2);
+    assert_int_equal(inspect_enter(&rig.inspect, NULL), STATUS_OK);
+    turn(&rig);
+    assert_true(inspect_token(&rig.inspect)->said == rig.chat.answer); /* follows */
+    inspect_move(&rig.inspect, UI_ACTION_FIRST_TOKEN);
+    turn(&rig);
+    assert_int_equal(rig.inspect.cursor, 0);
+    assert_null(inspect_token(&rig.inspect)->said);
+    assert_false(rig.view.model.inspect->waits); /* nothing could have come there */
+    for (int i = 0; i < 6; i++) inspect_move(&rig.inspect, UI_ACTION_TOKEN_ON);
+    turn(&rig);
+    assert_int_equal(inspect_token(&rig.inspect)->said->by, SAID_BY_USER);
+    assert_true(rig.view.model.inspect->waits && rig.view.model.shown->n == 0);
+    size_t n = rig.inspect.n;
+    uint32_t said = rig.chat.n_said;
+    while (rig.chat.n_said < said + 5) {
+        wait_for_event(&rig);
+        turn(&rig);
+    }
+    assert_true(chat_busy(&rig.chat));
+    assert_int_equal(rig.inspect.cursor, 6);
+    assert_int_equal(rig.inspect.n, n + rig.chat.n_said - said);
+    inspect_move(&rig.inspect, UI_ACTION_LAST_TOKEN);
+    turn(&rig);
+    assert_true(inspect_record(inspect_token(&rig.inspect)) && !rig.view.model.inspect->waits);
+    inspect_go_to(&rig.inspect, rig.chat.conversation.messages[1], 1);
+    wait_for(&rig, true);
+    assert_int_equal(rig.inspect.cursor, 6); /* the list made anew is the same */
+    assert_true(inspect_record(inspect_token(&rig.inspect)) && rig.view.model.inspect->stages);
+    assert_true(rig.inspect.listed && rig.inspect.n == 4 + 6 + 1 + 28);
+    rig_close(&rig);
+}
+
+/* An answer that goes on has its beginning in the prompt; no token is there twice or missing. */
+static void an_answer_that_goes_on(void **state) {
+    (void)state;
+    struct rig rig;
+    begin_answer(&rig, 4);
+    chat_stop(&rig.chat);
+    wait_for(&rig, false);
+    assert_int_equal(inspect_enter(&rig.inspect, NULL), STATUS_OK);
+    wait_for(&rig, true);
+    size_t n = rig.inspect.n;
+    const struct said *answer = conversation_leaf(&rig.chat.conversation);
+    size_t before = answer->n_tokens;
+    assert_int_equal(inspect_go_on(&rig.inspect, NULL), STATUS_OK);
+    while (answer->n_tokens < before + 3) {
+        turn(&rig);
+        wait_for_event(&rig);
+    }
+    turn(&rig);
+    assert_true(chat_busy(&rig.chat));
+    assert_int_equal(rig.inspect.n, n + answer->n_tokens - before);
+    for (size_t i = 0; i < answer->n_tokens; i++) {
+        const struct inspect_token *token = &rig.inspect.tokens[n - before + i];
+        assert_true(token->said == answer && token->index == i && token->kept);
+    }
+    rig_close(&rig);
+}
+
+/* The words of a person put into the model's mouth, and it goes on: they are told apart by their tokens. */
+static void an_answer_behind_typed_words(void **state) {
+    (void)state;
+    struct rig rig;
+    begin_answer(&rig, 2);
+    chat_stop(&rig.chat);
+    wait_for(&rig, false);
+    assert_int_equal(chat_edit(&rig.chat, conversation_leaf(&rig.chat.conversation), "these words", 11, NULL),
+                     STATUS_OK);
+    assert_int_equal(chat_continue(&rig.chat, NULL), STATUS_OK);
+    assert_int_equal(inspect_enter(&rig.inspect, NULL), STATUS_OK);
+    const struct said *answer = rig.chat.answer;
+    while (answer->n_tokens < 3) {
+        wait_for_event(&rig);
+        turn(&rig);
+    }
+    assert_true(chat_busy(&rig.chat) && inspect_token(&rig.inspect)->said == answer);
+    assert_int_equal(inspect_token(&rig.inspect)->index, 2 + answer->n_tokens - 1);
+    assert_int_equal(inspect_token(&rig.inspect)->end, answer->text.len);
+    wait_for(&rig, true);
+    rig_close(&rig);
+}
+
+/* The cursor is where it was put, whatever is asked next, and what was found out there is not forgotten. */
+static void the_cursor_stays(void **state) {
+    (void)state;
+    struct rig rig;
+    rig_open(&rig, 1);
+    wait_for(&rig, false);
+    chat_send(&rig.chat, "why is it so?", 13, NULL);
+    wait_for(&rig, false);
+    assert_int_equal(inspect_enter(&rig.inspect, NULL), STATUS_OK);
+    wait_for(&rig, true);
+    inspect_go_to(&rig.inspect, rig.chat.conversation.messages[0], 2);
+    wait_for(&rig, true);
+    size_t at = rig.inspect.cursor;
+    assert_true(at == 3 && inspect_record(inspect_token(&rig.inspect)));
+    inspect_move(&rig.inspect, UI_ACTION_CANDIDATE_DOWN);
+    chat_send(&rig.chat, "and then?", 9, NULL);
+    turn(&rig);
+    while (!chat_prompt_of_path(&rig.chat)) {
+        wait_for_event(&rig);
+        turn(&rig);
+    }
+    assert_int_equal(rig.inspect.cursor, at);
+    assert_non_null(inspect_record(inspect_token(&rig.inspect))); /* at once, the answer runs or not */
+    wait_for(&rig, true);
+    assert_int_equal(rig.inspect.cursor, at);
+    rig_close(&rig);
+}
+
+/* Who looks at the candidates of the newest token does not lose it to the next one. */
+static void choosing_stops_the_following(void **state) {
+    (void)state;
+    struct rig rig;
+    begin_answer(&rig, 3);
+    assert_int_equal(inspect_enter(&rig.inspect, NULL), STATUS_OK);
+    turn(&rig);
+    size_t at = rig.inspect.cursor, said = rig.chat.n_said;
+    inspect_move(&rig.inspect, UI_ACTION_CANDIDATE_DOWN);
+    while (rig.chat.n_said < said + 2) {
+        wait_for_event(&rig);
+        turn(&rig);
+    }
+    assert_int_equal(rig.inspect.cursor, at);
+    assert_int_equal(rig.inspect.selected, 1);
+    rig_close(&rig);
+}
+
+/* ---- who asks whom ---- */
+
+/* A score and the cursor want the engine at once: neither ends the other's request. */
+static void a_score_beside_the_cursor(void **state) {
+    (void)state;
+    static char text[6000];
+    for (size_t i = 0; i + 4 < sizeof text; i += 4) memcpy(text + i, i % 3 ? " abc" : " xyz", 4);
+    struct rig rig;
+    rig_open(&rig, 1);
+    wait_for(&rig, false);
+    chat_send(&rig.chat, "why is it so?", 13, NULL);
+    wait_for(&rig, false);
+    for (int later = 0; later < 2; later++) {
+        if (!later) assert_int_equal(inspect_enter(&rig.inspect, NULL), STATUS_OK);
+        if (later) inspect_leave(&rig.inspect);
+        if (later) wait_for(&rig, true);
+        assert_int_equal(scoring_begin(&rig.scoring, &rig.chat, text, strlen(text), NULL), STATUS_OK);
+        if (later) assert_int_equal(inspect_enter(&rig.inspect, NULL), STATUS_OK);
+        for (turn(&rig); rig.scoring.view.computing; turn(&rig)) wait_for_event(&rig);
+        if (rig.scoring.failed.code) fail_msg("%s", rig.scoring.failed.text);
+        assert_int_equal(rig.scoring.n, strlen(text) / 4);
+        wait_for(&rig, true);
+        assert_true(rig.inspect.listed && rig.view.model.inspect->stages);
+    }
+    rig_close(&rig);
+}
+
+/* What one model said of the prompt's tokens another one did not say, be its vocabulary the same. */
+static void another_model_of_the_same_vocabulary(void **state) {
+    (void)state;
+    struct options options = {.device = "cpu", .n_threads = 1, .n_ctx = 2048};
+    static char first[] = TEST_DATA "/nano/qwen2-f16.gguf";
+    struct model_facts small = {.context = 2048, .cpu_need = 1 << 20};
+    settings_defaults(&options.settings);
+    options.settings.n_predict = 4;
+    options.chosen_model = first;
+    struct engine_options engine = options_engine(&options, first);
+    struct rig rig = {0};
+    chat_open(&rig.chat, engine_local(&engine), &options);
+    inspect_open(&rig.inspect, &rig.chat);
+    wait_for(&rig, false);
+    uint64_t vocabulary = rig.chat.conversation.vocabulary;
+    chat_send(&rig.chat, "the cat", 7, NULL);
+    wait_for(&rig, false);
+    assert_int_equal(inspect_enter(&rig.inspect, NULL), STATUS_OK);
+    wait_for(&rig, true);
+    inspect_move(&rig.inspect, UI_ACTION_FIRST_TOKEN);
+    inspect_move(&rig.inspect, UI_ACTION_TOKEN_ON);
+    wait_for(&rig, true);
+    struct kept_token was = *inspect_record(inspect_token(&rig.inspect));
+    rig.chat.incognito = true;
+    assert_int_equal(chat_use_model(&rig.chat, TEST_DATA "/nano/qwen2-q8_0.gguf", &small, NULL), STATUS_OK);
+    while (chat_model_coming(&rig.chat)) {
+        struct pollfd fd = {.fd = rig.chat.coming ? rig.chat.coming->ops->wake_fd(rig.chat.coming) : -1,
+                            .events = POLLIN};
+        poll(&fd, 1, 100);
+        turn(&rig);
+    }
+    assert_int_equal(rig.chat.conversation.vocabulary, vocabulary);
+    wait_for(&rig, true);
+    const struct kept_token *now = inspect_record(inspect_token(&rig.inspect));
+    assert_int_equal(rig.inspect.cursor, 1);
+    assert_true(now && now->id == was.id && now->log_sum_exp != was.log_sum_exp);
+    rig_close(&rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_answer_may_come_too_late),
-        cmocka_unit_test(nothing_is_done_outside),
-        cmocka_unit_test(a_variable_changes_the_prompt),
-        cmocka_unit_test(every_token_is_there),
-        cmocka_unit_test(walks),
+        cmocka_unit_test(an_answer_may_come_too_late),          cmocka_unit_test(nothing_is_done_outside),
+        cmocka_unit_test(a_variable_changes_the_prompt),        cmocka_unit_test(every_token_is_there),
+        cmocka_unit_test(the_prompt_is_there_meanwhile),        cmocka_unit_test(an_answer_that_goes_on),
+        cmocka_unit_test(an_answer_behind_typed_words),         cmocka_unit_test(the_cursor_stays),
+        cmocka_unit_test(choosing_stops_the_following),         cmocka_unit_test(a_score_beside_the_cursor),
+        cmocka_unit_test(another_model_of_the_same_vocabulary), cmocka_unit_test(walks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

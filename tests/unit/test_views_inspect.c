@@ -171,6 +171,7 @@ static void inspect_screens(void **state) {
     struct scene *scene = scene_new();
     point(scene, 12);
     check_sizes(&scene->screen, &scene->model, "inspect");
+    check_screen(&scene->screen, &scene->model, "inspect", 18, 60);
     scene->inspect.selected = 11; /* below what fits */
     check_screen(&scene->screen, &scene->model, "inspect-scrolled", 24, 80);
     scene->inspect.stages = NULL;
@@ -180,9 +181,15 @@ static void inspect_screens(void **state) {
         .before = 3, .text = "<|im_start|>", .len = 12, .control = true, .index = 5, .n_tokens = 40};
     scene->position.n = 0;
     check_screen(&scene->screen, &scene->model, "inspect-unknown", 24, 80);
+    scene->inspect.waits = true; /* for the answer that runs */
+    check_screen(&scene->screen, &scene->model, "inspect-waits", 24, 80);
+    check_screen(&scene->screen, &scene->model, "inspect-waits", 10, 40);
+    scene->inspect.waits = false;
     scene->model.shown = NULL;
     check_screen(&scene->screen, &scene->model, "inspect-template", 24, 80);
     check_screen(&scene->screen, &scene->model, "inspect-template", 40, 120);
+    scene->inspect = (struct ui_inspect){.id = -1}; /* no model is there */
+    check_screen(&scene->screen, &scene->model, "inspect-nothing", 30, 120);
     scene_free(scene);
 }
 
