@@ -38,7 +38,7 @@ enum { FILE_MAX = 8 << 20 };
 
 int chat_template_read(const char *path, struct buf *out, struct err *err) {
     FILE *file = fopen(path, "rbe");
-    if (!file) return err_set(err, STATUS_USAGE, "%s: %s", path, strerror(errno));
+    if (!file) return err_set(err, STATUS_USAGE, "cannot read %s: %s", path, strerror(errno));
     size_t n;
     do {
         n = fread(buf_reserve(out, 65536), 1, 65536, file);

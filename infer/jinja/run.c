@@ -13,8 +13,9 @@ void jfail(struct jrun *run, const char *fmt, ...) {
     size_t used = strlen(run->text);
     if (used > sizeof run->text - 64)
         used = sizeof run->text - 64; /* the place matters more than the last words */
-    snprintf(run->text + used, sizeof run->text - used, " (line %" PRIu32 ", column %" PRIu32 ")", run->line,
-             run->column);
+    if (run->line)                    /* of a template that runs */
+        snprintf(run->text + used, sizeof run->text - used, " (line %" PRIu32 ", column %" PRIu32 ")",
+                 run->line, run->column);
     run->status = STATUS_FAILED;
     longjmp(run->failed, 1);
 }

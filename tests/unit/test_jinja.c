@@ -41,6 +41,15 @@ static int render(const char *source, size_t len, const char *json, struct jinja
     return status;
 }
 
+/* Where it is wrong is said once, and not in terms of a template. */
+static void wrong_contexts(void **state) {
+    (void)state;
+    struct jinja_result result;
+    struct err err = {0};
+    assert_true(render("", 0, "{bad", &result, &err) < 0);
+    assert_string_equal(err.text, "JSON, line 1, column 4: string or '}' expected near 'bad'");
+}
+
 static void as_jinja2(void **state) {
     (void)state;
     json_error_t error;
@@ -364,6 +373,7 @@ static void corpus_is_quiet(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wrong_contexts),
         cmocka_unit_test(as_jinja2),
         cmocka_unit_test(hostile_sources_end),
         cmocka_unit_test(hostile_renders_end),
