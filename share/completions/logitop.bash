@@ -5,7 +5,11 @@ _logitop() {
     commands=$("$program" --help 2>/dev/null | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
     case $before in
     --device) COMPREPLY=($(compgen -W "auto cpu cuda" -- "$word")) && return ;;
-    --color) COMPREPLY=($(compgen -W "auto always never" -- "$word")) && return ;;
+    --color | --bell) COMPREPLY=($(compgen -W "auto always never" -- "$word")) && return ;;
+    --theme)
+        COMPREPLY=($(compgen -W "dark light mono $(ls "${XDG_CONFIG_HOME:-$HOME/.config}/logitop/themes" /usr/{local/,}share/logitop/themes 2>/dev/null | sed -n 's/\.theme$//p')" -- "$word"))
+        return
+        ;;
     -m | --model)
         local IFS=$'\n'
         COMPREPLY=($(compgen -f -- "$word") $(compgen -W "$("$program" list 2>/dev/null | sed -n '2,$s/  .*//p')" -- "$word"))

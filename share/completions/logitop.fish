@@ -19,6 +19,12 @@ function __logitop_models
     $words[1] list 2>/dev/null | sed -n '2,$s/  .*//p'
 end
 
+function __logitop_themes
+    set -q XDG_CONFIG_HOME; and set -l config $XDG_CONFIG_HOME; or set -l config ~/.config
+    printf '%s\n' dark light mono
+    ls $config/logitop/themes /usr/{local/,}share/logitop/themes 2>/dev/null | sed -n 's/\.theme$//p'
+end
+
 function __logitop_after
     contains -- (commandline -opc)[-1] $argv
 end
@@ -27,5 +33,6 @@ complete -c logitop -n '__fish_is_first_token' -a '(__logitop_commands)'
 complete -c logitop -n 'string match -q -- "-*" (commandline -ct)' -f -a '(__logitop_options)'
 complete -c logitop -n '__logitop_after -m --model' -a '(__logitop_models)'
 complete -c logitop -n '__logitop_after --device' -f -a 'auto cpu cuda'
-complete -c logitop -n '__logitop_after --color' -f -a 'auto always never'
+complete -c logitop -n '__logitop_after --color --bell' -f -a 'auto always never'
+complete -c logitop -n '__logitop_after --theme' -f -a '(__logitop_themes)'
 complete -c logitop -n '__logitop_after --positions' -f -a 'all last'
