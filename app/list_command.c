@@ -5,6 +5,7 @@
 #include "app/out.h"
 #include "app/record_json.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { NAME_MIN = 12, BEFORE_FACTS = 26, REST = 59 }; /* columns; REST: of all but the name */
+/* Cells: of the least name, of each column with its gap. */
+enum { NAME_MIN = 12, SOURCE = 15, SIZE = 9, FACTS = 23, USED = 12 };
 
 /* ---- for programs ---- */
 
@@ -78,15 +80,24 @@ static unsigned terminal_columns(void) {
     return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : UINT_MAX;
 }
 
-/* As wide as a terminal lets them be; whole where there is none. */
-static unsigned name_width(const struct model_list *list, unsigned columns) {
-    unsigned width = NAME_MIN;
+/* What there is room for. -m wants the name: for its sake the last use goes, then the store; it is cut last.
+ */
+struct layout {
+    unsigned columns, name;
+    bool source, used;
+};
+
+static struct layout layout_of(const struct model_list *list, unsigned columns) {
+    struct layout layout = {.columns = columns, .name = NAME_MIN, .source = true, .used = true};
     for (size_t i = 0; i < list->n; i++) {
         unsigned cells = text_width(list->entries[i].name, strlen(list->entries[i].name));
-        if (cells > width) width = cells;
+        if (cells > layout.name) layout.name = cells;
     }
-    unsigned most = columns > REST + NAME_MIN ? columns - REST : NAME_MIN;
-    return width < most ? width : most;
+    layout.used = columns >= layout.name + SOURCE + SIZE + FACTS + USED;
+    layout.source = columns >= layout.name + SOURCE + SIZE + FACTS;
+    unsigned rest = SIZE + FACTS, most = columns > rest + NAME_MIN ? columns - rest : NAME_MIN;
+    if (layout.name > most) layout.name = most;
+    return layout;
 }
 
 static void put_name(struct buf *out, const char *name, unsigned width) {
@@ -94,32 +105,43 @@ static void put_name(struct buf *out, const char *name, unsigned width) {
     for (unsigned cells = text_width(name, strlen(name)); cells < width; cells++) buf_putc(out, ' ');
 }
 
-/* columns: of the line, for the reason of what cannot be run. */
-static void put_entry(struct buf *out, const struct model_entry *entry, unsigned width, unsigned columns,
+/* Why it cannot be run: behind the rest, or where there is no room on lines of its own. */
+static void put_fault(struct buf *out, const char *fault, const struct layout *layout) {
+    unsigned room = layout->columns - layout->name - (layout->source ? SOURCE : 0) - SIZE;
+    buf_puts(out, text_width(fault, strlen(fault)) + 2 > room ? "\n    " : "  ");
+    text_sanitize_line(out, fault, strlen(fault));
+}
+
+static void put_entry(struct buf *out, const struct model_entry *entry, const struct layout *layout,
                       int64_t now) {
     char size[AMOUNT_MAX], age[AMOUNT_MAX], context[AMOUNT_MAX];
     const struct model_facts *facts = &entry->facts;
-    put_name(out, entry->name, width);
-    buf_printf(out, "  %-12s%s %8s  ", model_source_name(entry->source), entry->also ? "+" : " ",
-               amount_bytes(entry->size, size));
-    if (entry->fault)
-        text_cut_line(out, entry->fault, strlen(entry->fault), columns - width - BEFORE_FACTS);
-    else
-        buf_printf(out, "%-7s %7s  %-4s  %s", facts->quantisation, amount_tokens(facts->context, context),
-                   model_fit_name(entry->fit), amount_age(entry->last_used, now, age));
+    put_name(out, entry->name, layout->name);
+    if (layout->source)
+        buf_printf(out, "  %-12s%s", model_source_name(entry->source), entry->also ? "+" : " ");
+    buf_printf(out, " %8s", amount_bytes(entry->size, size));
+    if (entry->fault) {
+        put_fault(out, entry->fault, layout);
+        return;
+    }
+    buf_printf(out, "  %-7s %7s  %s", facts->quantisation, amount_tokens(facts->context, context),
+               model_fit_name(entry->fit));
+    if (layout->used)
+        buf_printf(out, "%*s  %s", 4 - (int)strlen(model_fit_name(entry->fit)), "",
+                   amount_age(entry->last_used, now, age));
 }
 
 static void put_table(const struct model_list *list, unsigned columns, bool colour, struct buf *out) {
-    unsigned width = name_width(list, columns);
+    struct layout layout = layout_of(list, columns);
     int64_t now = time(NULL);
-    put_name(out, "NAME", width);
-    buf_printf(out, "  %-12s  %8s  %-7s %7s  %-4s  %s\n", "SOURCE", "SIZE", "QUANT", "CONTEXT", "FITS",
-               "USED");
+    put_name(out, "NAME", layout.name);
+    if (layout.source) buf_printf(out, "  %-13s", "SOURCE");
+    buf_printf(out, " %8s  %-7s %7s  FITS%s\n", "SIZE", "QUANT", "CONTEXT", layout.used ? "  USED" : "");
     for (size_t i = 0; i < list->n; i++) {
         const struct model_entry *entry = &list->entries[i];
         bool grey = colour && entry->fault;
         if (grey) buf_puts(out, "\033[2m");
-        put_entry(out, entry, width, columns, now);
+        put_entry(out, entry, &layout, now);
         if (grey) buf_puts(out, "\033[0m");
         buf_putc(out, '\n');
     }
@@ -140,6 +162,8 @@ int list_command(struct options *options, struct err *err) {
     struct model_list list;
     struct buf report = {0};
     struct out out;
+    if (options->models_dir && access(options->models_dir, R_OK | X_OK))
+        out_error("--models-dir: %s: %s", options->models_dir, strerror(errno));
     places_fill(&own, options->models_dir);
     models_scan(&own.places, &list);
     if (options->json)
