@@ -96,6 +96,7 @@ static int run_set(struct chat *chat, const char *arguments, struct slash_result
         result->title = "Settings";
         settings_print(&chat->settings, &result->page);
         print_variables(chat, NULL, &result->page);
+        buf_puts(&result->page, "\n/set NAME VALUE changes one from the next answer on\n");
         return STATUS_OK;
     }
     char name[64];

@@ -196,6 +196,7 @@ int slash_theme(struct chat *chat, const char *arguments, struct slash_result *r
     if (!*arguments) {
         result->title = "Themes";
         theme_list(&result->page);
+        buf_puts(&result->page, "\n/theme NAME uses one; it may be a file of your own: man logitop-config\n");
         return STATUS_OK;
     }
     struct buf problems = {0};

@@ -296,9 +296,11 @@ static const char *bar_word(const struct binding *binding, const struct screen *
 
 /* What Enter does with what is typed, where that is not to send it; NULL: that. */
 static const char *enter_word(const struct screen *screen, const struct ui_model *model) {
-    if (screen_keys(screen) != KEY_BOX) return NULL;
+    enum key_context context = screen_keys(screen);
+    bool finding = screen->chat.find.state == FIND_TYPING;
+    if (finding && (context == KEY_BOX || context == KEY_INSPECT)) return "Walk";
+    if (context != KEY_BOX) return NULL;
     if (screen->typing) return "Take";
-    if (screen->chat.find.state == FIND_TYPING) return "Walk";
     return model->editing ? "Branch" : NULL;
 }
 

@@ -272,6 +272,9 @@ static void the_key_bar_is_true(void **state) {
     scene->model.inspect = &inspect;
     assert_non_null(strstr(drawn_row(scene, 80, -1), "EnterTake sStep"));
     assert_non_null(strstr(drawn_row(scene, 80, -3), "Enter take \" violet\""));
+    find_begin(&scene->screen.chat.find);
+    assert_string_equal(drawn_row(scene, 80, -1), "EnterWalk EscBack");
+    find_end(&scene->screen.chat.find);
     scene->screen.typing = true; /* Enter takes what is typed now */
     assert_string_equal(drawn_row(scene, 80, -1), "EnterTake EscBack");
     assert_null(strstr(drawn_row(scene, 80, -3), "violet"));
