@@ -2,8 +2,7 @@
  * stand on it.
  *
  *   LOADING --ready--> IDLE --send, continue--> PREFILL --first token--> ANSWERING --done--> IDLE
- *      |                                           any state --failed--> FAILED (only reading and leaving are
- * left)
+ *   any state --failed--> FAILED: what was said can be read, and another model loaded
  *
  * UI thread only. */
 #ifndef LOGITOP_APP_CHAT_H
@@ -138,8 +137,8 @@ int chat_use_named(struct chat *chat, const char *name, struct err *err);
 bool chat_model_coming(const struct chat *chat); /* another model is being loaded */
 bool chat_model_cancel(struct chat *chat);       /* not any more; false: none was */
 
-/* Make room: drop the oldest turns until half of the context is free. err tells how many went, or that none
- * could. */
+/* Make room: drop the oldest turns, *n_dropped, until half of the context is free. STATUS_CONTEXT_FULL: none can
+ * go. */
 int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err);
 
 /* ---- branches (app/chat_tree.c) ---- */

@@ -2,6 +2,7 @@
 #include "app/amount.h"
 #include "app/archive.h"
 #include "app/chat.h"
+#include "app/model_choice.h"
 #include "app/out.h"
 #include "app/paths.h"
 #include "app/plain.h"

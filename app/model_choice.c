@@ -1,6 +1,7 @@
 #include "app/model_choice.h"
 
 #include "app/offer.h"
+#include "app/out.h"
 #include "app/paths.h"
 #include "app/pull_command.h"
 #include "app/suggest.h"
@@ -199,4 +200,19 @@ int options_model(struct options *options, const char **path, struct err *err) {
     }
     *path = options->chosen_model;
     return status;
+}
+
+struct engine *open_engine(struct options *options, struct err *err) {
+    if (options->script) {
+        struct buf script = {0};
+        struct engine *engine = NULL;
+        if (read_input(options->script, &script, err) == STATUS_OK)
+            engine = engine_scripted(script.data ? script.data : "");
+        buf_free(&script);
+        return engine;
+    }
+    const char *model;
+    if (options_model(options, &model, err) < 0) return NULL;
+    struct engine_options engine = options_engine(options, model);
+    return engine_local(&engine);
 }

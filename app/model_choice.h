@@ -1,4 +1,4 @@
-/* Which model is meant: by -m, by what was used last, by what this machine can run. */
+/* Which model is meant, and opening it: by -m, by what was used last, by what this machine can run. */
 #ifndef LOGITOP_APP_MODEL_CHOICE_H
 #define LOGITOP_APP_MODEL_CHOICE_H
 
@@ -9,6 +9,9 @@
  * used last, else the best that fits. Lives as long as the options. STATUS_MODEL with a line that tells what
  * to do. */
 int options_model(struct options *options, const char **path, struct err *err);
+
+/* The engine the options ask for: a model, or a script. NULL and err where neither can be had. */
+struct engine *open_engine(struct options *options, struct err *err);
 
 /* The one model of the list that a name means. STATUS_MODEL tells those it could mean, or a near one. */
 int model_by_name(const struct model_list *list, const char *name, const struct model_entry **out,

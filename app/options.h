@@ -94,7 +94,7 @@ struct engine_options options_engine(const struct options *options, const char *
 void options_help(const struct options *options,
                   struct buf *out); /* for options->help and options->command */
 
-/* Every option of a command, for completions and the man page: calls back with "--name", letter or 0,
+/* Every option of a command, for completions and the man page: calls back with its long name, letter or 0,
  * argument or NULL, help. */
 void options_each(enum command_id command,
                   void (*visit)(void *ctx, const char *name, char letter, const char *argument,

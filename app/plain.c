@@ -17,21 +17,6 @@
 #include <time.h>
 #include <unistd.h>
 
-struct engine *open_engine(struct options *options, struct err *err) {
-    if (options->script) {
-        struct buf script = {0};
-        struct engine *engine = NULL;
-        if (read_input(options->script, &script, err) == STATUS_OK)
-            engine = engine_scripted(script.data ? script.data : "");
-        buf_free(&script);
-        return engine;
-    }
-    const char *model;
-    if (options_model(options, &model, err) < 0) return NULL;
-    struct engine_options engine = options_engine(options, model);
-    return engine_local(&engine);
-}
-
 /* One answer under way. */
 struct answer {
     struct options *options;

@@ -11,7 +11,4 @@ int plain_answer(struct options *options, struct err *err);
 /* Question and answer line by line, on a terminal that knows no screen (TERM=dumb). */
 int plain_lines(struct options *options, struct err *err);
 
-/* The engine the options ask for: a model, or a script. NULL and err where neither can be had. */
-struct engine *open_engine(struct options *options, struct err *err);
-
 #endif

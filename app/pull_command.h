@@ -13,7 +13,7 @@ int pull_wait(const char *name, const char *file, char **path, struct err *err);
 
 bool pull_is_offline(const struct options *options); /* --offline, or HF_HUB_OFFLINE */
 
-/* The file of -hf: what was fetched before, else it is fetched now (STATUS_FAILED where --offline forbids
+/* The file of -hf: what was fetched before, else it is fetched now (STATUS_MODEL where --offline forbids
  * that). */
 int pull_if_missing(const struct options *options, char **path, struct err *err);
 

@@ -9,7 +9,6 @@
 #include "app/model_menu.h"
 #include "app/out.h"
 #include "app/paths.h"
-#include "app/plain.h"
 #include "app/scoring.h"
 #include "app/signals.h"
 #include "app/slash.h"

@@ -15,7 +15,7 @@ void store_ollama(struct model_list *list);
 char *ollama_blob(const char *digest); /* where it keeps these bytes, if it does; the caller's */
 void store_hub(struct model_list *list, const char *root); /* models--USER--REPO folders */
 void store_lm_studio(struct model_list *list);
-/* All *.gguf up to `depth` folders down. prefix: what the name begins with ("publisher/"), or NULL. */
+/* All *.gguf up to `depth` folders down. */
 void store_folder(struct model_list *list, enum model_source source, const char *folder, int depth);
 
 /* The Hugging Face cache alone, without looking into the files: entries have no facts. */
