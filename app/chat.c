@@ -516,7 +516,7 @@ int chat_look(struct chat *chat, struct engine_request *request, chat_look_fn *t
     request->top_k = chat->settings.top;
     request->sampling = chat->settings.sampling;
     struct message *messages = NULL;
-    if (!request->raw) {
+    if (!request->raw && !request->prompt_of) {
         messages = conversation_messages(&chat->conversation, &request->n_messages);
         request->messages = messages;
         request->continue_last = last && last->by == SAID_BY_MODEL;

@@ -173,7 +173,7 @@ size_t chat_uncached(const struct chat *chat);
 uint32_t chat_context_used(const struct chat *chat);
 
 /* Ask the engine to look at the path, or at a raw text; an answer takes its place at any time. Of the request
- * only kind, from, to and raw are to be filled in. */
+ * only kind, from, to, and raw or prompt_of are to be filled in; it gets its id. */
 int chat_look(struct chat *chat, struct engine_request *request, chat_look_fn *tell, void *ctx,
               struct err *err);
 

@@ -145,6 +145,7 @@ static void ask(struct inspect *inspect, struct engine_request *request, chat_lo
     inspect->failed.code = STATUS_OK;
     inspect->n_list = 0;
     inspect->asking = chat_look(inspect->chat, request, tell, inspect, NULL) == STATUS_OK;
+    if (inspect->asked_list) inspect->list_id = request->id;
 }
 
 /* ---- candidates and stages ---- */
@@ -170,7 +171,8 @@ static void on_scored(void *ctx, const struct engine_event *event) {
 }
 
 static void ask_about(struct inspect *inspect, enum request_kind kind, size_t from, size_t to) {
-    struct engine_request request = {.kind = kind, .from = (uint32_t)from, .to = (uint32_t)to};
+    struct engine_request request = {
+        .kind = kind, .from = (uint32_t)from, .to = (uint32_t)to, .prompt_of = inspect->list_id};
     ask(inspect, &request, on_scored);
 }
 

@@ -65,6 +65,7 @@ struct inspect {
     bool asked_list;   /* for a list */
     uint64_t asked;    /* the stamp it was made for, */
     size_t asked_at;   /* and the cursor */
+    uint64_t list_id;  /* the newest request for a list: of `listed` tokens the one that told them */
     struct err failed; /* the last one failed; code 0: it did not */
     bool has_failed;   /* and nobody was told yet. The front end does and lowers this */
     struct stage_table stages;

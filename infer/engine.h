@@ -47,6 +47,8 @@ struct engine_request {
     enum request_kind kind;
     uint32_t from,
         to; /* SCORE, STAGES: positions in the prompt; its end is what would come next. Cut to that */
+    uint64_t prompt_of; /* SCORE, STAGES: their prompt is that of the newest LIST, which had this id. 0: it is
+                           given below, as for all others */
     const struct message *messages; /* [n_messages]; copied by submit() */
     size_t n_messages;
     bool continue_last; /* the last message is the model's: go on in the middle of it instead of starting a

@@ -37,6 +37,11 @@ struct local {
     } facts[2];                         /* of the device it began on, and of the CPU it moved to */
     const struct facts *_Atomic told;   /* those of now, for the owner's thread */
     int32_t breakers[DRY_BREAKERS_MAX]; /* where DRY is on and the request names none */
+    struct listed {                     /* the newest LIST: what is asked about it is not made anew */
+        uint64_t request;               /* 0: there was none */
+        struct ids ids;
+        struct token_places places;
+    } listed;
 };
 
 /* ---- progress, not more often than a screen can show ---- */
@@ -433,13 +438,47 @@ static int work(struct answer *answer, struct err *err) {
     return answer->request->kind == REQUEST_ANSWER ? read_and_say(answer, err) : look(answer, err);
 }
 
+static void listed_free(struct listed *listed) {
+    ids_free(&listed->ids);
+    token_places_free(&listed->places);
+}
+
+/* Made of what the request brings, or lent by the newest list. */
+static int take_prompt(struct answer *answer, struct err *err) {
+    struct local *engine = answer->engine;
+    const struct engine_request *request = answer->request;
+    if (!request->prompt_of)
+        return request_to_ids(engine->chat_template, engine->tokenizer, request, &answer->ids,
+                              &answer->places, &answer->done->done.wants_fold, err);
+    if (request->prompt_of != engine->listed.request)
+        return err_set(err, STATUS_USAGE,
+                       "the prompt of request %llu, expected that of the newest list, %llu",
+                       (unsigned long long)request->prompt_of, (unsigned long long)engine->listed.request);
+    answer->ids = engine->listed.ids;
+    answer->places = engine->listed.places;
+    engine->listed = (struct listed){0};
+    return STATUS_OK;
+}
+
+/* What was listed, or lent, is kept for the next. */
+static void give_prompt(struct answer *answer) {
+    const struct engine_request *request = answer->request;
+    uint64_t list = request->kind == REQUEST_LIST ? request->id : request->prompt_of;
+    struct listed prompt = {list, answer->ids, answer->places};
+    if (!list || !answer->ids.n) {
+        listed_free(&prompt);
+        return;
+    }
+    prompt.ids.n = answer->done->done.stats.prompt_tokens; /* without what would come next */
+    listed_free(&answer->engine->listed);
+    answer->engine->listed = prompt;
+}
+
 static int serve(struct answer *answer, struct err *err) {
     struct local *engine = answer->engine;
     const struct engine_request *request = answer->request;
     int status = gguf_check(model_gguf(engine->model), err);
-    if (status == STATUS_OK)
-        status = request_to_ids(engine->chat_template, engine->tokenizer, request, &answer->ids,
-                                &answer->places, &answer->done->done.wants_fold, err);
+    if (status == STATUS_OK) status = take_prompt(answer, err);
     if (status < 0) return status;
     answer->done->done.stats.prompt_tokens = (uint32_t)answer->ids.n;
     if (request->kind == REQUEST_ANSWER || request->kind == REQUEST_LIST) put_prompt(answer);
@@ -467,8 +506,7 @@ static int local_serve(struct worker *worker, const struct engine_request *reque
     if (done->done.reason == ENGINE_ERROR || done->done.reason == ENGINE_CONTEXT_FULL) done->error = err;
     done->done.stats.context_used = engine->session ? session_used(engine->session) : 0;
     done->done.stats.context_size = engine->n_ctx;
-    ids_free(&answer.ids);
-    token_places_free(&answer.places);
+    give_prompt(&answer);
     free(answer.event);
     return status;
 }
@@ -520,6 +558,7 @@ static void local_close(struct engine *base) {
     struct local *engine = (struct local *)base;
     worker_stop_and_join(&engine->worker);
     close_backend(engine);
+    listed_free(&engine->listed);
     chat_template_free(engine->chat_template);
     model_close(engine->model);
     worker_free(&engine->worker);

@@ -42,6 +42,12 @@ struct scripted {
     const struct engine_info *_Atomic told;
     size_t next_answer;
     uint32_t context_used; /* after the last answer */
+    struct listed {        /* the newest LIST */
+        uint64_t request;  /* 0: there was none */
+        struct scripted_token *tokens;
+        size_t n;
+        bool open; /* it ends in an answer that goes on */
+    } listed;
 };
 
 /* What has been played of one answer. */
@@ -104,6 +110,7 @@ struct look {
     struct play *play;
     struct scripted_token *tokens; /* [n] */
     size_t n, cap;
+    bool open; /* it ends in an answer that goes on */
 };
 
 static void add_token(struct look *look, int32_t id, int32_t message, size_t end) {
@@ -158,6 +165,7 @@ static void list_prompt(struct look *look, const struct engine_request *request)
         if (!open) add_mark(look, "end");
     }
     if (!request->raw && !request->continue_last) add_opening(look);
+    look->open = request->continue_last;
     pthread_mutex_unlock(&look->play->engine->lock);
 }
 
@@ -378,7 +386,7 @@ static const struct script_step *find_step(const struct script *script, int32_t 
  * up. */
 static struct script_step step_at(struct look *look, size_t at) {
     struct script *script = &look->play->engine->script;
-    bool there = at < look->n, open = !there && look->play->request->continue_last;
+    bool there = at < look->n, open = !there && look->open;
     const struct scripted_token *before = &look->tokens[at - 1];
     bool said = there ? look->tokens[at].said : open && before->said;
     int32_t id = there ? look->tokens[at].id : -1;
@@ -446,12 +454,46 @@ static int look_at(struct look *look, size_t at, struct err *err) {
     return status;
 }
 
+/* The prompt that is looked at: kept from one look to the next. */
+static int take_prompt(struct look *look, struct err *err) {
+    struct listed *listed = &look->play->engine->listed;
+    const struct engine_request *request = look->play->request;
+    if (request->prompt_of && request->prompt_of != listed->request)
+        return err_set(err, STATUS_USAGE,
+                       "the prompt of request %llu, expected that of the newest list, %llu",
+                       (unsigned long long)request->prompt_of, (unsigned long long)listed->request);
+    if (!request->prompt_of) {
+        list_prompt(look, request);
+        return STATUS_OK;
+    }
+    look->tokens = listed->tokens;
+    look->n = listed->n;
+    look->open = listed->open;
+    listed->tokens = NULL;
+    return STATUS_OK;
+}
+
+static void give_prompt(struct look *look) {
+    struct listed *listed = &look->play->engine->listed;
+    const struct engine_request *request = look->play->request;
+    if (request->kind != REQUEST_LIST && !request->prompt_of) {
+        free(look->tokens);
+        return;
+    }
+    free(listed->tokens);
+    uint64_t list = request->prompt_of ? request->prompt_of : request->id;
+    *listed = (struct listed){list, look->tokens, look->n, look->open};
+}
+
 static int play_look(struct play *play) {
     const struct engine_request *request = play->request;
     struct look look = {.play = play};
-    list_prompt(&look, request);
+    int status = take_prompt(&look, &play->done->error);
+    if (status < 0) {
+        finish(play, ENGINE_ERROR);
+        return status;
+    }
     size_t at = request->from, end = request->to < look.n + 1 ? request->to : look.n + 1;
-    int status = STATUS_OK;
     if (request->kind == REQUEST_LIST) {
         put_prompt(&look);
         end = at;
@@ -470,7 +512,7 @@ static int play_look(struct play *play) {
     }
     if (status < 0) finish(play, ENGINE_ERROR);
     play->done->done.stats.prompt_tokens = (uint32_t)look.n;
-    free(look.tokens);
+    give_prompt(&look);
     return status;
 }
 
@@ -554,6 +596,7 @@ static void scripted_close(struct engine *base) {
     struct scripted *engine = (struct scripted *)base;
     worker_stop_and_join(&engine->worker);
     worker_free(&engine->worker);
+    free(engine->listed.tokens);
     script_free(&engine->script);
     pthread_mutex_destroy(&engine->lock);
     free(engine);

@@ -211,6 +211,48 @@ static void a_script_may_open_a_thought(void **state) {
     engine->ops->close(engine);
 }
 
+/* What is asked about the newest list need not bring its prompt again, however often; about another one it is
+ * refused. */
+static void a_list_is_asked_about(void **state) {
+    (void)state;
+    struct engine *engines[] = {
+        engine_local(&(struct engine_options){.model = NANO, .device = "cpu", .n_ctx = 128, .exact = true}),
+        engine_scripted("token \"the\" 0.5 | \" you\" 0.25\nsay \" quick brown fox\"\n")};
+    for (size_t e = 0; e < 2; e++) {
+        struct engine *engine = engines[e];
+        wait_ready(engine);
+        struct seen seen = {0}, brought = {0};
+        struct engine_request whole = raw_request(1, "the quick brown fox", 4),
+                              of = {.prompt_of = 3, .top_k = 5};
+        sampling_defaults(&of.sampling);
+        ask(engine, looking(of, 1, REQUEST_SCORE, 1, 3), &seen); /* there is none yet */
+        assert_int_equal(seen.error.code, STATUS_USAGE);
+        ask(engine, looking(whole, 2, REQUEST_LIST, 0, 0), &seen);
+        ask(engine, looking(whole, 3, REQUEST_LIST, 0, 0), &seen);
+        uint32_t n = seen.n_prompt;
+        for (uint64_t id = 4; id < 20; id += 4) {
+            ask(engine, looking(whole, id, REQUEST_SCORE, 1, UINT32_MAX), &brought);
+            ask(engine, looking(of, id + 1, REQUEST_SCORE, 1, UINT32_MAX), &seen);
+            assert_true(seen.n == n && brought.n == n && seen.stats.prompt_tokens == n);
+            for (uint32_t i = 0; i < n; i++) {
+                assert_int_equal(seen.records[i].text_end, brought.records[i].text_end);
+                assert_int_equal(seen.records[i].result.id, brought.records[i].result.id);
+                same_candidates(&seen.records[i].result, &brought.records[i].result, 2);
+            }
+            ask(engine, looking(of, id + 2, REQUEST_STAGES, n, 0), &seen);
+            assert_true(seen.staged && seen.n == 1 && seen.reason == ENGINE_END);
+            whole.id = id + 3;
+            ask(engine, whole, &seen); /* an answer takes nothing of it away */
+        }
+        of.prompt_of = 2;
+        ask(engine, looking(of, 20, REQUEST_SCORE, 1, 3), &seen);
+        assert_int_equal(seen.error.code, STATUS_USAGE);
+        forget(&seen);
+        forget(&brought);
+        engine->ops->close(engine);
+    }
+}
+
 /* Longer than a part of the event, and nothing at all. */
 static void a_prompt_of_any_length(void **state) {
     (void)state;
@@ -402,8 +444,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(looking_tells_what_was_said), cmocka_unit_test(answers_come_first),
         cmocka_unit_test(a_script_has_tokens_too),     cmocka_unit_test(a_script_may_open_a_thought),
-        cmocka_unit_test(a_prompt_of_any_length),      cmocka_unit_test(places_cover_the_messages),
-        cmocka_unit_test(places_only_go_on),           cmocka_unit_test(places_are_found_again),
+        cmocka_unit_test(a_list_is_asked_about),       cmocka_unit_test(a_prompt_of_any_length),
+        cmocka_unit_test(places_cover_the_messages),   cmocka_unit_test(places_only_go_on),
+        cmocka_unit_test(places_are_found_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include "app/scoring.h"
 #include "app/slash.h"
 #include "app/view.h"
+#include "tests/unit/cpu_time.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -482,14 +483,70 @@ static void another_model_of_the_same_vocabulary(void **state) {
     rig_close(&rig);
 }
 
+/* ---- what it costs ---- */
+
+/* Seconds of this thread for moves of the cursor, and for following an answer, behind so many tokens. */
+static void time_moves(size_t n_tokens, double *moves, double *answer) {
+    enum { MOVES = 100, TOKENS = 100 };
+    struct buf text = {0};
+    buf_puts(&text, "context 1000000\nanswer\nprompt 20 0\nsay \"");
+    for (size_t i = 0; i < n_tokens; i++) buf_printf(&text, " w%zu", i % 500);
+    buf_puts(&text, "\"\nanswer\nprompt 20 0\ndelay 1\nsay \"");
+    for (size_t i = 0; i < TOKENS; i++) buf_printf(&text, " w%zu", i % 500);
+    buf_puts(&text, "\"\n");
+    struct rig rig;
+    rig_open_engine(&rig, engine_scripted(text.data));
+    wait_for(&rig, false);
+    assert_int_equal(chat_send(&rig.chat, "why?", 4, NULL), STATUS_OK);
+    wait_for(&rig, false);
+    assert_int_equal(inspect_enter(&rig.inspect, NULL), STATUS_OK);
+    wait_for(&rig, true);
+    assert_true(rig.inspect.n > n_tokens);
+    double begin = cpu_seconds();
+    for (int i = 0; i < MOVES; i++) {
+        inspect_move(&rig.inspect, i % 10   ? UI_ACTION_TOKEN_BACK
+                                   : i % 20 ? UI_ACTION_MESSAGE_BACK
+                                            : UI_ACTION_LAST_TOKEN);
+        wait_for(&rig, true);
+    }
+    *moves = cpu_seconds() - begin;
+    inspect_move(&rig.inspect, UI_ACTION_LAST_TOKEN);
+    assert_int_equal(chat_send(&rig.chat, "and?", 4, NULL), STATUS_OK);
+    for (turn(&rig); rig.chat.n_said < 2; turn(&rig)) wait_for_event(&rig);
+    begin = cpu_seconds();
+    for (turn(&rig); rig.chat.n_said < TOKENS - 1; turn(&rig)) wait_for_event(&rig);
+    *answer = cpu_seconds() - begin;
+    rig_close(&rig);
+    buf_free(&text);
+}
+
+/* Behind a hundred times as many tokens neither a move nor a token that comes costs much more. */
+static void it_costs_what_is_near(void **state) {
+    (void)state;
+    double moves[2], answer[2];
+    time_moves(1000, &moves[0], &answer[0]);
+    time_moves(100000, &moves[1], &answer[1]);
+    print_message("moves %.1f and %.1f ms, an answer %.1f and %.1f ms\n", moves[0] * 1e3, moves[1] * 1e3,
+                  answer[0] * 1e3, answer[1] * 1e3);
+    assert_true(moves[1] < 5 * moves[0] + 0.01);
+    assert_true(answer[1] < 5 * answer[0] + 0.01);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_answer_may_come_too_late),          cmocka_unit_test(nothing_is_done_outside),
-        cmocka_unit_test(a_variable_changes_the_prompt),        cmocka_unit_test(every_token_is_there),
-        cmocka_unit_test(the_prompt_is_there_meanwhile),        cmocka_unit_test(an_answer_that_goes_on),
-        cmocka_unit_test(an_answer_behind_typed_words),         cmocka_unit_test(the_cursor_stays),
-        cmocka_unit_test(choosing_stops_the_following),         cmocka_unit_test(a_score_beside_the_cursor),
-        cmocka_unit_test(another_model_of_the_same_vocabulary), cmocka_unit_test(walks),
+        cmocka_unit_test(an_answer_may_come_too_late),
+        cmocka_unit_test(nothing_is_done_outside),
+        cmocka_unit_test(a_variable_changes_the_prompt),
+        cmocka_unit_test(every_token_is_there),
+        cmocka_unit_test(the_prompt_is_there_meanwhile),
+        cmocka_unit_test(an_answer_that_goes_on),
+        cmocka_unit_test(an_answer_behind_typed_words),
+        cmocka_unit_test(the_cursor_stays),
+        cmocka_unit_test(choosing_stops_the_following),
+        cmocka_unit_test(a_score_beside_the_cursor),
+        cmocka_unit_test(another_model_of_the_same_vocabulary),
+        cmocka_unit_test(it_costs_what_is_near),
+        cmocka_unit_test(walks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
