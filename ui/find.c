@@ -75,11 +75,23 @@ static size_t find_match(const struct find *find, const char *text, size_t len) 
     return match_at(&find->pattern, has_capital(&find->pattern), text, len);
 }
 
+/* Bytes that a match may begin with: most of a text is passed over by these alone. */
+static void find_beginnings(const struct buf *pattern, bool exact, bool may_begin[256]) {
+    unsigned char first = (unsigned char)pattern->data[0];
+    for (int byte = 0; byte < 256; byte++) {
+        bool letter = !exact && byte >= 'A' && byte <= 'Z';
+        bool same = (letter ? byte - 'A' + 'a' : byte) == first || (byte == '\n' && first == ' ');
+        may_begin[byte] = byte < 0x80 ? same : byte >= 0xC0; /* of others only a look at the whole tells */
+    }
+}
+
 size_t find_first(const struct find *find, const char *text, size_t len, size_t from) {
+    bool may_begin[256];
     if (!find->pattern.len) return SIZE_MAX;
     bool exact = has_capital(&find->pattern);
+    find_beginnings(&find->pattern, exact, may_begin);
     for (size_t at = from; at < len; at++)
-        if (((unsigned char)text[at] & 0xC0) != 0x80 && match_at(&find->pattern, exact, text + at, len - at))
+        if (may_begin[(unsigned char)text[at]] && match_at(&find->pattern, exact, text + at, len - at))
             return at;
     return SIZE_MAX;
 }
