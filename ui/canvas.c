@@ -20,7 +20,16 @@ void canvas_resize(struct canvas *canvas, int rows, int columns) {
 }
 
 void canvas_clear(struct canvas *canvas) {
-    for (int i = 0; i < canvas->rows * canvas->columns; i++) canvas->cells[i] = blank;
+    canvas_clear_around(canvas, (struct rect){0});
+}
+
+void canvas_clear_around(struct canvas *canvas, struct rect rect) {
+    for (int y = 0; y < canvas->rows; y++)
+        for (int x = 0; x < canvas->columns; x++) {
+            bool inside = y >= rect.row && y < rect.row + rect.rows && x >= rect.column &&
+                          x < rect.column + rect.columns;
+            if (!inside) canvas->cells[y * canvas->columns + x] = blank;
+        }
     canvas->cursor_row = canvas->cursor_column = -1;
     canvas->n_put = 0;
 }

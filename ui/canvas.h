@@ -39,6 +39,7 @@ struct rect {
 
 void canvas_resize(struct canvas *canvas, int rows, int columns); /* cleared */
 void canvas_clear(struct canvas *canvas);
+void canvas_clear_around(struct canvas *canvas, struct rect rect); /* all but this */
 void canvas_free(struct canvas *canvas);
 
 /* Draw text on one row from `column` up to, not including, `limit`. LF is drawn as a blank. Text that does

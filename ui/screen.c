@@ -91,7 +91,7 @@ bool screen_scroll_view(struct screen *screen, int action) {
 }
 
 static void draw_body(struct screen *screen, const struct ui_model *model, const struct layout *layout,
-                      struct canvas *canvas) {
+                      bool held, struct canvas *canvas) {
     struct rect page = {1, 0, layout->status.row - 1, canvas->columns};
     if (screen->pager.on)
         pager_draw(&screen->pager, canvas, page);
@@ -104,17 +104,33 @@ static void draw_body(struct screen *screen, const struct ui_model *model, const
     else {
         screen->chat.digits = screen->digits && screen->colour != COLOUR_MODE_OFF;
         chat_draw(&screen->chat, model, screen->colour, canvas, layout->chat);
-        draw_panel(layout, model, canvas);
+        if (!held) draw_panel(layout, model, canvas);
     }
+}
+
+static bool rect_equal(const struct rect *a, const struct rect *b) {
+    return a->row == b->row && a->column == b->column && a->rows == b->rows && a->columns == b->columns;
+}
+
+/* All is drawn anew; true: but for the panel, which stands where it is to stand. */
+static bool clear(struct screen *screen, const struct ui_model *model, const struct layout *layout,
+                  struct canvas *canvas) {
+    bool covered = screen->pager.on || model->picker || model->compare || model->score;
+    bool held = screen->panel_holds && !covered && layout->panel.rows &&
+                rect_equal(&layout->panel, &screen->panel_drawn);
+    canvas_clear_around(canvas, held ? layout->panel : (struct rect){0});
+    screen->panel_drawn = covered ? (struct rect){0} : layout->panel;
+    return held;
 }
 
 void screen_draw(struct screen *screen, const struct ui_model *model, struct canvas *canvas) {
     struct layout layout;
     int most = canvas->rows / 3 < BOX_ROWS_MAX ? canvas->rows / 3 : BOX_ROWS_MAX;
-    canvas_clear(canvas);
     screen_follow(screen, model);
     layout_compute(&layout, screen, canvas->rows, canvas->columns, 1, 1);
     if (layout.too_small) {
+        canvas_clear(canvas);
+        screen->panel_drawn = (struct rect){0};
         canvas_printf(canvas, 0, 0, canvas->columns, STYLE_NOTICE, "%dx%d is too small", canvas->columns,
                       canvas->rows);
         canvas_printf(canvas, 1, 0, canvas->columns, STYLE_DIM, "%dx%d will do", SCREEN_MIN_COLUMNS,
@@ -124,8 +140,9 @@ void screen_draw(struct screen *screen, const struct ui_model *model, struct can
     layout_compute(&layout, screen, canvas->rows, canvas->columns,
                    box_rows(&screen->box, canvas->columns, most > 1 ? most : 1),
                    status_rows(screen, model, canvas->columns, canvas->rows < 16 ? 2 : STATUS_ROWS_MAX));
+    bool held = clear(screen, model, &layout, canvas);
     header_draw(&model->status, canvas, layout.header);
-    draw_body(screen, model, &layout, canvas);
+    draw_body(screen, model, &layout, held, canvas);
     box_draw(screen, model, canvas, layout.box);
     status_draw(screen, model, canvas,
                 layout.status); /* behind the box: a search that is typed has the cursor */

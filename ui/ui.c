@@ -19,8 +19,11 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What is typed is not kept waiting for the next frame of what is said. */
-static const int64_t FRAME_NS = 16 * 1000000LL, KEY_FRAME_NS = 3 * 1000000LL, AGAIN_NS = 2000 * 1000000LL;
+/* What is typed is not kept waiting for the next frame of what is said. While an answer streams the panel has
+ * every third frame: all of it changes with every token, which is most of what is written, and nobody reads
+ * twenty rows sixty times a second. */
+static const int64_t FRAME_NS = 16 * 1000000LL, KEY_FRAME_NS = 3 * 1000000LL, PANEL_FRAME_NS = 48 * 1000000LL,
+                     AGAIN_NS = 2000 * 1000000LL;
 
 struct waiting { /* an action the app has not taken yet */
     struct ui_action action;
@@ -47,7 +50,7 @@ struct ui {
     enum ui_bell bell;
     int out_fd;
     bool mouse;
-    int64_t last_frame_ns, notice_until_ns, interrupt_ns;
+    int64_t last_frame_ns, last_panel_ns, notice_until_ns, interrupt_ns;
 };
 
 /* ---- the last line of defence ---- */
@@ -495,9 +498,11 @@ static int64_t frame_ns(const struct ui *ui) {
 
 int ui_timeout_ms(struct ui *ui) {
     int64_t now = clock_ns(), when = 0, keys = keys_deadline_ns(&ui->keys);
+    int64_t frame = ui->last_frame_ns + frame_ns(ui), panel = ui->last_panel_ns + PANEL_FRAME_NS;
     if (actions_waiting(ui) || ui->screen.picker.stale) return 0;
     if (keys) sooner(&when, keys);
-    if (ui->frame_wanted) sooner(&when, ui->last_frame_ns + frame_ns(ui));
+    if (ui->frame_wanted) sooner(&when, frame);
+    if (ui->screen.panel_holds) sooner(&when, panel > frame ? panel : frame);
     if (ui->screen.notice_on) sooner(&when, ui->notice_until_ns);
     if (when == 0) return -1;
     return when <= now ? 0 : (int)((when - now + 999999) / 1000000);
@@ -515,6 +520,10 @@ void ui_draw(struct ui *ui, const struct ui_model *model) {
     if (keys_first || now - ui->last_frame_ns < frame_ns(ui)) return;
     ui->last_frame_ns = now;
     ui->frame_wanted = ui->key_frame = false;
+    bool streams =
+        model->status.state == UI_STATE_GENERATING && !model->inspect && ui->screen.panel_drawn.rows;
+    ui->screen.panel_holds = streams && now - ui->last_panel_ns < PANEL_FRAME_NS;
+    if (!ui->screen.panel_holds) ui->last_panel_ns = now;
     if (ui->screen.notice_on && now >= ui->notice_until_ns) ui->screen.notice_on = false;
     int rows, columns;
     term_size(ui->term, &rows, &columns);

@@ -163,6 +163,70 @@ static void busy_screens(void **state) {
     scene_free(scene);
 }
 
+static char *drawn(struct scene *scene, struct canvas *canvas) {
+    struct buf picture = {0};
+    screen_draw(&scene->screen, &scene->model, canvas);
+    canvas_dump(canvas, true, &picture);
+    return buf_take(&picture);
+}
+
+/* What is drawn on a canvas of its own: nothing of earlier frames is in it. */
+static void check_fresh(struct scene *scene, const char *picture) {
+    struct canvas canvas = {0};
+    bool holds = scene->screen.panel_holds;
+    canvas_resize(&canvas, 40, 120);
+    scene->screen.panel_holds = false;
+    char *fresh = drawn(scene, &canvas);
+    assert_string_equal(picture, fresh);
+    scene->screen.panel_holds = holds;
+    free(fresh);
+    canvas_free(&canvas);
+}
+
+/* The panel stays as it was while the rest goes on, but where it moved or was covered. */
+static void a_panel_that_holds(void **state) {
+    (void)state;
+    struct scene *scene = scene_new();
+    struct canvas canvas = {0};
+    canvas_resize(&canvas, 40, 120);
+    scene->messages[2].len -= 30;
+    free(drawn(scene, &canvas));
+    scene->messages[2].len += 30;
+    scene->position.position = 414;
+    scene->screen.panel_holds = true;
+    char *held = drawn(scene, &canvas);
+    assert_non_null(strstr(held, "position 413"));
+    assert_null(strstr(held, "position 414"));
+    scene->position.position = 413; /* the rest is as if all had been drawn */
+    check_fresh(scene, held);
+    free(held);
+    scene->position.position = 414;
+    scene->screen.panel_holds = false;
+    free(drawn(scene, &canvas));
+    scene->screen.panel_holds = true;
+    scene->screen.panel_off = true;
+    scene->position.position = 415;
+    char *moved = drawn(scene, &canvas);
+    check_fresh(scene, moved);
+    free(moved);
+    scene->screen.panel_off = false;
+    moved = drawn(scene, &canvas);
+    assert_non_null(strstr(moved, "position 415"));
+    check_fresh(scene, moved);
+    free(moved);
+    pager_open(&scene->screen.pager, "Keys", "words", 5);
+    moved = drawn(scene, &canvas);
+    check_fresh(scene, moved);
+    free(moved);
+    pager_close(&scene->screen.pager);
+    scene->position.position = 416;
+    moved = drawn(scene, &canvas);
+    assert_non_null(strstr(moved, "position 416"));
+    free(moved);
+    canvas_free(&canvas);
+    scene_free(scene);
+}
+
 static void foreign_screens(void **state) {
     (void)state;
     struct scene *scene = scene_new();
@@ -350,6 +414,7 @@ int main(void) {
         cmocka_unit_test(idle_screens),
         cmocka_unit_test(empty_screens),
         cmocka_unit_test(busy_screens),
+        cmocka_unit_test(a_panel_that_holds),
         cmocka_unit_test(foreign_screens),
         cmocka_unit_test(box_screens),
         cmocka_unit_test(page_screens),
