@@ -162,9 +162,9 @@ int list_command(struct options *options, struct err *err) {
     struct model_list list;
     struct buf report = {0};
     struct out out;
-    if (options->models_dir && access(options->models_dir, R_OK | X_OK))
-        out_error("--models-dir: %s: %s", options->models_dir, strerror(errno));
     places_fill(&own, options->models_dir);
+    if (own.folder && access(own.folder, R_OK | X_OK))
+        out_error("--models-dir: %s: %s", own.folder, strerror(errno));
     models_scan(&own.places, &list);
     if (options->json)
         put_json(&list, isatty(STDOUT_FILENO), &report);

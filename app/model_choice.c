@@ -32,11 +32,12 @@ static char *program_stamp(void) {
 
 void places_fill(struct own_places *own, const char *models_dir) {
     *own = (struct own_places){.own = path_models(),
+                               .folder = models_dir ? path_expand(models_dir) : NULL,
                                .remembered = path_cache("models.json", NULL),
                                .used = path_state("models-used.json", NULL),
                                .program = program_stamp()};
     own->places = (struct model_places){.own = own->own,
-                                        .folder = models_dir,
+                                        .folder = own->folder,
                                         .remembered = own->remembered,
                                         .used = own->used,
                                         .program = own->program};
@@ -45,6 +46,7 @@ void places_fill(struct own_places *own, const char *models_dir) {
 
 void places_free(struct own_places *own) {
     free(own->own);
+    free(own->folder);
     free(own->remembered);
     free(own->used);
     free(own->program);
@@ -189,7 +191,7 @@ static int choose_from_list(const struct options *options, const struct own_plac
 int options_model(struct options *options, const char **path, struct err *err) {
     int status = STATUS_OK;
     if (!options->chosen_model && options->model && is_path(options->model))
-        options->chosen_model = xstrdup(options->model);
+        options->chosen_model = path_expand(options->model);
     if (!options->chosen_model && options->hf) status = pull_if_missing(options, &options->chosen_model, err);
     if (!options->chosen_model && status == STATUS_OK) {
         struct own_places own;

@@ -20,7 +20,7 @@ int model_by_name(const struct model_list *list, const char *name, const struct 
 /* The places that models_scan() wants, with names of their own. */
 struct own_places {
     struct model_places places;
-    char *own, *remembered, *used, *program;
+    char *own, *folder, *remembered, *used, *program;
 };
 void places_fill(struct own_places *own, const char *models_dir);
 void places_free(struct own_places *own);

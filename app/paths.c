@@ -3,6 +3,7 @@
 #include "base/buf.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -68,6 +69,14 @@ char *path_config(const char *name) {
     if (!base_folder(&path, "XDG_CONFIG_HOME", ".config")) return NULL;
     buf_printf(&path, "/%s", name);
     return buf_take(&path);
+}
+
+char *path_expand(const char *path) {
+    struct buf out = {0};
+    const char *home = getenv("HOME");
+    bool in_home = path[0] == '~' && (path[1] == '/' || !path[1]) && home && home[0];
+    buf_printf(&out, "%s%s", in_home ? home : "", in_home ? path + 1 : path);
+    return buf_take(&out);
 }
 
 const char *path_name(const char *path) {

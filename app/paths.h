@@ -16,6 +16,9 @@ char *path_cache(const char *name, struct err *err); /* the same of $XDG_CACHE_H
 /* $XDG_CONFIG_HOME/logitop/NAME, made by nobody. Owned by the caller; NULL without a home. */
 char *path_config(const char *name);
 
+/* As a person writes it where no shell reads it: "~/x" lies in the home. Owned by the caller. */
+char *path_expand(const char *path);
+
 const char *path_name(const char *path); /* what follows the last slash */
 
 #endif

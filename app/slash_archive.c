@@ -1,6 +1,7 @@
 /* Kept chats: opening, naming, exporting, deleting. */
 #include "app/archive.h"
 #include "app/export.h"
+#include "app/paths.h"
 #include "app/slash_internal.h"
 
 #include <errno.h>
@@ -72,10 +73,10 @@ int slash_export(struct chat *chat, const char *arguments, struct slash_result *
     int status = export_format_find(arguments, n, &format, err);
     if (status < 0) return status;
     struct archive *archive = archive_of(chat);
-    char *name = *path ? NULL : export_file_name(archive ? archive_title(archive) : NULL, format);
-    status = export_chat(chat, archive ? archive_title(archive) : NULL, format, name ? name : path, err);
-    if (status == STATUS_OK)
-        snprintf(result->line, sizeof result->line, "written to %.200s", name ? name : path);
+    const char *title = archive ? archive_title(archive) : NULL;
+    char *name = *path ? path_expand(path) : export_file_name(title, format);
+    status = export_chat(chat, title, format, name, err);
+    if (status == STATUS_OK) snprintf(result->line, sizeof result->line, "written to %.200s", name);
     free(name);
     return status;
 }

@@ -1,6 +1,7 @@
 /* Commands about what is seen: search, copies, the text as it is, themes. What they do the front end does. */
 #include "app/config.h"
 #include "app/new_file.h"
+#include "app/paths.h"
 #include "app/record_json.h"
 #include "app/slash_internal.h"
 #include "base/text.h"
@@ -90,9 +91,11 @@ int slash_copy(struct chat *chat, const char *arguments, struct slash_result *re
         buf_free(&whole);
     }
     if (status == STATUS_OK && file) {
-        status = new_file_write(arguments, 0666, &text, err);
+        char *path = path_expand(arguments);
+        status = new_file_write(path, 0666, &text, err);
         if (status == STATUS_OK)
-            snprintf(result->line, sizeof result->line, "%zu bytes written to %.180s", text.len, arguments);
+            snprintf(result->line, sizeof result->line, "%zu bytes written to %.180s", text.len, path);
+        free(path);
     } else if (status == STATUS_OK) {
         result->show = SLASH_SHOW_COPY;
         result->text = text;

@@ -414,6 +414,13 @@ static void test_export(void **state) {
         }
         resume(&kept, settle(&kept), NULL);
     }
+    setenv("HOME", store_folder, 1);
+    run_ok(&kept.chat, "/export md ~/home.md");
+    run_ok(&kept.chat, "/copy file ~/copy");
+    snprintf(path, sizeof path, "%s/home.md", store_folder);
+    assert_non_null(strstr(read_file(path), "## You"));
+    snprintf(path, sizeof path, "%s/copy", store_folder);
+    read_file(path);
     char *name = export_file_name("Why? **So**", EXPORT_JSONL);
     assert_string_equal(name, "why-so.jsonl");
     free(name);
