@@ -1,6 +1,7 @@
 #include "ui/chat.h"
 
 #include "base/text.h"
+#include "ui/keymap.h"
 #include "ui/token_row.h"
 
 #include <stdio.h>
@@ -386,6 +387,29 @@ static void draw_below(struct chat *chat, struct canvas *canvas, struct rect rec
     canvas_text(canvas, y, x + 2, limit, STYLE_NOTICE, text, (size_t)n);
 }
 
+/* Where nothing was said yet: what one may not find by oneself. */
+static void draw_welcome(struct canvas *canvas, struct rect rect) {
+    static const struct {
+        int action;
+        const char *does;
+    } lines[] = {{ACTION_EDITOR, "the commands"}, /* no key: what is typed */
+                 {UI_ACTION_HELP, "the keys, and what the numbers mean"},
+                 {UI_ACTION_ESCAPE, "stops an answer"},
+                 {UI_ACTION_INSPECT, "walks over the tokens: take what else could have come"},
+                 {UI_ACTION_COLOUR, "colours them by how sure the model was"},
+                 {UI_ACTION_CHATS, "opens a kept chat"}};
+    enum { N = sizeof lines / sizeof *lines, KEY_WIDTH = 8, LEAST = 48 };
+    int x = rect.column + LABEL_WIDTH, y = rect.row + 1, limit = rect.column + rect.columns - 1;
+    if (rect.rows < N + 2 || rect.columns < LEAST) return;
+    for (int i = 0; i < N; i++) {
+        char key[KEY_NAME_MAX] = "/";
+        if (lines[i].action != ACTION_EDITOR) keymap_key(lines[i].action, key);
+        if (!*key) continue; /* it was taken away */
+        canvas_text(canvas, y, x, limit, STYLE_TEXT, key, strlen(key));
+        canvas_text_end(canvas, y++, x + KEY_WIDTH, limit, STYLE_DIM, lines[i].does, strlen(lines[i].does));
+    }
+}
+
 void chat_draw(struct chat *chat, const struct ui_model *model, enum colour_mode colour,
                struct canvas *canvas, struct rect rect) {
     int width = rect.columns - LABEL_WIDTH - 1;
@@ -395,6 +419,7 @@ void chat_draw(struct chat *chat, const struct ui_model *model, enum colour_mode
     chat->page = rect.rows;
     chat->rows_below = 0;
     chat_sync(chat, model->n_messages);
+    if (model->n_messages == 0) draw_welcome(canvas, rect);
     if (model->n_messages == 0 || rect.rows < 1 || width < 2) return;
     if (chat_find(chat, model, width, rect.rows)) moved = true;
     if (follow_cursor(chat, model, width, rect.rows)) moved = true;
