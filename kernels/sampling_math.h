@@ -12,7 +12,7 @@
  *   top-p        by (l descending, id ascending): the fewest whose sum is at least share(S, p)
  *   min-p        w >= sampling_fixed(p)
  *   xtc          acts if draw(XTC) word 0 / 2^32 < probability; of those with w >= share(S, threshold) all but the last go
- *   temperature  l becomes (l - max) / T
+ *   temperature  l becomes (l - max) / T, at least -SAMPLING_LIMIT
  *   pick         in order of ids, the first whose running sum is above mulhi(draw(NONE) words 1:0, S)
  * Random: Philox 4x32-10 (Salmon et al., SC 2011), key = seed (low, high), counter = (position of the token that was fed,
  * attempt, stage, 0). */
@@ -39,7 +39,7 @@
 #endif
 
 #define SAMPLING_FAR 32.0f    /* exp(-32) * 2^44 < 1: what is farther below the best weighs nothing */
-#define SAMPLING_LIMIT 1e30f /* penalised logits stay within this, so that no stage makes an infinity */
+#define SAMPLING_LIMIT 1e30f /* what a stage makes of logits stays within this: none makes an infinity */
 
 struct philox {
     uint32_t word[4];
@@ -164,7 +164,7 @@ SAMPLING_FN float sampling_dry(float l, uint32_t length, uint32_t allowed, float
 }
 
 SAMPLING_FN float sampling_heat(float l, float max, float temperature) {
-    return SAMPLING_DIV(SAMPLING_ADD(l, -max), temperature);
+    return sampling_clamp(SAMPLING_DIV(SAMPLING_ADD(l, -max), temperature));
 }
 
 #endif

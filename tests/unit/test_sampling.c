@@ -505,6 +505,34 @@ static void huge_logits_are_no_trouble(void **state) {
     sample_scratch_free(scratch);
 }
 
+/* However cold: what is far below the best weighs nothing, and is a number all the same, even where XTC
+ * leaves nothing else. */
+static void the_coldest_makes_no_infinity(void **state) {
+    (void)state;
+    static const float temperatures[] = {1e-45f, 1e-38f, 1e-20f, 1e-3f};
+    enum { N = 100 };
+    float logits[N];
+    for (int i = 0; i < N; i++) logits[i] = (float)((i * 37) % N);
+    struct sample_scratch *scratch = sample_scratch_new(N);
+    for (size_t i = 0; i < sizeof temperatures / sizeof *temperatures; i++)
+        for (uint32_t top_k = 0; top_k < 60; top_k += 50) {
+            struct sampling s;
+            struct err err;
+            struct step_result result;
+            sampling_defaults(&s);
+            assert_int_equal(sampling_set_order(&s, "top-k;temperature;xtc", &err), STATUS_OK);
+            s.temperature = temperatures[i];
+            s.top_k = top_k;
+            s.xtc_probability = 1;
+            s.xtc_threshold = 0;
+            struct sample_request request = {.logits = logits, .sampling = &s, .target = -1, .top_k = N};
+            assert_int_equal(sample_position(scratch, &request, &result, &err), STATUS_OK);
+            assert_in_range(result.id, 0, N - 1);
+            assert_true(result.prob == 1 && logits[result.id] < N - 1);
+        }
+    sample_scratch_free(scratch);
+}
+
 static void a_target_is_told_of(void **state) {
     (void)state;
     const float logits[] = {1, 4, 2, 4, -1};
@@ -636,6 +664,7 @@ int main(void) {
         cmocka_unit_test(ties_go_to_the_lowest_id),
         cmocka_unit_test(what_is_not_finite_is_refused),
         cmocka_unit_test(huge_logits_are_no_trouble),
+        cmocka_unit_test(the_coldest_makes_no_infinity),
         cmocka_unit_test(a_target_is_told_of),
         cmocka_unit_test(stages_add_up_to_the_chain),
         cmocka_unit_test(seed_and_attempt_decide),
