@@ -155,6 +155,16 @@ static void cuda_close(struct backend *b) {
     free(b);
 }
 
+static bool runs_under_mps(int device) {
+    int mps = 0;
+#if CUDART_VERSION >= 12030
+    if (cudaDeviceGetAttribute(&mps, cudaDevAttrMpsEnabled, device) != cudaSuccess) cudaGetLastError(); /* an old driver does not know it */
+#else
+    (void)device;
+#endif
+    return mps;
+}
+
 static int prepare(struct backend *b, const struct backend_options *o, struct need *n, bool *copies, struct err *err) {
     const struct model_view *m = b->model;
     int status = measure(m, o, n, err);
@@ -165,6 +175,7 @@ static int prepare(struct backend *b, const struct backend_options *o, struct ne
                        (double)needed(n, n_ctx) / (1u << 30), n_ctx, (double)n->free / (1u << 30),
                        needed(n, 1) + SPARE <= n->free ? "; a smaller context would fit (-c)" : "");
     CUDA_TRY(cudaGetDeviceProperties(&b->properties, b->device));
+    b->crowded = runs_under_mps(b->device);
     CUDA_TRY(cudaStreamCreateWithFlags(&b->stream, cudaStreamNonBlocking));
     if (!b->exact) b->blas = blas_open();
     *copies = b->blas && copies_fit(n, n_ctx);

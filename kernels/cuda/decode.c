@@ -37,7 +37,7 @@ struct decode_buffers { /* of a backend */
 enum decode_way {
     WAY_LISTED,  /* a graph that samples from a list of the best, and feeds back by itself */
     WAY_ALL,     /* the same from the whole vocabulary: chains that nothing bounds */
-    WAY_FORWARD, /* no graph: --exact, and shapes the fused kernels do not take */
+    WAY_FORWARD, /* no graph: --exact, shapes the fused kernels do not take, and such chains where no block may wait for another */
 };
 
 struct decode {
@@ -147,15 +147,12 @@ static int upload_products(struct backend *b, const struct whole_product *all, s
 }
 
 /* Can all blocks of a step run at the same time? They wait for each other. Where the card is shared in time, a kernel has all of it when
- * it runs; under MPS another process may hold multiprocessors as long as it likes. */
+ * it runs. */
 static int whole_runs_at_once(const struct backend *b, bool *at_once, struct err *err) {
     const struct whole_plan *plan = &b->decode->whole;
-    int each = 0, mps = 0;
+    int each = 0;
     CUDA_TRY(whole_load(plan, &each));
-#if CUDART_VERSION >= 12030
-    if (cudaDeviceGetAttribute(&mps, cudaDevAttrMpsEnabled, b->device) != cudaSuccess) cudaGetLastError(); /* an old driver does not know it */
-#endif
-    *at_once = !mps && (uint64_t)each * (uint32_t)b->properties.multiProcessorCount >= plan->blocks;
+    *at_once = (uint64_t)each * (uint32_t)b->properties.multiProcessorCount >= plan->blocks;
     return STATUS_OK;
 }
 
@@ -163,7 +160,7 @@ int decode_whole_new(struct backend *b, struct err *err) {
     struct decode_buffers *d = b->decode;
     const struct model_view *m = b->model;
     const size_t n = 4 * (size_t)m->n_layers + 1;
-    if (b->exact || b->properties.major < 9) return STATUS_OK;
+    if (b->exact || b->crowded || b->properties.major < 9) return STATUS_OK;
     for (uint32_t i = 0; i < m->n_layers; i++)
         if (!in_turns(&b->layers[i].gate, &b->layers[i].up)) return STATUS_OK;
     struct whole_product *all = xcalloc(n, sizeof *all);
@@ -383,8 +380,9 @@ int cuda_decode_begin(struct timeline *t, const struct decode_request *request, 
     struct decode *d = xcalloc(1, sizeof *d);
     *d = (struct decode){.timeline = t, .request = *request, .id = request->id, .first = t->length};
     int status = STATUS_OK;
-    if (!b->whole && !t->graphs[WAY_LISTED]) d->way = WAY_FORWARD;
-    else d->way = sample_fits(&request->sampling, request->top_k, b->model->n_vocab) ? WAY_LISTED : WAY_ALL;
+    bool listed = sample_fits(&request->sampling, request->top_k, b->model->n_vocab);
+    if ((!b->whole && !t->graphs[WAY_LISTED]) || (!listed && b->crowded)) d->way = WAY_FORWARD;
+    else d->way = listed ? WAY_LISTED : WAY_ALL;
     if (d->way != WAY_FORWARD && t->length < t->n_ctx) status = begin_on_device(d, err);
     if (status != STATUS_OK) {
         free(d);

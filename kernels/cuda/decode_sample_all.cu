@@ -7,6 +7,7 @@
  * that follow the order tells in which bin it is, and the members of that bin are sorted. Should they be too many for the list, the step
  * is left to the host, and the state stays as it was. */
 #include "kernels/cuda/decode_kernels.h"
+#include "kernels/cuda/exchange.cuh"
 
 #include "kernels/sampling_math.h"
 
@@ -46,7 +47,7 @@ __device__ void meet(team &t) {
     if (threadIdx.x == 0) {
         __threadfence();
         atomicAdd(&t.g->arrived, 1);
-        while (*(volatile uint32_t *)&t.g->arrived < t.meetings * gridDim.x) {}
+        for (patience p; *(volatile uint32_t *)&t.g->arrived < t.meetings * gridDim.x;) p.look();
         __threadfence();
     }
     __syncthreads();
@@ -513,6 +514,6 @@ __global__ void __launch_bounds__(THREADS, 1) choose_all_kernel(sample_all_args 
 extern "C" cudaError_t launch_sample_all(cudaStream_t stream, struct sample_all_args args, uint32_t multiprocessors) {
     cudaError_t e = cudaMemsetAsync(args.scratch, 0, offsetof(struct sample_all_scratch, keys), stream);
     if (e != cudaSuccess) return e;
-    choose_all_kernel<<<min((uint32_t)BLOCKS, multiprocessors), THREADS, 0, stream>>>(args); /* a block a multiprocessor: none waits for room */
+    choose_all_kernel<<<min((uint32_t)BLOCKS, multiprocessors), THREADS, 0, stream>>>(args); /* a block a multiprocessor: none waits for room, but under MPS (decode.c) */
     return cudaGetLastError();
 }

@@ -11,7 +11,7 @@
  * every block has read all that came before, and between two writings of the same place lies at least one product.
  *
  * All blocks must run at the same time, or those that run wait for ever for those that do not: there are no more than multiprocessors
- * that hold one each (whole_load()), and no other process holds some of them (decode.c). A step is launched dependent on the one before: its blocks
+ * that hold one each (whole_load()), and no other process holds some of them (MPS: decode.c). A step is launched dependent on the one before: its blocks
  * begin to fetch weights where those of the step before have ended, while the last one still chooses the token.
  *
  * A norm's factor is applied to the sums of rows instead of the vector, so that the vector is ready with one barrier. */

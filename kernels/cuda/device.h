@@ -35,6 +35,7 @@ struct backend { /* of kernels/backend.h */
     struct cudaDeviceProp properties;
     cudaStream_t stream;
     bool exact;
+    bool crowded; /* under MPS: another process may hold multiprocessors as long as it likes, so no block may wait for another */
     bool whole; /* a decode step is one kernel (decode_whole.cu), not a chain */
     struct blas *blas; /* NULL: no library of matrix products, or exact */
     int half_type;     /* weights_half_type() */

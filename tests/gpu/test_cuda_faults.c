@@ -199,6 +199,14 @@ static void steps_never_wait_for_blocks_that_do_not_run(void **state) {
         assert_true(rig.backend->whole == (why == 0 && rig.backend->properties.major >= 9));
         must(answer(&rig, ids, &err), &err, "answer");
         assert_memory_equal(ids, wanted, sizeof ids);
+        struct decode *decode = NULL; /* a chain of samplers that looks at the whole vocabulary: blocks that meet */
+        struct decode_request run = {.id = 5, .limit = TOKENS, .top_k = 5};
+        struct step_result result;
+        sampling_defaults(&run.sampling);
+        run.sampling.dry_multiplier = 0.8f;
+        must(rig.ops->decode_begin(rig.timeline, &run, &decode, &err), &err, "decode_begin");
+        for (int i = 0; i < TOKENS; i++) must(rig.ops->decode_next(decode, &result, &err), &err, "decode_next");
+        rig.ops->decode_end(decode, PROMPT);
         rig_close(&rig);
     }
     calls.crowded = calls.mps = false;
