@@ -12,7 +12,9 @@
 #include <string.h>
 
 enum { AHEAD = 12 }; /* so many are read before their turn, that their misses of the caches overlap */
-enum { TOKENS_MAX = 1 << 24, TOKEN_BYTES_MAX = 1 << 16, VOCAB_BYTES_MAX = 1 << 30 };
+/* Several times what vocabularies have. What is made of them takes up to 32 bytes for each of theirs, and of
+ * a token the square of its length in time. */
+enum { TOKENS_MAX = 1 << 22, TOKEN_BYTES_MAX = 1 << 13, VOCAB_BYTES_MAX = 1 << 24 };
 
 __attribute__((format(printf, 3, 4))) static int refuse(const struct tokenizer_source *source,
                                                         struct err *err, const char *fmt, ...) {

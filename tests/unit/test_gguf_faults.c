@@ -348,7 +348,7 @@ static const struct {
 
     {QWEN2, no_tokens, "key tokenizer.ggml.tokens is missing, expected string array"},
     {QWEN2, no_tokenizer, "key tokenizer.ggml.model is missing, expected string"},
-    {QWEN2, tokens_empty, "key tokenizer.ggml.tokens: found 0 tokens, expected 1 to"},
+    {QWEN2, tokens_empty, "tokenizer.ggml.tokens: missing or empty, expected one text a token"},
     {QWEN2, pre_u32, "key tokenizer.ggml.pre: found u32, expected string"},
     {QWEN2, types_f32, "key tokenizer.ggml.token_type: found f32 array, expected i32 array"},
     {QWEN2, types_short, "tokenizer.ggml.token_type"},
