@@ -49,6 +49,7 @@ enum {
     GGUF_NAME_MAX = 63,         /* bytes of a tensor's name */
     GGUF_KEY_MAX = 65535,       /* bytes of a key */
     GGUF_RECORDS_MAX = 1 << 20, /* keys, and tensors of one file */
+    GGUF_STRINGS_MAX = 1 << 22, /* of an array that gguf_strings() copies */
     GGUF_DIMS_MAX = 4,
 };
 

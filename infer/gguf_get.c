@@ -148,6 +148,9 @@ int gguf_strings(const struct gguf *g, const char *key, enum gguf_need need, str
     *n = 0;
     int status = find(g, key, need, GGUF_TYPE_STRING, true, &value, err);
     if (status || !value) return status;
+    if (value->n > GGUF_STRINGS_MAX) /* a place for each takes more than an empty one takes in the file */
+        return err_set(err, STATUS_MODEL, "%s: key %s: found %" PRIu64 " strings, expected at most %d",
+                       g->files[0].shown, key, value->n, GGUF_STRINGS_MAX);
     *n = (size_t)value->n;
     *out = xmalloc(*n * sizeof **out + 1);
     uint64_t at = 0;

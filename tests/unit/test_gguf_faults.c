@@ -191,6 +191,8 @@ EDIT(pre_u32, maker_u32(m, "tokenizer.ggml.pre", 1))
 EDIT(types_f32, maker_array(m, "tokenizer.ggml.token_type", 6, 1, "1234", 4))
 EDIT(types_short, maker_array(m, "tokenizer.ggml.token_type", 5, 1, "\1\0\0\0", 4))
 EDIT(scores_i32, maker_array(m, "tokenizer.ggml.scores", 5, 1, "\1\0\0\0", 4))
+EDIT(merges_many, size_t n = GGUF_STRINGS_MAX + 1; char *zeros = xcalloc(n, 8);
+     maker_array(m, "tokenizer.ggml.merges", 8, n, zeros, n * 8); free(zeros))
 EDIT(merges_i32, maker_array(m, "tokenizer.ggml.merges", 5, 1, "\1\0\0\0", 4))
 EDIT(eos_string, maker_string(m, "tokenizer.ggml.eos_token_id", "2"))
 EDIT(eos_beyond, maker_u32(m, "tokenizer.ggml.eos_token_id", 340))
@@ -353,6 +355,7 @@ static const struct {
     {QWEN2, types_f32, "key tokenizer.ggml.token_type: found f32 array, expected i32 array"},
     {QWEN2, types_short, "tokenizer.ggml.token_type"},
     {QWEN2, scores_i32, "key tokenizer.ggml.scores: found i32 array, expected f32 array"},
+    {QWEN2, merges_many, "key tokenizer.ggml.merges: found 4194305 strings, expected at most 4194304"},
     {QWEN2, merges_i32, "key tokenizer.ggml.merges: found i32 array, expected string array"},
     {QWEN2, eos_string, "key tokenizer.ggml.eos_token_id: found string, expected u32"},
     {QWEN2, eos_beyond, "tokenizer.ggml.eos_token_id"},
