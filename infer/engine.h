@@ -222,7 +222,7 @@ struct engine *engine_local(const struct engine_options *options);
 /* Plays a script: a JSONL-free plain format, see infer/engine_scripted.c. The text is copied. */
 struct engine *engine_scripted(const char *script);
 
-/* design.md's defaults. */
+/* What holds where nothing is set. */
 void sampling_defaults(struct sampling *sampling);
 /* "top-p" and so on; NULL-terminated order list from names separated by ';' or ','. */
 int sampling_set_order(struct sampling *sampling, const char *names, struct err *err);

@@ -83,7 +83,7 @@ static int check_model(const struct model_view *model, struct err *err) {
     return STATUS_OK;
 }
 
-/* Give a weight its place at *at, or refuse it. `memory` NULL: only checks and counts. */
+/* Give a weight its place at *at, or refuse it. Before the backend has memory it only checks and counts. */
 static int place(struct backend *backend, const struct slot *slot, uint64_t *at, uint64_t *vectors_at, struct err *err) {
     const struct weight *weight = slot->weight;
     const struct dtype_info *info = dtype_info((uint32_t)weight->type);
