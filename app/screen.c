@@ -70,10 +70,17 @@ static void tell(struct screen *screen, const struct err *err) {
     ui_notice(screen->ui, NOTICE_MS, "%s", err->text);
 }
 
+/* Can kept chats be read? */
+static bool can_look(const struct screen *screen, struct err *err) {
+    if (!archive_store(&screen->chat, err)) return false;
+    if (!screen->lookup) err_set(err, STATUS_FAILED, "the kept chats cannot be read in this run");
+    return screen->lookup != NULL;
+}
+
 static void list_chats(struct screen *screen, const struct buf *words) {
     struct err err = {0};
     branch_list_close(&screen->branches);
-    if (screen->lookup && archive_store(&screen->chat, &err))
+    if (can_look(screen, &err))
         chat_list_open(&screen->chats, screen->lookup, words);
     else
         tell(screen, &err);
@@ -82,7 +89,7 @@ static void list_chats(struct screen *screen, const struct buf *words) {
 /* The keys go on meanwhile; what they ask for waits, but for what ends it. */
 static void open_chat(struct screen *screen, int64_t id, const struct options *given) {
     struct err err = {0};
-    if (!screen->lookup || !archive_store(&screen->chat, &err)) {
+    if (!can_look(screen, &err)) {
         tell(screen, &err);
         return;
     }
