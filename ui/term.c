@@ -23,6 +23,8 @@ static const char modes_on[] = "\033[?2004h\033[?1004h"; /* bracketed paste, foc
 static const char modes_off[] =
     "\033[?2026l\033[?1006l\033[?1000l\033[?1004l\033[?2004l"; /* and an unfinished synchronized frame, the
                                                                   mouse */
+/* Of xterm: Alt and a key arrive as Esc and that key, not as another letter; behind it as it was. */
+static const char alt_on[] = "\033[?1036s\033[?1036h", alt_off[] = "\033[?1036r";
 static const char mouse_on[] = "\033[?1000h\033[?1006h", mouse_off[] = "\033[?1006l\033[?1000l";
 static const char sync_question[] = "\033[?2026$p";
 static const char sync_begin[] = "\033[?2026h", sync_end[] = "\033[?2026l";
@@ -34,9 +36,9 @@ struct term {
     struct canvas shown; /* what is on the terminal */
     cchar_t *row;        /* [columns] */
     attr_t attributes[STYLE_COUNT];
-    bool sync, stale, left, mouse;
-    bool can_colour, own_colours; /* own: the terminal's defaults can be kept */
-    bool colours;                 /* shown */
+    bool sync, stale, left, mouse, alt; /* alt: the terminal knows of alt_on */
+    bool can_colour, own_colours;       /* own: the terminal's defaults can be kept */
+    bool colours;                       /* shown */
     int cursor_visible;
 };
 
@@ -186,6 +188,7 @@ static void emergency_add(const char *capability) {
 static void emergency_arm(struct term *term) {
     emergency.len = 0;
     emergency_add(modes_off);
+    if (term->alt) emergency_add(alt_off);
     emergency_add(tigetstr("sgr0"));
     emergency_add(tigetstr("cnorm"));
     emergency_add(tigetstr("rmcup"));
@@ -212,6 +215,11 @@ void term_put(struct term *term, const char *bytes, size_t len) {
 
 static void write_out(struct term *term, const char *bytes) {
     term_put(term, bytes, strlen(bytes));
+}
+
+static void put_modes(struct term *term, bool on) {
+    write_out(term, on ? modes_on : modes_off);
+    if (term->alt) write_out(term, on ? alt_on : alt_off);
 }
 
 static void term_set_modes(struct term *term) {
@@ -255,12 +263,14 @@ int term_open(struct term **out, int in_fd, int out_fd, enum ui_colour colour, c
     }
     looks_set(term, colour);
     term_set_modes(term);
+    const char *tmux = getenv("TMUX");
+    bool in_tmux = tmux && *tmux;
+    term->alt = !in_tmux && xterm_like(getenv("TERM"));
     emergency_arm(term);
     doupdate();             /* enters the alternate screen and clears it, */
     clearok(stdscr, FALSE); /* which a new window would ask for again */
-    write_out(term, modes_on);
-    const char *tmux = getenv("TMUX");
-    if (tmux && *tmux)
+    put_modes(term, true);
+    if (in_tmux)
         term->sync = true; /* it knows this, or passes over it, but most of its versions do not answer */
     else if (xterm_like(getenv("TERM")))
         write_out(term, sync_question); /* old terminals would print a letter of it */
@@ -288,7 +298,7 @@ static void put_capability(struct term *term, const char *capability) {
 void term_leave(struct term *term) {
     if (term->left) return;
     const char *move_cursor = tigetstr("cup");
-    write_out(term, modes_off);
+    put_modes(term, false);
     if (move_cursor && move_cursor != (const char *)-1)
         put_capability(term, tparm(move_cursor, LINES - 1, 0));
     put_capability(term, tigetstr("sgr0"));
@@ -313,14 +323,14 @@ void term_enter(struct term *term) {
     put_capability(term, tigetstr("smcup"));
     term_resized(term);
     term_redraw(term);
-    write_out(term, modes_on);
+    put_modes(term, true);
     if (term->mouse) write_out(term, mouse_on);
 }
 
 void term_close(struct term *term) {
     if (!term) return;
     if (!term->left) {
-        write_out(term, modes_off);
+        put_modes(term, false);
         endwin();
         tcsetattr(term->in_fd, TCSANOW, &emergency.modes);
         emergency.on = 0;
