@@ -78,7 +78,7 @@ static bool try_folder(void *context, const char *folder) {
     int status = ini_load(path.data, &wanted->text, &missing, &err);
     if (status < 0 && !missing) buf_printf(wanted->problems, "%s\n", err.text);
     if (status == STATUS_OK) {
-        ui_theme_begin(ui_theme_names()[0], NULL);
+        ui_theme_begin("dark", NULL);
         ini_read(path.data, wanted->text.data, wanted->text.len, take_style, NULL, wanted->problems);
     }
     buf_free(&path);

@@ -89,7 +89,7 @@ static const struct option_row rows[] = {
      BIT(CHAT), {FIELD_FLAG, AT(incognito), 0, 0}},
     {"save", 0, NULL, "keep a single answer (-p, a pipe) as a chat too", BIT(CHAT), {FIELD_FLAG, AT(save), 0, 0}},
     {"color", 0, "WHEN", "auto, always or never", BIT(CHAT), {FIELD_WHEN, AT(colour), 0, 0}},
-    {"theme", 0, "NAME", "dark, light, mono or a theme file's name", BIT(CHAT), {FIELD_TEXT, AT(theme), 0, 0}},
+    {"theme", 0, "NAME", "auto, dark, light, mono or a theme file's name", BIT(CHAT), {FIELD_TEXT, AT(theme), 0, 0}},
     {"mouse", 0, NULL, "the mouse is on from the start (F8 switches it)", BIT(CHAT), {FIELD_FLAG, AT(mouse), 0, 0}},
     {"bell", 0, "WHEN", "ring when an answer is done: auto (the terminal has lost the focus), always or never",
      BIT(CHAT), {FIELD_WHEN, AT(bell), 0, 0}},
@@ -395,7 +395,7 @@ static int read_all(struct options *options, char **argv, struct err *err) {
 }
 
 void options_begin(struct options *options) {
-    *options = (struct options){.device = "auto", .positions = "all", .repeats = 5, .theme = "dark"};
+    *options = (struct options){.device = "auto", .positions = "all", .repeats = 5, .theme = "auto"};
     settings_defaults(&options->settings);
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/utf8.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,6 +172,24 @@ static size_t decode_string(const char *p, size_t n) {
     return 0;
 }
 
+/* "11;rgb:ffff/ffff/ffff", one to four digits for each of red, green and blue (xterm's ctlseqs, XParseColor):
+ * the terminal's background. */
+static void colour_key(const char *p, size_t n, struct key *key) {
+    static const char lead[] = "11;rgb:";
+    static const double luma[] = {0.299, 0.587, 0.114};
+    double light = 0;
+    if (n < sizeof lead - 1 || memcmp(p, lead, sizeof lead - 1) != 0) return;
+    const char *at = p + sizeof lead - 1, *end = p + n;
+    for (int i = 0; i < 3; i++) {
+        unsigned value = 0, most = 0;
+        for (; at < end && isxdigit((unsigned char)*at) && most < 0xFFFF; at++, most = most << 4 | 15)
+            value = value << 4 | (unsigned)(*at <= '9' ? *at - '0' : (*at | 32) - 'a' + 10);
+        if (!most || (i < 2 && (at == end || *at++ != '/'))) return;
+        light += luma[i] * value / most;
+    }
+    *key = (struct key){.code = KEY_CODE_BACKGROUND, .c = light > 0.5};
+}
+
 static size_t decode_plain(const char *p, size_t n, struct key *key) {
     unsigned char c = (unsigned char)p[0];
     if (c < 0x20 || c == 0x7F) {
@@ -192,7 +211,11 @@ static size_t decode_escape(struct keys *keys, const char *p, size_t n, struct k
         if (n < 3) return 0;
         key->code = letter_code(p[2]);
         return 3;
-    case ']':
+    case ']': {
+        size_t used = decode_string(p, n);
+        if (used > 2) colour_key(p + 2, used - 2, key);
+        return used;
+    }
     case 'P':
     case '_':
     case '^':

@@ -28,9 +28,10 @@ enum key_code {
     KEY_CODE_PAGE_DOWN,
     KEY_CODE_F1, /* ... KEY_CODE_F1 + 11 */
     KEY_CODE_F12 = KEY_CODE_F1 + 11,
-    KEY_CODE_PASTE, /* keys->paste holds the text until the next keys_next() */
-    KEY_CODE_SYNC,  /* the terminal knows synchronized output (answer to CSI ? 2026 $ p) */
-    KEY_CODE_FOCUS, /* the terminal got the focus, or lost it */
+    KEY_CODE_PASTE,      /* keys->paste holds the text until the next keys_next() */
+    KEY_CODE_SYNC,       /* the terminal knows synchronized output (answer to CSI ? 2026 $ p) */
+    KEY_CODE_BACKGROUND, /* what it is drawn on (answer to OSC 11); c is 1 where that is light, else 0 */
+    KEY_CODE_FOCUS,      /* the terminal got the focus, or lost it */
     KEY_CODE_BLUR,
     KEY_CODE_CLICK, /* of the left button, at row, column */
     KEY_CODE_WHEEL_UP,

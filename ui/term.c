@@ -26,7 +26,7 @@ static const char modes_off[] =
 /* Of xterm: Alt and a key arrive as Esc and that key, not as another letter; behind it as it was. */
 static const char alt_on[] = "\033[?1036s\033[?1036h", alt_off[] = "\033[?1036r";
 static const char mouse_on[] = "\033[?1000h\033[?1006h", mouse_off[] = "\033[?1006l\033[?1000l";
-static const char sync_question[] = "\033[?2026$p";
+static const char sync_question[] = "\033[?2026$p", background_question[] = "\033]11;?\033\\";
 static const char sync_begin[] = "\033[?2026h", sync_end[] = "\033[?2026l";
 
 struct term {
@@ -270,6 +270,7 @@ int term_open(struct term **out, int in_fd, int out_fd, enum ui_colour colour, c
     doupdate();             /* enters the alternate screen and clears it, */
     clearok(stdscr, FALSE); /* which a new window would ask for again */
     put_modes(term, true);
+    if (xterm_like(getenv("TERM"))) write_out(term, background_question);
     if (in_tmux)
         term->sync = true; /* it knows this, or passes over it, but most of its versions do not answer */
     else if (xterm_like(getenv("TERM")))

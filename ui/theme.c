@@ -223,16 +223,28 @@ static const char *const style_names[STYLE_COUNT] = {
     [STYLE_PROB0 + 9] = "level9",
 };
 
-static const char *const theme_names[] = {"dark", "light", "mono", NULL};
+static const char *const theme_names[] = {"auto", "dark", "light", "mono", NULL};
 
 static struct {
-    enum { THEME_DARK, THEME_LIGHT, THEME_MONO } base;
+    enum { THEME_AUTO /* by the background */, THEME_DARK, THEME_LIGHT, THEME_MONO } base;
     bool changed[STYLE_COUNT];
     struct look looks[STYLE_COUNT]; /* of the changed ones */
 } theme;
 
 const char *const *ui_theme_names(void) {
     return theme_names;
+}
+
+static bool background_light;
+
+static bool is_light(void) {
+    return theme.base == THEME_LIGHT || (theme.base == THEME_AUTO && background_light);
+}
+
+bool theme_background(bool is_light_there) {
+    bool before = is_light();
+    background_light = is_light_there;
+    return is_light() != before;
 }
 
 bool theme_is_mono(void) {
@@ -261,7 +273,7 @@ struct look theme_look(enum style style, int colours) {
     }
     if (theme.base == THEME_MONO || colours < 8) return look;
     const struct look *own = colours < 256 ? &eight_light[style] : &light[style];
-    bool same = theme.base == THEME_DARK || (own->fg == 0 && own->bg == 0 && own->attributes == 0);
+    bool same = !is_light() || (own->fg == 0 && own->bg == 0 && own->attributes == 0);
     return !same ? *own : colours < 256 ? eight[style] : dark[style];
 }
 
@@ -273,7 +285,7 @@ int ui_theme_begin(const char *name, struct err *err) {
             return STATUS_OK;
         }
     return err_set(err, STATUS_USAGE,
-                   "found the theme \"%s\", expected dark, light, mono or a theme file's name", name);
+                   "found the theme \"%s\", expected auto, dark, light, mono or a theme file's name", name);
 }
 
 /* ---- looks as text: "252 on 237 bold" ---- */

@@ -17,6 +17,8 @@ struct look {
 
 /* The look of a style where there are so many colours; 0: none, attributes alone. */
 struct look theme_look(enum style style, int colours);
+/* What the terminal is drawn on, as far as is known: dark until it is told. True if looks changed by that. */
+bool theme_background(bool light);
 bool theme_is_mono(void); /* no colours, whatever the terminal has */
 
 #endif

@@ -10,6 +10,7 @@
 #include "ui/keys.h"
 #include "ui/screen.h"
 #include "ui/term.h"
+#include "ui/theme.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -290,6 +291,9 @@ static bool terminal_event(struct ui *ui, const struct key *key) {
     bool covered = screen->pager.on || screen->picker.id || screen->comparing || screen->scoring;
     switch (key->code) {
     case KEY_CODE_SYNC: term_sync_known(ui->term); return true;
+    case KEY_CODE_BACKGROUND:
+        if (theme_background(key->c)) ui_theme_show(ui);
+        return true;
     case KEY_CODE_FOCUS:
     case KEY_CODE_BLUR: ui->blurred = key->code == KEY_CODE_BLUR; return true;
     case KEY_CODE_WHEEL_UP:

@@ -7,7 +7,7 @@ _logitop() {
     --device) COMPREPLY=($(compgen -W "auto cpu cuda" -- "$word")) && return ;;
     --color | --bell) COMPREPLY=($(compgen -W "auto always never" -- "$word")) && return ;;
     --theme)
-        COMPREPLY=($(compgen -W "dark light mono $(ls "${XDG_CONFIG_HOME:-$HOME/.config}/logitop/themes" /usr/{local/,}share/logitop/themes 2>/dev/null | sed -n 's/\.theme$//p')" -- "$word"))
+        COMPREPLY=($(compgen -W "auto dark light mono $(ls "${XDG_CONFIG_HOME:-$HOME/.config}/logitop/themes" /usr/{local/,}share/logitop/themes 2>/dev/null | sed -n 's/\.theme$//p')" -- "$word"))
         return
         ;;
     -m | --model)

@@ -21,7 +21,7 @@ end
 
 function __logitop_themes
     set -q XDG_CONFIG_HOME; and set -l config $XDG_CONFIG_HOME; or set -l config ~/.config
-    printf '%s\n' dark light mono
+    printf '%s\n' auto dark light mono
     ls $config/logitop/themes /usr/{local/,}share/logitop/themes 2>/dev/null | sed -n 's/\.theme$//p'
 end
 

@@ -4,7 +4,7 @@ import re
 # What ncurses and the program write for the terminals that the tests use: cursor, erase, attributes, modes, charset, keypad.
 ALLOWED = re.compile(
     rb"\x1b(?:\[[0-9;]*[ABCDGHJKLMPX@dfmrbST]|\[[0-9;]*[hl]|\[\?(?:1|7|12|25|1000|1004|1006|1049|2004|2026)[hl]|\[\?12;25h"
-    rb"|\[\?1;?[0-9]*[hl]|\[\?2026\$p|\[\?1036[hrs]|\[22;0;0t|\[23;0;0t|\[!p|\[\?3;4l|\[\?0?c|\[\?1c|\[\?8c|\[3g|\(B|\)0|[=>78DEHM])")
+    rb"|\[\?1;?[0-9]*[hl]|\[\?2026\$p|\[\?1036[hrs]|\]11;\?\x1b\\|\[22;0;0t|\[23;0;0t|\[!p|\[\?3;4l|\[\?0?c|\[\?1c|\[\?8c|\[3g|\(B|\)0|[=>78DEHM])")
 COPY = re.compile(rb"\x1b\]52;c;[A-Za-z0-9+/=]*\x07")  # only what a person asked for
 
 

@@ -83,7 +83,7 @@ static void it_sets_options(void **state) {
     assert_non_null(strstr(text.data, "find = F12\n"));
     buf_free(&text);
     ui_bind("keys", "find", "F7, Alt+/", &err);
-    ui_theme_begin("dark", &err);
+    ui_theme_begin("auto", &err);
     options_free(&options);
 }
 
@@ -108,7 +108,7 @@ static void mistakes_are_told_by_line(void **state) {
         "dim, underline, reverse or italic",
         ":17: found the style \"wall\", expected one that logitop --print-config lists",
         ":19: mouse: found \"maybe\", expected on or off",
-        ":20: found the theme \"none\", expected dark, light, mono or a theme file's name",
+        ":20: found the theme \"none\", expected auto, dark, light, mono or a theme file's name",
         ": [keys] found F7 for both help and find, expected one of them",
     };
     struct options options;
@@ -126,7 +126,7 @@ static void mistakes_are_told_by_line(void **state) {
     assert_true(options.settings.sampling.top_p == 0.5f); /* the rest counts */
     ui_bind("keys", "help", "F1, Alt+h", &err);
     ui_bind("keys.inspect", "step", "s", &err);
-    ui_theme_begin("dark", &err);
+    ui_theme_begin("auto", &err);
     options_free(&options);
 }
 
@@ -169,13 +169,13 @@ static void themes_are_files(void **state) {
     assert_non_null(strstr(text.data, "\nbot = 28 bold\n"));
     buf_clear(&text);
     theme_list(&text);
-    assert_string_equal(text.data, "dark\nlight\nmono\nmine\n");
+    assert_string_equal(text.data, "auto\ndark\nlight\nmono\nmine\n");
     assert_int_equal(theme_load("../config", &problems, &err), STATUS_USAGE);
     assert_int_equal(theme_load("mono", &problems, &err), STATUS_OK);
     buf_clear(&text);
     ui_theme_print("", &text);
     assert_non_null(strstr(text.data, "\nyou = default bold\n"));
-    ui_theme_begin("dark", &err);
+    ui_theme_begin("auto", &err);
     buf_free(&problems);
     buf_free(&text);
 }
@@ -202,7 +202,30 @@ static void every_style_has_a_look(void **state) {
                      STATUS_OK); /* the nearest of fewer colours */
     struct look look = theme_look(STYLE_BAR, 8);
     assert_true(look.fg == 1 && look.bg == 0);
-    ui_theme_begin("dark", &err);
+    ui_theme_begin("auto", &err);
+}
+
+/* auto is the one or the other, and nothing else is changed by what the terminal tells. */
+static void the_background_chooses(void **state) {
+    (void)state;
+    struct err err;
+    for (const char *const *name = ui_theme_names(); *name; name++) {
+        ui_theme_begin(*name, &err);
+        int16_t before = theme_look(STYLE_YOU, 256).fg;
+        bool automatic = strcmp(*name, "auto") == 0;
+        assert_true(theme_background(true) == automatic);
+        assert_false(theme_background(true));
+        int16_t on_light = theme_look(STYLE_YOU, 256).fg;
+        assert_true((on_light != before) == automatic);
+        assert_true(theme_background(false) == automatic);
+        assert_int_equal(theme_look(STYLE_YOU, 256).fg, before);
+        if (!automatic) continue;
+        ui_theme_begin("auto", &err);
+        assert_int_equal(theme_look(STYLE_YOU, 256).fg, before);
+        ui_theme_begin("light", &err);
+        assert_int_equal(theme_look(STYLE_YOU, 256).fg, on_light);
+    }
+    ui_theme_begin("auto", &err);
 }
 
 static void completed(const char *text, const char *line, const char *choices) {
@@ -283,13 +306,10 @@ static void any_bytes_are_read(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_sets_options),
-        cmocka_unit_test(mistakes_are_told_by_line),
-        cmocka_unit_test(what_is_printed_is_read),
-        cmocka_unit_test(themes_are_files),
-        cmocka_unit_test(commands_are_completed),
-        cmocka_unit_test(every_style_has_a_look),
-        cmocka_unit_test(what_could_be_typed_is_shown),
+        cmocka_unit_test(it_sets_options),         cmocka_unit_test(mistakes_are_told_by_line),
+        cmocka_unit_test(what_is_printed_is_read), cmocka_unit_test(themes_are_files),
+        cmocka_unit_test(commands_are_completed),  cmocka_unit_test(every_style_has_a_look),
+        cmocka_unit_test(the_background_chooses),  cmocka_unit_test(what_could_be_typed_is_shown),
         cmocka_unit_test(any_bytes_are_read),
     };
     return cmocka_run_group_tests_name("config", tests, begin, end);

@@ -18,6 +18,7 @@ static const int64_t MS = 1000000;
 static const char *event_name(const struct key *key, char name[32]) {
     if (key->code == KEY_CODE_CLICK) snprintf(name, 32, "click %d,%d", key->row, key->column);
     return key->code == KEY_CODE_SYNC         ? "sync"
+           : key->code == KEY_CODE_BACKGROUND ? (key->c ? "light" : "dark")
            : key->code == KEY_CODE_FOCUS      ? "focus"
            : key->code == KEY_CODE_BLUR       ? "blur"
            : key->code == KEY_CODE_WHEEL_UP   ? "wheel up"
@@ -85,7 +86,12 @@ static void other_reports_are_no_keys(void **state) {
     check("a\033[Ib\033[Oc", "a|focus|b|blur|c");
     check("a\033[?2026;2$yb\033[?2026;0$yc", "a|sync|b|c");
     check("a\033[12;40Rb", "a|b");
-    check("a\033]11;rgb:0000/0000/0000\033\\b\033P1$r0m\033\\c\033]52;c;QQ==\007d", "a|b|c|d");
+    check("a\033]11;rgb:0000/0000/0000\033\\b\033P1$r0m\033\\c\033]52;c;QQ==\007d", "a|dark|b|c|d");
+    check("\033]11;rgb:ffff/ffff/ffff\007\033]11;rgb:f/f/0\007\033]11;rgb:00/00/ff\007", "light|light|dark");
+    check("\033]11;rgb:fd/f6/e3\033\\\033]11;rgb:00/2b/36\033\\", "light|dark"); /* solarized */
+    check("\033]11;?\007\033]11;rgb:\007\033]11;rgb:ff/ff\007\033]11;rgb:ff/ff/\007\033]10;rgb:f/f/f\007x",
+          "x");
+    check("\033]11;rgb:fffffffff/f/f\007\033]11;rgb:g/f/f\007\033]\007x", "x");
     check("a\033[999~b\033[57399uc", "a|b|c");
 }
 
