@@ -533,6 +533,11 @@ int chat_look(struct chat *chat, struct engine_request *request, chat_look_fn *t
     return STATUS_OK;
 }
 
+void chat_look_stop(struct chat *chat, uint64_t request) {
+    for (const struct chat_look *look = chat->looks; look < chat->looks + CHAT_LOOKS; look++)
+        if (request && look->request == request) chat->engine->ops->stop(chat->engine, request);
+}
+
 bool chat_is_looking(const struct chat *chat) {
     for (const struct chat_look *look = chat->looks; look < chat->looks + CHAT_LOOKS; look++)
         if (look->request) return true;
@@ -541,6 +546,7 @@ bool chat_is_looking(const struct chat *chat) {
 
 void chat_looks_end(struct chat *chat) {
     static struct engine_event event = {.type = ENGINE_DONE, .done.reason = ENGINE_STOPPED};
+    err_set(&event.error, STATUS_STOPPED, "stopped: another model took the place of the one that was asked");
     for (struct chat_look *look = chat->looks; look < chat->looks + CHAT_LOOKS; look++) {
         if (!look->request) continue;
         event.request = look->request;

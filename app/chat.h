@@ -137,8 +137,8 @@ int chat_use_named(struct chat *chat, const char *name, struct err *err);
 bool chat_model_coming(const struct chat *chat); /* another model is being loaded */
 bool chat_model_cancel(struct chat *chat);       /* not any more; false: none was */
 
-/* Make room: drop the oldest turns, *n_dropped, until half of the context is free. STATUS_CONTEXT_FULL: none can
- * go. */
+/* Make room: drop the oldest turns, *n_dropped, until half of the context is free. STATUS_CONTEXT_FULL: none
+ * can go. */
 int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err);
 
 /* ---- branches (app/chat_tree.c) ---- */
@@ -176,6 +176,8 @@ uint32_t chat_context_used(const struct chat *chat);
  * only kind, from, to, and raw or prompt_of are to be filled in; it gets its id. */
 int chat_look(struct chat *chat, struct engine_request *request, chat_look_fn *tell, void *ctx,
               struct err *err);
+/* Nobody wants what that look would still tell: it ends soon. Nothing for one that has ended. */
+void chat_look_stop(struct chat *chat, uint64_t request);
 
 bool chat_busy(const struct chat *chat);       /* an answer runs */
 bool chat_is_looking(const struct chat *chat); /* the engine was asked to look, and is not done */

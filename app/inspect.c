@@ -110,6 +110,7 @@ static void take_list(struct inspect *inspect) {
     inspect->listed = true;
     find_again(inspect);
     if (inspect->place.cursor == SIZE_MAX) inspect->place = place_of(inspect, inspect->cursor);
+    if (inspect->point.said) inspect_point(inspect, inspect->point.said, inspect->point.offset);
 }
 
 /* Is what the engine tells about the path as it is? Its messages may be gone since it was asked. */
@@ -141,10 +142,13 @@ static void on_list(void *ctx, const struct engine_event *event) {
 static void ask(struct inspect *inspect, struct engine_request *request, chat_look_fn *tell) {
     inspect->asked = inspect->stamp;
     inspect->asked_at = inspect->cursor;
+    inspect->asked_from = request->from;
+    inspect->asked_to = request->to;
     inspect->asked_list = request->kind == REQUEST_LIST;
     inspect->failed.code = STATUS_OK;
     inspect->n_list = 0;
     inspect->asking = chat_look(inspect->chat, request, tell, inspect, NULL) == STATUS_OK;
+    inspect->request = request->id;
     if (inspect->asked_list) inspect->list_id = request->id;
 }
 
@@ -180,6 +184,12 @@ static void ask_about(struct inspect *inspect, enum request_kind kind, size_t fr
 static bool has_failed_here(const struct inspect *inspect) {
     return inspect->failed.code && inspect->asked == inspect->stamp &&
            (inspect->asked_list || inspect->asked_at == inspect->cursor);
+}
+
+/* The cursor went away from what is computed: it need not wait for it. */
+static void stop_elsewhere(struct inspect *inspect) {
+    bool here = inspect->cursor >= inspect->asked_from && inspect->cursor < inspect->asked_to;
+    if (inspect->asking && !inspect->asked_list && !here) chat_look_stop(inspect->chat, inspect->request);
 }
 
 /* One request at a time, and none that would end another's; what it brings leads to the next. */
@@ -219,6 +229,7 @@ void inspect_update(struct inspect *inspect) {
     }
     if (inspect->follow && inspect->n) put_cursor(inspect, inspect->n - 1);
     if (inspect->follow && !chat_busy(inspect->chat)) inspect->follow = false;
+    stop_elsewhere(inspect);
     ask_for_missing(inspect);
 }
 
@@ -226,6 +237,7 @@ void inspect_update(struct inspect *inspect) {
 
 static void go(struct inspect *inspect, size_t cursor) {
     inspect->follow = false;
+    inspect->point.said = 0;
     put_cursor(inspect, cursor);
     select_chosen(inspect);
 }
@@ -237,6 +249,7 @@ int inspect_enter(struct inspect *inspect, struct err *err) {
     inspect->compare = 0;
     inspect->failed.code = STATUS_OK;
     inspect->place = (struct inspect_place){.cursor = SIZE_MAX}; /* the end of what will be listed */
+    inspect->point.said = 0;
     path_changed(inspect, inspect_path_stamp(inspect->chat));
     inspect->follow = chat_busy(inspect->chat);
     return STATUS_OK;
@@ -247,6 +260,7 @@ void inspect_leave(struct inspect *inspect) {
     inspect->on = false;
     inspect->compare = inspect->stamp = 0;
     inspect->cursor = 0;
+    if (inspect->asking) chat_look_stop(inspect->chat, inspect->request);
     inspect_tokens_clear(inspect);
 }
 
@@ -308,6 +322,8 @@ void inspect_go_to(struct inspect *inspect, const struct said *said, size_t inde
 
 void inspect_point(struct inspect *inspect, uint64_t said, size_t offset) {
     const struct inspect_span *span = inspect_span_of(inspect, said);
+    inspect->point.said = span || inspect->listed ? 0 : said;
+    inspect->point.offset = offset;
     if (!span || inspect->tokens[span->end - 1].end <= offset) return;
     size_t low = span->begin, high = span->end;
     while (low < high) {

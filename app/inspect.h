@@ -50,6 +50,10 @@ struct inspect {
     uint64_t stamp;     /* of the path that the tokens are of; 0: none */
     size_t cursor;      /* < n, or 0 */
     struct inspect_place place;
+    struct {
+        uint64_t said; /* 0: nowhere */
+        size_t offset;
+    } point;         /* where it was sent before that message's tokens were known */
     size_t selected; /* row of the candidates */
     bool follow;     /* the cursor goes to the newest token as it comes */
 
@@ -61,10 +65,12 @@ struct inspect {
     /* what the engine was asked */
     struct prompt_token *list; /* [n_list] on its way */
     size_t n_list, cap_list;
-    bool asking;       /* a request runs, */
-    bool asked_list;   /* for a list */
-    uint64_t asked;    /* the stamp it was made for, */
-    size_t asked_at;   /* and the cursor */
+    bool asking;                 /* a request runs, */
+    bool asked_list;             /* for a list */
+    uint64_t asked;              /* the stamp it was made for, */
+    size_t asked_at;             /* and the cursor */
+    size_t asked_from, asked_to; /* the tokens it is about */
+    uint64_t request;            /* the newest of all */
     uint64_t list_id;  /* the newest request for a list: of `listed` tokens the one that told them */
     struct err failed; /* the last one failed; code 0: it did not */
     bool has_failed;   /* and nobody was told yet. The front end does and lowers this */

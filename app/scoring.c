@@ -7,6 +7,7 @@
 
 static void on_event(void *ctx, const struct engine_event *event) {
     struct scoring *score = ctx;
+    if (event->request != score->request) return; /* of a text before, which was closed */
     if (event->type == ENGINE_TOKEN) {
         const struct step_result *result = &event->token.result;
         struct ui_token token = {.end = event->token.text_end, .prob = -1};
@@ -24,22 +25,25 @@ static void on_event(void *ctx, const struct engine_event *event) {
     }
     if (event->type != ENGINE_DONE) return;
     score->view.computing = false;
-    if (event->error.code) score->failed = event->error;
-    if (event->done.reason == ENGINE_STOPPED)
+    if (event->error.code)
+        score->failed = event->error;
+    else if (event->done.reason == ENGINE_STOPPED)
         err_set(&score->failed, STATUS_STOPPED, "stopped: an answer was asked for");
     if (score->n_scored) score->view.perplexity = exp(score->view.nats / (double)score->n_scored);
 }
 
 int scoring_begin(struct scoring *score, struct chat *chat, const char *text, size_t len, struct err *err) {
     if (!len) return err_set(err, STATUS_USAGE, "/score: found no text, expected one after it: /score TEXT");
-    if (score->view.computing) return err_set(err, STATUS_BUSY, "another text is being scored");
+    if (score->open && score->view.computing)
+        return err_set(err, STATUS_BUSY, "another text is being scored");
     if (chat_busy(chat)) return err_set(err, STATUS_BUSY, "still answering; Esc stops it");
-    buf_clear(&score->text);
-    buf_append(&score->text, text, len);
-    struct engine_request request = {
-        .kind = REQUEST_SCORE, .to = UINT32_MAX, .raw = score->text.data, .raw_len = score->text.len};
+    struct engine_request request = {.kind = REQUEST_SCORE, .to = UINT32_MAX, .raw = text, .raw_len = len};
     int status = chat_look(chat, &request, on_event, score, err);
     if (status < 0) return status;
+    buf_clear(&score->text);
+    buf_append(&score->text, text, len);
+    score->chat = chat;
+    score->request = request.id;
     score->open = true;
     score->n = score->n_scored = 0;
     score->failed.code = STATUS_OK;
@@ -50,6 +54,7 @@ int scoring_begin(struct scoring *score, struct chat *chat, const char *text, si
 
 void scoring_close(struct scoring *score) {
     score->open = false;
+    if (score->view.computing) chat_look_stop(score->chat, score->request);
 }
 
 void scoring_free(struct scoring *score) {

@@ -7,6 +7,8 @@
 
 struct scoring { /* zero-initialise */
     bool open;
+    struct chat *chat;
+    uint64_t request; /* the newest; its events come as long as it computes */
     struct buf text;
     struct ui_token *tokens; /* [n] */
     size_t n, cap;
@@ -19,7 +21,7 @@ struct scoring { /* zero-initialise */
 /* The text is copied, and the engine asked. STATUS_USAGE where there is none; STATUS_BUSY while an answer
  * runs. */
 int scoring_begin(struct scoring *score, struct chat *chat, const char *text, size_t len, struct err *err);
-void scoring_close(struct scoring *score); /* no longer shown; what the engine still tells is passed over */
+void scoring_close(struct scoring *score); /* no longer shown; the engine stops */
 void scoring_free(struct scoring *score);
 /* For the ui; NULL: closed. */
 const struct ui_score *scoring_view(struct scoring *score);

@@ -25,8 +25,9 @@ struct paper {
     int64_t began;
     bool fold;
     struct sampling sampling;
-    int refuse;        /* submit() fails so */
-    uint32_t position; /* of the tokens; 0: 7 */
+    struct engine_request asked; /* the last request; what it points to is gone */
+    int refuse;                  /* submit() fails so */
+    uint32_t position;           /* of the tokens; 0: 7 */
 };
 
 static const char longest[] = "0123456789012345678901234567890123456789012345678901234567890123456789";
@@ -37,6 +38,7 @@ static int paper_submit(struct engine *engine, const struct engine_request *requ
     assert_int_equal(paper->request, 0);
     assert_int_not_equal(request->id, 0);
     paper->request = request->id;
+    paper->asked = *request;
     paper->sampling = request->sampling;
     paper->began = request->began;
     paper->fold = request->fold_system;

@@ -444,6 +444,42 @@ static void a_score_beside_the_cursor(void **state) {
     rig_close(&rig);
 }
 
+/* A text whose scoring was closed is no hindrance to another one, and tells nothing into it. */
+static void a_score_after_a_closed_one(void **state) {
+    (void)state;
+    static char text[40000];
+    for (size_t i = 0; i + 4 < sizeof text; i += 4) memcpy(text + i, i % 3 ? " abc" : " xyz", 4);
+    struct rig rig;
+    rig_open(&rig, 1);
+    wait_for(&rig, false);
+    assert_int_equal(scoring_begin(&rig.scoring, &rig.chat, text, strlen(text), NULL), STATUS_OK);
+    assert_int_equal(scoring_begin(&rig.scoring, &rig.chat, text, 8, NULL), STATUS_BUSY);
+    scoring_close(&rig.scoring);
+    assert_int_equal(scoring_begin(&rig.scoring, &rig.chat, text, 20, NULL), STATUS_OK);
+    for (turn(&rig); rig.scoring.view.computing; turn(&rig)) wait_for_event(&rig);
+    assert_int_equal(rig.scoring.failed.code, STATUS_OK);
+    assert_int_equal(rig.scoring.n, 5);
+    rig_close(&rig);
+}
+
+/* A click enters the mode; the tokens of what was clicked on come later. */
+static void a_click_is_not_forgotten(void **state) {
+    (void)state;
+    struct rig rig;
+    rig_open(&rig, 1);
+    wait_for(&rig, false);
+    chat_send(&rig.chat, "why is it so?", 13, NULL);
+    wait_for(&rig, false);
+    chat_set_system(&rig.chat, "be kind", 7, NULL); /* what the last prompt was says nothing any more */
+    const struct said *question = rig.chat.conversation.messages[1];
+    assert_int_equal(inspect_enter(&rig.inspect, NULL), STATUS_OK);
+    inspect_point(&rig.inspect, question->id, 5);
+    wait_for(&rig, true);
+    assert_ptr_equal(inspect_token(&rig.inspect)->said, question);
+    assert_int_equal(inspect_token(&rig.inspect)->index, 1);
+    rig_close(&rig);
+}
+
 /* What one model said of the prompt's tokens another one did not say, be its vocabulary the same. */
 static void another_model_of_the_same_vocabulary(void **state) {
     (void)state;
@@ -480,6 +516,12 @@ static void another_model_of_the_same_vocabulary(void **state) {
     const struct kept_token *now = inspect_record(inspect_token(&rig.inspect));
     assert_int_equal(rig.inspect.cursor, 1);
     assert_true(now && now->id == was.id && now->log_sum_exp != was.log_sum_exp);
+    struct model_facts huge = {.context = 2048, .cpu_need = UINT64_MAX / 4}; /* in the place of this one */
+    assert_int_equal(scoring_begin(&rig.scoring, &rig.chat, "the cat", 7, NULL), STATUS_OK);
+    assert_int_equal(chat_use_model(&rig.chat, first, &huge, NULL), STATUS_OK);
+    assert_non_null(strstr(rig.scoring.failed.text, "another model"));
+    wait_for(&rig, true);
+    assert_non_null(inspect_record(inspect_token(&rig.inspect)));
     rig_close(&rig);
 }
 
@@ -544,6 +586,8 @@ int main(void) {
         cmocka_unit_test(the_cursor_stays),
         cmocka_unit_test(choosing_stops_the_following),
         cmocka_unit_test(a_score_beside_the_cursor),
+        cmocka_unit_test(a_score_after_a_closed_one),
+        cmocka_unit_test(a_click_is_not_forgotten),
         cmocka_unit_test(another_model_of_the_same_vocabulary),
         cmocka_unit_test(it_costs_what_is_near),
         cmocka_unit_test(walks),

@@ -1,4 +1,6 @@
 /* The conversation as a tree: branches, undo, what the keeper hears, and what a token takes in memory. */
+#include "app/inspect.h"
+#include "app/scoring.h"
 #include "tests/unit/paper.h"
 
 /* ---- a keeper that writes down what it hears ---- */
@@ -380,6 +382,54 @@ static void test_thinking_in_the_prompt(void **state) {
     chat_close(&chat);
 }
 
+/* What is computed for a token that the cursor has left, or for nobody any more, is stopped. */
+static void test_looks_that_nobody_wants(void **state) {
+    (void)state;
+    struct chat chat;
+    struct paper paper;
+    struct diary diary;
+    struct inspect inspect = {0};
+    int32_t ids[41] = {0};
+    start(&chat, &paper, &diary);
+    exchange(&chat, &paper, "hi", 5, "hello");
+    inspect_open(&inspect, &chat);
+    assert_int_equal(inspect_enter(&inspect, NULL), STATUS_OK);
+    inspect_update(&inspect);
+    assert_int_equal(paper.asked.kind, REQUEST_LIST);
+    uint64_t list = paper.request;
+    for (int i = 0; i < 41; i++) ids[i] = i < 40 ? 7 : 53;
+    tell_prompt(&paper, ids, 41);
+    end(&paper, ENGINE_END);
+    chat_pump(&chat);
+    assert_true(inspect.listed && inspect.n == 41);
+    inspect_move(&inspect, UI_ACTION_FIRST_TOKEN);
+    inspect_move(&inspect, UI_ACTION_TOKEN_ON);
+    inspect_update(&inspect);
+    assert_true(paper.asked.kind == REQUEST_SCORE && paper.asked.from == 1 && paper.asked.prompt_of == list);
+    inspect_move(&inspect, UI_ACTION_TOKEN_ON);
+    inspect_update(&inspect);
+    assert_int_not_equal(paper.stopped, paper.request); /* it is of this token, too */
+    inspect_move(&inspect, UI_ACTION_LAST_TOKEN);
+    inspect_update(&inspect);
+    assert_int_equal(paper.stopped, paper.request);
+    end(&paper, ENGINE_STOPPED);
+    chat_pump(&chat);
+    inspect_update(&inspect);
+    assert_true(paper.asked.kind == REQUEST_SCORE && paper.asked.from > 30);
+    assert_int_not_equal(paper.stopped, paper.request);
+    inspect_leave(&inspect);
+    assert_int_equal(paper.stopped, paper.request);
+    end(&paper, ENGINE_STOPPED);
+    chat_pump(&chat);
+    struct scoring score = {0};
+    assert_int_equal(scoring_begin(&score, &chat, "a text", 6, NULL), STATUS_OK);
+    scoring_close(&score);
+    assert_int_equal(paper.stopped, paper.request);
+    scoring_free(&score);
+    inspect_close(&inspect);
+    chat_close(&chat);
+}
+
 /* The ranges, whatever the portions in which the text comes. */
 static void test_thinking_ranges(void **state) {
     (void)state;
@@ -465,6 +515,7 @@ int main(void) {
         cmocka_unit_test(test_answer_now),
         cmocka_unit_test(test_prompted_thinking),
         cmocka_unit_test(test_thinking_in_the_prompt),
+        cmocka_unit_test(test_looks_that_nobody_wants),
         cmocka_unit_test(test_thinking_ranges),
         cmocka_unit_test(test_candidates_in_eight_bytes),
         cmocka_unit_test(test_memory_of_tokens),
