@@ -2,6 +2,7 @@
 
 #include "app/new_file.h"
 #include "app/record_json.h"
+#include "base/text.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -25,11 +26,19 @@ int export_format_find(const char *name, size_t len, enum export_format *format,
 char *export_file_name(const char *title, enum export_format format) {
     enum { STEM_MAX = 48 };
     struct buf stem = {0}, name = {0};
-    for (const char *c = title ? title : ""; *c && stem.len < STEM_MAX; c++)
-        if (isalnum((unsigned char)*c))
-            buf_putc(&stem, (char)tolower((unsigned char)*c));
+    size_t len = title ? strlen(title) : 0, used;
+    for (size_t at = 0; at < len && stem.len < STEM_MAX; at += used) {
+        struct text_piece piece;
+        unsigned char c = (unsigned char)title[at];
+        used = text_next(title + at, len - at, false, 0, &piece);
+        bool more_than_ascii = used > 1 && piece.kind == TEXT_KIND_WORD && (c >= 0x80 || isalnum(c));
+        if (more_than_ascii && stem.len + piece.n_out <= STEM_MAX)
+            buf_append(&stem, piece.out, piece.n_out); /* as it is shown: nothing that deceives */
+        else if (isalnum(c))
+            buf_putc(&stem, (char)tolower(c));
         else if (stem.len && stem.data[stem.len - 1] != '-')
             buf_putc(&stem, '-');
+    }
     while (stem.len && stem.data[stem.len - 1] == '-') stem.data[--stem.len] = '\0';
     if (!stem.len) buf_puts(&stem, "chat");
     buf_printf(&name, "%s.%s", stem.data, names[format]);
@@ -104,11 +113,16 @@ static const char *role_name(const struct said *said) {
     return roles[said->by];
 }
 
+/* The root is a message only where there is a system text. */
+static bool is_message(const struct said *said) {
+    return said && (said->parent || said->text.len);
+}
+
 static json_t *message_json(const struct said *said) {
     json_t *object = json_object();
     json_object_set_new(object, "id", json_integer((json_int_t)said->id));
     json_object_set_new(object, "parent",
-                        said->parent ? json_integer((json_int_t)said->parent->id) : json_null());
+                        is_message(said->parent) ? json_integer((json_int_t)said->parent->id) : json_null());
     json_object_set_new(object, "role", json_string(role_name(said)));
     json_object_set_new(object, "born", json_integer(said->born));
     json_t *text = json_stringn(said->text.data ? said->text.data : "", said->text.len);
@@ -134,6 +148,7 @@ static void print_json(const struct chat *chat, const char *title, struct buf *o
                             : json_null());
     for (size_t i = 0; i < conversation->all.n; i++) {
         const struct said *said = conversation->all.at[i];
+        if (!is_message(said)) continue;
         json_t *message = message_json(said), *tokens = json_array();
         for (size_t t = 0; t < said->n_tokens; t++) json_array_append_new(tokens, token_json(chat, said, t));
         if (said->n_tokens) json_object_set(message, "tokens", tokens);

@@ -421,8 +421,23 @@ static void test_export(void **state) {
     assert_non_null(strstr(read_file(path), "## You"));
     snprintf(path, sizeof path, "%s/copy", store_folder);
     read_file(path);
-    char *name = export_file_name("Why? **So**", EXPORT_JSONL);
-    assert_string_equal(name, "why-so.jsonl");
+    static const char *const names[][2] = {
+        {"Why? **So**", "why-so.md"},
+        {"\xE6\x97\xA5\xE6\x9C\xAC\xE8\xAA\x9E \xC3\xA9t\xC3\xA9 e\xCC\x81",
+         "\xE6\x97\xA5\xE6\x9C\xAC\xE8\xAA\x9E-\xC3\xA9t\xC3\xA9-e\xCC\x81.md"},
+        {"../\033[2J\xE2\x80\xAE\xFF/x", "2j-x.md"},
+        {"?", "chat.md"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *name = export_file_name(names[i][0], EXPORT_MD);
+        assert_string_equal(name, names[i][1]);
+        free(name);
+    }
+    char *name = export_file_name("\xE6\x97\xA5\xE6\x97\xA5\xE6\x97\xA5\xE6\x97\xA5\xE6\x97\xA5\xE6\x97\xA5"
+                                  "\xE6\x97\xA5\xE6\x97\xA5\xE6\x97\xA5"
+                                  "\xE6\x97\xA5\xE6\x97\xA5\xE6\x97\xA5\xE6\x97\xA5\xE6\x97\xA5\xE6\x97\xA5"
+                                  "\xE6\x97\xA5\xE6\x97\xA5\xE6\x97\xA5",
+                                  EXPORT_JSONL);
+    assert_int_equal(strlen(name), 48 + strlen(".jsonl")); /* and no half of a character */
     free(name);
     finish(&kept);
 }
