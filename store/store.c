@@ -32,7 +32,8 @@ struct store {
     bool open;
     struct err refused;
     struct job *first, **end; /* the queue */
-    size_t waiting;           /* in it, and in the writer's hands */
+    struct job *in_hand;      /* what the writer took of it */
+    size_t waiting;           /* in both */
     bool urgent, closing;
     uint64_t epoch;
     int64_t *ids; /* by handle, committed */
@@ -141,10 +142,12 @@ static bool work(struct store *store) {
     struct err error = {0};
     store->waiting -= n_void;
     if (!jobs) return true;
+    store->in_hand = jobs;
     pthread_mutex_unlock(&store->lock);
     enum outcome outcome = writer_run(&store->writer, jobs, &error);
     if (outcome == OUTCOME_DONE) log_commit(&store->writer, jobs);
     pthread_mutex_lock(&store->lock);
+    store->in_hand = NULL;
     if (store->writer.notice.code) {
         store->notice = store->writer.notice;
         store->writer.notice.code = STATUS_OK;
@@ -454,13 +457,50 @@ void store_stop_reading(struct store *store, bool stop) {
     pthread_mutex_unlock(&store->lock);
 }
 
+/* Conversations whose deletion is not committed yet: nobody is to see them again. */
+struct doomed {
+    int64_t *ids;
+    size_t n, cap;
+};
+
+static void add_doomed(struct doomed *doomed, const struct job *jobs) {
+    for (; jobs; jobs = jobs->next) {
+        if (jobs->kind != JOB_DELETE) continue;
+        grow_array(&doomed->ids, &doomed->cap, doomed->n + 1, sizeof *doomed->ids);
+        doomed->ids[doomed->n++] = jobs->id;
+    }
+}
+
+/* Looked for before the database is read: what is committed in between is in neither. */
+static struct doomed find_doomed(struct store *store) {
+    struct doomed doomed = {0};
+    pthread_mutex_lock(&store->lock);
+    add_doomed(&doomed, store->in_hand);
+    add_doomed(&doomed, store->first);
+    pthread_mutex_unlock(&store->lock);
+    return doomed;
+}
+
+static bool is_doomed(const struct doomed *doomed, int64_t id) {
+    size_t i = 0;
+    while (i < doomed->n && doomed->ids[i] != id) i++;
+    return i < doomed->n;
+}
+
 int store_list(struct store *store, const char *query, uint32_t limit, struct arena *arena,
                struct store_row **rows, size_t *n, struct err *err) {
     bool damaged = false;
+    size_t kept = 0;
     *rows = NULL;
     *n = 0;
     int status = wait_open(store, true, err);
-    if (status == STATUS_OK) status = reader_list(store->reader, query, limit, arena, rows, n, &damaged, err);
+    if (status < 0) return status;
+    struct doomed doomed = find_doomed(store);
+    status = reader_list(store->reader, query, limit, arena, rows, n, &damaged, err);
+    for (size_t i = 0; i < *n; i++)
+        if (!is_doomed(&doomed, (*rows)[i].id)) (*rows)[kept++] = (*rows)[i];
+    *n = kept;
+    free(doomed.ids);
     return told(store, status, damaged);
 }
 
@@ -468,7 +508,12 @@ int store_load(struct store *store, int64_t id, struct store_conversation *out, 
     bool damaged = false;
     *out = (struct store_conversation){.id = id};
     int status = wait_open(store, true, err);
-    if (status == STATUS_OK) status = reader_load(store->reader, id, out, &damaged, err);
+    if (status < 0) return status;
+    struct doomed doomed = find_doomed(store);
+    status = reader_load(store->reader, id, out, &damaged, err);
+    if (status == STATUS_OK && is_doomed(&doomed, out->id))
+        status = err_set(err, STATUS_USAGE, "there is no chat %lld", (long long)out->id);
+    free(doomed.ids);
     return told(store, status, damaged);
 }
 

@@ -427,6 +427,34 @@ static void test_opening_keeps_nobody_waiting(void **state) {
     check_integrity();
 }
 
+/* What is to be deleted is gone for everybody here, however long the disk takes. */
+static void test_deleted_at_once(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    int64_t first = kept_conversation(store, 0), second = kept_conversation(store, 10);
+    sqlite3 *other;
+    assert_int_equal(sqlite3_open(store_path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    store_delete(store, second);
+    struct store_conversation got;
+    struct err err = {0};
+    for (int moment = 0; moment < 2; moment++) { /* in the queue, and in the writer's hands */
+        assert_int_equal(found(store, NULL), 1);
+        assert_int_equal(found(store, "welt"), 1);
+        assert_int_equal(store_load(store, second, &got, &err), STATUS_USAGE);
+        assert_string_equal(err.text, "there is no chat 2");
+        store_conversation_free(&got);
+        check_conversation(store, first);
+        poll(NULL, 0, 50);
+    }
+    assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+    assert_int_equal(wait_store(store).error.code, 0);
+    assert_int_equal(found(store, NULL), 1);
+    store_close(store, NULL);
+    check_integrity();
+}
+
 /* ---- several programs ---- */
 
 static void *keep_many(void *context) {
@@ -734,6 +762,7 @@ int main(void) {
         TEST(search_of_unfinished),
         TEST(delete_leaves_nothing),
         TEST(remove_and_drafts),
+        TEST(deleted_at_once),
         TEST(reading_is_stopped),
         TEST(opening_keeps_nobody_waiting),
         TEST(two_at_once),
