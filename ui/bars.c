@@ -67,6 +67,11 @@ void header_draw(const struct ui_status *status, struct canvas *canvas, struct r
 
 /* ---- status: what it is doing, how fast ---- */
 
+/* An answer that Esc stops. */
+static bool runs(const struct ui_status *status) {
+    return status->state == UI_STATE_PREFILL || status->state == UI_STATE_GENERATING;
+}
+
 static int draw_progress(const struct ui_status *status, const char *what, bool bytes, struct canvas *canvas,
                          int y, int x, int limit) {
     double share =
@@ -155,10 +160,7 @@ void status_draw(const struct screen *screen, const struct ui_model *model, stru
         draw_find(&screen->chat.find, canvas, y, x, limit);
         return;
     }
-    const char *stop = status->state == UI_STATE_LOADING ? "[Esc cancel]"
-                       : status->state == UI_STATE_PREFILL || status->state == UI_STATE_GENERATING
-                           ? "[Esc stop]"
-                           : "";
+    const char *stop = status->state == UI_STATE_LOADING ? "[Esc cancel]" : runs(status) ? "[Esc stop]" : "";
     int stop_width = (int)strlen(stop);
     if (stop_width && limit - stop_width > x + 20) {
         canvas_printf(canvas, y, limit - stop_width, limit, STYLE_PROMPT, "%s", stop);
@@ -229,6 +231,7 @@ int box_rows(const struct box *box, int columns, int most) {
 
 /* What an empty box says: whose the keys are. */
 static const char *box_hint(const struct screen *screen, const struct ui_model *model) {
+    if (screen->chat.find.state != FIND_OFF) return NULL;
     if (screen->typing) return "what comes here instead, blanks count; Enter takes it, Esc leaves it";
     switch (screen_keys(screen)) {
     case KEY_BOX: return model->hint;
@@ -289,6 +292,7 @@ static const char *bar_word(const struct binding *binding, const struct screen *
     if (context == KEY_VIEW && screen->pager.on &&
         (binding->action == UI_ACTION_COLOUR || binding->action == UI_ACTION_DIGITS))
         return NULL;
+    if (context == KEY_INSPECT && binding->action == UI_ACTION_ESCAPE && runs(&model->status)) return "Stop";
     if (context != KEY_PICKER) return binding->bar;
     if (binding->action == UI_ACTION_PICK_DELETE && !model->picker->deletes) return NULL;
     return binding->action == UI_ACTION_PICK && model->picker->verb ? model->picker->verb : binding->bar;

@@ -339,6 +339,9 @@ static void the_key_bar_is_true(void **state) {
     find_begin(&scene->screen.chat.find);
     assert_string_equal(drawn_row(scene, 80, -1), "EnterWalk EscBack");
     find_end(&scene->screen.chat.find);
+    scene->model.status.state = UI_STATE_GENERATING; /* Esc stops it first */
+    assert_int_equal(strncmp(drawn_row(scene, 80, -1), "EscStop ", 8), 0);
+    scene->model.status.state = UI_STATE_IDLE;
     scene->screen.typing = true; /* Enter takes what is typed now */
     assert_string_equal(drawn_row(scene, 80, -1), "EnterTake EscBack");
     assert_null(strstr(drawn_row(scene, 80, -3), "violet"));
