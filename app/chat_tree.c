@@ -133,6 +133,11 @@ int chat_answer_now(struct chat *chat, struct err *err) {
 
 /* ---- walking ---- */
 
+/* What was wrong was so elsewhere. */
+static void leave_error(struct chat *chat) {
+    if (chat->state != CHAT_FAILED) chat->error.code = STATUS_OK;
+}
+
 int chat_switch(struct chat *chat, struct said *said, struct err *err) {
     int status = chat_check_not_busy(chat, err);
     if (status < 0) return status;
@@ -140,6 +145,7 @@ int chat_switch(struct chat *chat, struct said *said, struct err *err) {
     if (leaf == conversation_leaf(&chat->conversation)) return STATUS_OK;
     chat_change_begin(chat);
     conversation_go(&chat->conversation, leaf);
+    leave_error(chat);
     chat_change_done(chat);
     return STATUS_OK;
 }
@@ -149,6 +155,7 @@ static int step(struct chat *chat, bool (*go)(struct conversation *), const char
     if (status < 0) return status;
     if (!go(&chat->conversation)) return err_set(err, STATUS_USAGE, "there is nothing to %s", what);
     chat->editing = NULL;
+    leave_error(chat);
     chat->last_said = chat->conversation.last_id;
     chat_change_done(chat);
     return STATUS_OK;

@@ -183,6 +183,7 @@ static void test_context_full(void **state) {
     chat_pump(&chat);
     assert_int_equal(chat_undo(&chat, NULL), STATUS_OK); /* of the question: what failed was no change */
     assert_int_equal(chat.conversation.n, 5);
+    assert_int_equal(chat.error.code, STATUS_OK); /* there it is not full */
     assert_int_equal(chat_redo(&chat, NULL), STATUS_OK);
     assert_int_equal(chat.conversation.n, 6);
     struct slash_result result;
