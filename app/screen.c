@@ -534,7 +534,7 @@ static void take_events(struct screen *screen) {
 static const char *hint_of(struct screen *screen) {
     struct buf box = {0};
     buf_clear(&screen->hint);
-    if (!ui_input_empty(screen->ui)) ui_input_text(screen->ui, &box);
+    if (ui_input_begins(screen->ui, '/')) ui_input_text(screen->ui, &box);
     slash_hint(&screen->chat, box.data, box.len, &screen->hint);
     buf_free(&box);
     return screen->hint.len ? screen->hint.data : NULL;

@@ -596,6 +596,11 @@ bool editor_empty(struct editor *editor) {
     return !editor_waiting(editor) && line_of(editor->el).n == 0;
 }
 
+bool editor_begins(struct editor *editor, char c) {
+    struct line line = line_of(editor->el);
+    return line.n > 0 && ((const wchar_t *)line.text)[0] == (wchar_t)c;
+}
+
 bool editor_is_vi(struct editor *editor) {
     const wchar_t *name = NULL;
     el_wget(editor->el, EL_EDITOR, &name);

@@ -38,8 +38,9 @@ void editor_paste(struct editor *editor, const char *text, size_t len); /* as on
 void editor_set(struct editor *editor, const char *text, size_t len);   /* instead of what is there */
 void editor_clear(struct editor *editor, bool keep);                    /* keep: into the history */
 
-bool editor_empty(struct editor *editor);   /* and nothing is waiting to be put in */
-bool editor_waiting(struct editor *editor); /* something was put into its queue that is not done yet */
+bool editor_empty(struct editor *editor);          /* and nothing is waiting to be put in */
+bool editor_begins(struct editor *editor, char c); /* with this character, whatever follows */
+bool editor_waiting(struct editor *editor);        /* something was put into its queue that is not done yet */
 bool editor_searching(struct editor *editor);
 bool editor_is_vi(struct editor *editor);
 /* The whole of it as UTF-8, pastes written out: what would be sent. Replaces what is in `text`. */

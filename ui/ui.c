@@ -590,6 +590,10 @@ bool ui_input_empty(struct ui *ui) {
     return editor_empty(ui->editor);
 }
 
+bool ui_input_begins(struct ui *ui, char c) {
+    return editor_begins(ui->editor, c);
+}
+
 void ui_input_clear(struct ui *ui, bool keep) {
     editor_clear(ui->editor, keep);
 }

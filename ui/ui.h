@@ -368,6 +368,7 @@ void ui_show_text(struct ui *ui, const char *title, const char *text, size_t len
 /* The box. Clearing with `keep` puts the text into the history (Up brings it back). Effects are seen after
  * the current step. */
 bool ui_input_empty(struct ui *ui);
+bool ui_input_begins(struct ui *ui, char c); /* at once, however long it is */
 void ui_input_clear(struct ui *ui, bool keep);
 void ui_input_set(struct ui *ui, const char *text, size_t len);
 void ui_input_text(struct ui *ui, struct buf *out); /* what would be sent, appended */
