@@ -117,7 +117,7 @@ int feed_one(struct timeline *timeline, int32_t id, const atomic_bool *stop, str
 
 /* ---- memory.c ---- */
 
-uint64_t memory_available(void); /* bytes that new memory can take without swapping */
+uint64_t memory_available(void); /* bytes that new memory can take without swapping, or ending a container */
 uint64_t memory_total(void);
 uint64_t memory_resident(void); /* of this process */
 

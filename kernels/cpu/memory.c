@@ -1,3 +1,4 @@
+#include "kernels/cpu/cgroup.h"
 #include "kernels/cpu/cpu.h"
 
 #include <stdio.h>
@@ -31,8 +32,9 @@ static uint64_t pages_of(int name) {
 }
 
 uint64_t memory_available(void) {
-    uint64_t bytes = meminfo("MemAvailable");
-    return bytes ? bytes : pages_of(_SC_AVPHYS_PAGES);
+    uint64_t bytes = meminfo("MemAvailable"), left = cgroup_memory_left(CGROUP_SELF, CGROUP_ROOT);
+    if (!bytes) bytes = pages_of(_SC_AVPHYS_PAGES);
+    return left < bytes ? left : bytes;
 }
 
 uint64_t memory_total(void) { return pages_of(_SC_PHYS_PAGES); }

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "kernels/cpu/cgroup.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -72,6 +73,8 @@ uint32_t cores_available(void) {
         CPU_SET(first, &counted);
         n++;
     }
+    uint32_t most = cgroup_processors(CGROUP_SELF, CGROUP_ROOT);
+    if (n > most) n = most; /* threads that wait for each other must not be stopped in turns */
     return n ? n : 1;
 }
 

@@ -18,7 +18,7 @@ struct pool;
 /* Work on the items begin..end-1. `thread` counts from 0: for scratch memory of one's own. */
 typedef void (*pool_fn)(void *ctx, uint32_t begin, uint32_t end, uint32_t thread);
 
-uint32_t cores_available(void); /* physical cores this process may run on, at least 1 */
+uint32_t cores_available(void); /* physical cores this process may run on, and its container may keep busy; at least 1 */
 
 int pool_new(uint32_t n_threads, struct pool **out, struct err *err);
 void pool_free(struct pool *pool); /* NULL is fine */

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "kernels/cpu/cgroup.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/threads.h"
 
@@ -228,10 +229,77 @@ static void pool_stops(void **state) {
     assert_int_equal(pool_new(0, &pool, &err), STATUS_USAGE);
 }
 
+/* ---- what a container leaves ---- */
+
+static char groups[] = "/tmp/logitop-groups-XXXXXX";
+
+static void put(const char *name, const char *text) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", groups, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static uint64_t memory_left(const char *self) {
+    char path[256];
+    put("self", self);
+    snprintf(path, sizeof path, "%s/self", groups);
+    return cgroup_memory_left(path, groups);
+}
+
+static uint32_t processors(const char *self) {
+    char path[256];
+    put("self", self);
+    snprintf(path, sizeof path, "%s/self", groups);
+    return cgroup_processors(path, groups);
+}
+
+static void limits_of_containers(void **state) {
+    (void)state;
+    static const char deep[] = "4:memory:/elsewhere\n0::/a/b\n";
+    char command[256];
+    assert_non_null(mkdtemp(groups));
+    assert_true(memory_left(deep) == UINT64_MAX && processors(deep) == UINT32_MAX); /* no files at all */
+    assert_true(cgroup_memory_left("/nonexistent", groups) == UINT64_MAX);
+    snprintf(command, sizeof command, "mkdir -p %s/a/b", groups);
+    assert_int_equal(system(command), 0);
+    put("a/b/memory.max", "max\n");
+    put("a/b/memory.current", "5000\n");
+    put("a/b/cpu.max", "350000 100000\n");
+    put("a/memory.max", "1000000\n");
+    put("a/memory.current", "700000\n");
+    put("a/memory.stat", "anon 500000\ninactive_file 100000\nactive_file 50000\nslab 1\n");
+    put("a/cpu.max", "max 100000\n");
+    put("memory.max", "500000\n");
+    put("memory.current", "80000\n");
+    put("cpu.max", "50000 100000\n");
+    assert_int_equal(memory_left(deep), 420000); /* without a word on files nothing is given back */
+    put("memory.current", "10000\n");
+    assert_int_equal(memory_left(deep), 450000); /* the group around it leaves less */
+    assert_int_equal(memory_left("0::/a\n"), 450000);
+    assert_int_equal(memory_left("0::/\n"), 490000);
+    assert_int_equal(memory_left("0::/c/d\n"), 490000); /* groups that are not seen in here */
+    assert_true(memory_left("3:cpu:/a\n") == UINT64_MAX && memory_left("") == UINT64_MAX && memory_left("0::/a") == UINT64_MAX);
+    put("a/memory.current", "9000000\n");
+    assert_int_equal(memory_left(deep), 0);
+    assert_int_equal(processors(deep), 1);
+    put("cpu.max", "200000 100000\n");
+    assert_int_equal(processors(deep), 2);
+    put("cpu.max", "max 100000\n");
+    assert_int_equal(processors(deep), 3);
+    put("a/b/cpu.max", "junk");
+    assert_true(processors(deep) == UINT32_MAX);
+    snprintf(command, sizeof command, "rm -r %s", groups);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(norms_and_gates), cmocka_unit_test(not_a_number_stays), cmocka_unit_test(attention_of_all_shapes),
         cmocka_unit_test(rotation),        cmocka_unit_test(pool_runs_each_item_once), cmocka_unit_test(pool_stops),
+        cmocka_unit_test(limits_of_containers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
