@@ -164,6 +164,10 @@ static uint64_t actions_off(const struct chat *chat) {
     if (!chat->conversation.root || !chat->conversation.root->n_children) off |= UI_OFF(UI_ACTION_BRANCHES);
     if (nothing) off |= UI_OFF(UI_ACTION_CONTINUE) | UI_OFF(UI_ACTION_REGENERATE);
     if (chat_busy(chat) || !last) off |= UI_OFF(UI_ACTION_NEW);
+    if (chat_busy(chat))
+        off |= UI_OFF(UI_ACTION_TAKE) | UI_OFF(UI_ACTION_STEP) | UI_OFF(UI_ACTION_REROLL) |
+               UI_OFF(UI_ACTION_EDIT);
+    if (chat_busy(chat) || !chat->conversation.past.n) off |= UI_OFF(UI_ACTION_UNDO);
     if (!chat->wants_fold) off |= UI_OFF(UI_ACTION_FOLD);
     return off;
 }

@@ -107,11 +107,40 @@ static void switched(struct chat *chat) {
     assert_true(chat->has_notice && strstr(chat->notice.data, "goes on with the conversation"));
     assert_null(chat->former_path);
     assert_int_equal(chat->error.code, STATUS_OK); /* what was wrong was wrong with the other one */
-    ask(chat, "and now?"); /* the history is rendered and computed anew */
+    ask(chat, "and now?");                         /* the history is rendered and computed anew */
     assert_int_equal(chat->stats.cached_tokens, 0);
     assert_true(chat->stats.prompt_tokens > 10);
     ask(chat, "again");
     assert_true(chat->stats.cached_tokens > 0);
+}
+
+/* A template that begins the thought: from a real one's words, through tokens, to the first token of the
+ * first answer, and not where a variable ends the thought at once. */
+static void test_template_begins_a_thought(void **state) {
+    (void)state;
+    static const char text[] = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+                               "{% endfor %}<|im_start|>assistant\n<think>\n"
+                               "{% if enable_thinking is defined and not enable_thinking %}\n</think>\n\n"
+                               "{% endif %}";
+    char path[] = "/tmp/logitop-template-XXXXXX";
+    int fd = mkstemp(path);
+    assert_int_equal(write(fd, text, sizeof text - 1), sizeof text - 1);
+    close(fd);
+    struct chat chat;
+    struct options options = {.device = "cpu", .n_threads = 1, .n_ctx = 2048};
+    settings_defaults(&options.settings);
+    options.settings.n_predict = 4;
+    struct engine_options engine = options_engine(&options, SECOND);
+    engine.chat_template = path;
+    chat_open(&chat, engine_local(&engine), &options);
+    pump_until(&chat, settled, "the model");
+    unlink(path);
+    ask(&chat, "does <think> begin it?");
+    assert_string_equal(said_thinking(conversation_leaf(&chat.conversation))->prompted, "</think>");
+    assert_int_equal(chat_set_variable(&chat, "enable_thinking", "false", NULL), STATUS_OK);
+    ask(&chat, "and now? <think>");
+    assert_int_equal(said_thinking(conversation_leaf(&chat.conversation))->n, 0);
+    chat_close(&chat);
 }
 
 static void test_beside(void **state) {
@@ -312,6 +341,7 @@ int main(void) {
     setenv("XDG_STATE_HOME", home, 1);
     setenv("XDG_CACHE_HOME", home, 1);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_template_begins_a_thought),
         cmocka_unit_test(test_beside),
         cmocka_unit_test(test_in_its_place),
         cmocka_unit_test(test_broken_model),

@@ -301,6 +301,7 @@ static void the_prompt_is_there_meanwhile(void **state) {
     turn(&rig);
     assert_int_equal(inspect_token(&rig.inspect)->said->by, SAID_BY_USER);
     assert_true(rig.view.model.inspect->waits && rig.view.model.shown->n == 0);
+    assert_true(rig.view.model.off & UI_OFF(UI_ACTION_TAKE) && rig.view.model.off & UI_OFF(UI_ACTION_UNDO));
     size_t n = rig.inspect.n;
     uint32_t said = rig.chat.n_said;
     while (rig.chat.n_said < said + 5) {
@@ -318,6 +319,7 @@ static void the_prompt_is_there_meanwhile(void **state) {
     assert_int_equal(rig.inspect.cursor, 6); /* the list made anew is the same */
     assert_true(inspect_record(inspect_token(&rig.inspect)) && rig.view.model.inspect->stages);
     assert_true(rig.inspect.listed && rig.inspect.n == 4 + 6 + 1 + 28);
+    assert_false(rig.view.model.off & UI_OFF(UI_ACTION_TAKE) || rig.view.model.off & UI_OFF(UI_ACTION_UNDO));
     rig_close(&rig);
 }
 
