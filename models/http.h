@@ -52,7 +52,7 @@ bool http_was_cut(CURLcode code); /* the same of a connection */
 /* A request that failed below HTTP. */
 int http_failed(const struct service *service, CURLcode code, struct err *err);
 
-/* Milliseconds to wait before the n-th try (1...), or before what the server asked for. */
+/* Milliseconds to wait after the n-th failure (0...), or before what the server asked for. */
 int http_pause_ms(unsigned n, int64_t retry_after);
 enum { HTTP_PATIENCE = 60 }; /* seconds that a server may ask to wait: beyond, the person is told */
 

@@ -1,4 +1,4 @@
-/* Inside store/: a connection with its schema and statements. Used by one thread at a time. */
+/* Inside store/: a connection with its schema. Used by one thread at a time. */
 #ifndef LOGITOP_STORE_DB_H
 #define LOGITOP_STORE_DB_H
 

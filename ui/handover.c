@@ -117,15 +117,18 @@ int handover_edit(const struct handover *handover, struct buf *text, struct err 
 
 /* ---- plain lines ---- */
 
+/* Or for a signal: but another size of the window only matters afterwards. */
 static void wait_for_key(int fd) {
     struct termios modes, raw;
-    if (tcgetattr(fd, &modes)) return;
+    sigset_t waiting;
+    if (tcgetattr(fd, &modes) || pthread_sigmask(SIG_SETMASK, NULL, &waiting)) return;
+    sigaddset(&waiting, SIGWINCH);
     raw = modes;
     raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG);
     tcsetattr(fd, TCSADRAIN, &raw);
     struct pollfd key = {.fd = fd, .events = POLLIN};
     char bytes[256];
-    if (poll(&key, 1, -1) > 0 && key.revents & POLLIN && read(fd, bytes, sizeof bytes) < 0) {
+    if (ppoll(&key, 1, NULL, &waiting) > 0 && key.revents & POLLIN && read(fd, bytes, sizeof bytes) < 0) {
         /* a signal or a vanished terminal: either is seen by the loop */
     }
     tcsetattr(fd, TCSADRAIN, &modes);

@@ -81,7 +81,7 @@ size_t markdown_line_at(const struct markdown *markdown, size_t offset); /* the 
  * line. */
 size_t markdown_source(const struct markdown *markdown, size_t offset);
 
-/* For markdown.c: append what text[begin..end) shows. carry: it begins inside of a fence of this many. */
+/* For markdown.c: append what text[begin..end) shows. fence: what is open where it begins. */
 struct markdown_chunk {
     const char *text; /* the whole message */
     size_t begin, end;
