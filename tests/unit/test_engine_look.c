@@ -407,8 +407,7 @@ static void places_are_found_again(void **state) {
     (void)state;
     static const char *const texts[] = {
         "e\u0301e\u0301e\u0301e\u0301e\u0301e\u0301e\u0301e\u0301e\u0301", /* decomposed */
-        "\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB\xE1\x84\x80\xE1\x85\xB3\xE1\x86\xAF\xE1\x84\x92\xE1\x85\xA1\xE1"
-        "\x86\xAB",
+        "\u1112\u1161\u11AB\u1100\u1173\u11AF\u1112\u1161\u11AB",          /* conjoining */
         "the quick brown", ""};
     struct engine *engine =
         engine_local(&(struct engine_options){.model = NANO, .device = "cpu", .n_ctx = 256, .exact = true});
