@@ -89,7 +89,9 @@ static void list_chats(struct screen *screen, const struct buf *words) {
 /* The keys go on meanwhile; what they ask for waits, but for what ends it. */
 static void open_chat(struct screen *screen, int64_t id, const struct options *given) {
     struct err err = {0};
-    if (!can_look(screen, &err)) {
+    bool busy = chat_busy(&screen->chat);
+    if (busy) err_set(&err, STATUS_BUSY, "still answering; Esc stops it");
+    if (busy || !can_look(screen, &err)) {
         tell(screen, &err);
         return;
     }
@@ -422,7 +424,7 @@ static void ask_first(struct screen *screen) {
 static void do_later(struct screen *screen) {
     size_t done = 0;
     if (!screen->opening) ask_first(screen);
-    for (; done < screen->n_later && !screen->opening; done++) {
+    for (; done < screen->n_later && !screen->opening && !screen->quit; done++) {
         act(screen, &screen->later[done].action);
         free(screen->later[done].text);
     }
