@@ -2,14 +2,15 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "base/utf8.h"
 #include "store/db.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -47,6 +48,14 @@ static int wants_stop(void *context) {
     return atomic_load(reader->stop);
 }
 
+/* has(text, word): text_find() does. */
+static void sql_has(sqlite3_context *context, int n, sqlite3_value **values) {
+    (void)n;
+    const char *text = sqlite3_value_blob(values[0]), *word = sqlite3_value_blob(values[1]);
+    size_t len = (size_t)sqlite3_value_bytes(values[0]), word_len = (size_t)sqlite3_value_bytes(values[1]);
+    sqlite3_result_int(context, text && text_find(text, len, word, word_len) != SIZE_MAX);
+}
+
 static int reader_open(struct reader *reader, bool *damaged, struct err *err) {
     struct stat now = {0};
     *damaged = false;
@@ -55,7 +64,13 @@ static int reader_open(struct reader *reader, bool *damaged, struct err *err) {
     reader->file = now;
     if (reader->db) return STATUS_OK;
     int status = db_open(&reader->db, reader->path, DB_READER, damaged, err);
-    if (status == STATUS_OK) sqlite3_progress_handler(reader->db, STOP_STEPS, wants_stop, reader);
+    if (status < 0) return status;
+    sqlite3_progress_handler(reader->db, STOP_STEPS, wants_stop, reader);
+    int code = sqlite3_create_function_v2(reader->db, "has", 2, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL,
+                                          sql_has, NULL, NULL, NULL);
+    if (code == SQLITE_OK) return STATUS_OK;
+    status = db_error(reader->db, "reading", err);
+    reader_close(reader);
     return status;
 }
 
@@ -91,6 +106,7 @@ enum { WORDS_MAX = 16, TRIGRAM = 3, SCANNED_MAX = 20000 /* messages, without the
 struct query {
     char *words[WORDS_MAX];
     bool indexed[WORDS_MAX]; /* long enough for the index */
+    bool ascii[WORDS_MAX];   /* LIKE knows upper and lower case of these, and is fast; of others has() does */
     size_t n;
     struct buf match; /* for the index: "word" "word"; empty: no word is long enough */
 };
@@ -99,6 +115,11 @@ static size_t count_characters(const char *word) {
     size_t n = 0;
     for (; *word; word++) n += ((unsigned char)*word & 0xC0) != 0x80;
     return n;
+}
+
+static bool is_ascii(const char *word) {
+    while (*word && (unsigned char)*word < 0x80) word++;
+    return !*word;
 }
 
 static void add_phrase(struct buf *match, const char *word) {
@@ -118,6 +139,7 @@ static void split_query(struct query *query, const char *text, struct arena *are
         char *word = arena_dup(arena, at, strcspn(at, blanks));
         bool indexed = query->indexed[query->n] = count_characters(word) >= TRIGRAM;
         if (indexed) add_phrase(&query->match, word);
+        query->ascii[query->n] = is_ascii(word);
         query->words[query->n++] = word;
     }
 }
@@ -136,8 +158,16 @@ static char *like_pattern(const char *word, struct arena *arena) {
     return copy;
 }
 
-/* ?1 is the limit, ?2 what the index looks for, ?3 and on the words as patterns. Words that are too short for
- * the index of trigrams are looked for in all the text that is left. */
+/* AND this text has the i-th word. */
+static void and_has(const struct query *query, size_t i, const char *text, struct buf *sql) {
+    if (query->ascii[i])
+        buf_printf(sql, " AND CAST(%s AS TEXT) LIKE ?%zu ESCAPE '\\'", text, i + 3);
+    else
+        buf_printf(sql, " AND has(%s, ?%zu)", text, i + 3);
+}
+
+/* ?1 is the limit, ?2 what the index looks for, ?3 and on the words, as patterns where they are ASCII. Words
+ * that are too short for the index of trigrams are looked for in all the text that is left. */
 static void list_sql(const struct query *query, struct buf *sql) {
     static const char columns[] = "c.id, c.title, c.model, c.changed, (SELECT count(*) FROM message m WHERE"
                                   " m.conversation = c.id AND m.role <> 'note')";
@@ -153,24 +183,23 @@ static void list_sql(const struct query *query, struct buf *sql) {
     if (!query->match.len) buf_printf(sql, " AND m.id > (SELECT max(id) FROM message) - %d", SCANNED_MAX);
     if (query->match.len) buf_puts(sql, " AND m.id IN (SELECT rowid FROM search WHERE search MATCH ?2)");
     for (size_t i = 0; i < query->n; i++)
-        if (!query->indexed[i]) buf_printf(sql, " AND CAST(m.text AS TEXT) LIKE ?%zu ESCAPE '\\'", i + 3);
+        if (!query->indexed[i]) and_has(query, i, "m.text", sql);
     buf_printf(
         sql,
         " GROUP BY m.conversation) SELECT %s, f.text FROM conversation c LEFT JOIN hit ON hit.conversation ="
         " c.id LEFT JOIN message f ON f.id = hit.message WHERE hit.message IS NOT NULL OR (1",
         columns);
-    for (size_t i = 0; i < query->n; i++) buf_printf(sql, " AND c.title LIKE ?%zu ESCAPE '\\'", i + 3);
+    for (size_t i = 0; i < query->n; i++) and_has(query, i, "c.title", sql);
     buf_puts(sql, ") ORDER BY c.changed DESC, c.id DESC LIMIT ?1");
 }
 
-/* Around the first word that is found byte by byte in any ASCII letter case, else the beginning. */
+/* Around the first word that is found, else the beginning. */
 static char *found_place(const char *text, size_t len, const struct query *query, struct arena *arena) {
     enum { BEFORE = 8, LENGTH = 160 };
     size_t at = 0;
     for (size_t w = 0; w < query->n && !at; w++) {
-        size_t n = strlen(query->words[w]);
-        for (size_t i = 0; i + n <= len && !at; i++)
-            if (strncasecmp(text + i, query->words[w], n) == 0) at = i;
+        at = text_find(text, len, query->words[w], strlen(query->words[w]));
+        if (at == SIZE_MAX) at = 0;
     }
     size_t start = at > BEFORE ? at - BEFORE : 0;
     while (start && start < len && ((unsigned char)text[start] & 0xC0) == 0x80) start++;
@@ -203,8 +232,9 @@ static int bind_query(sqlite3_stmt *statement, const struct query *query, uint32
         code = sqlite3_bind_text64(statement, 2, query->match.data, query->match.len, SQLITE_STATIC,
                                    SQLITE_UTF8);
     for (size_t i = 0; i < query->n && code == SQLITE_OK; i++)
-        code =
-            sqlite3_bind_text(statement, (int)i + 3, like_pattern(query->words[i], arena), -1, SQLITE_STATIC);
+        code = sqlite3_bind_text(statement, (int)i + 3,
+                                 query->ascii[i] ? like_pattern(query->words[i], arena) : query->words[i], -1,
+                                 SQLITE_STATIC);
     return code;
 }
 

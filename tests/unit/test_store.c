@@ -234,9 +234,10 @@ static void test_search(void **state) {
     (void)state;
     struct store *store = must_open();
     int64_t first = kept_conversation(store, 0);
-    store_handle handle =
-        store_begin(store, &(struct store_facts){.title = "100% sure_thing", .settings = ""});
-    add_message(store, handle, 11, 0, STORE_USER, "a \"quoted\" word, * and - and NOT; select");
+    store_handle handle = store_begin(store, &(struct store_facts){.title = "100% sure_thing, \xc3\x9c"
+                                                                            "ber \xd0\x9c\xd0\xb8\xd1\x80",
+                                                                   .settings = ""});
+    add_message(store, handle, 11, 0, STORE_USER, "a \"quoted\" word, * and - and NOT; select \xc3\x84pfel");
     end_message(store, 11, NULL, false);
     wait_store(store);
     assert_int_equal(found(store, NULL), 2);
@@ -260,6 +261,13 @@ static void test_search(void **state) {
                  {"%%%", 0},
                  {"sureXthing", 0},
                  {"two", 1},
+                 {"\xc3\xa4p", 1}, /* upper and lower case of any script, in short words and titles too */
+                 {"\xc3\xa4pfel", 1},
+                 {"\xc3\xbc"
+                  "ber",
+                  1},
+                 {"\xd0\xbc\xd0\xb8\xd1\x80", 1},
+                 {"\xd0\xbc\xd0\xb8\xd1\x80\xd1\x8b", 0},
                  {"nowhere", 0},
                  {"\xff\xfe\xfd\xfc", 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -273,6 +281,10 @@ static void test_search(void **state) {
     assert_int_equal(rows[0].id, first);
     assert_int_equal(rows[0].n_messages, 4);
     assert_non_null(strstr(rows[0].found, "Welt?"));
+    arena_free(&arena);
+    assert_int_equal(store_list(store, "\xc3\xa4pf", 10, &arena, &rows, &n, NULL), STATUS_OK);
+    assert_non_null(strstr(rows[0].found, "select \xc3\x84pfel"));
+    assert_null(strstr(rows[0].found, "quoted")); /* but around what was found */
     arena_free(&arena);
     store_close(store, NULL);
 }
