@@ -598,7 +598,7 @@ bool editor_empty(struct editor *editor) {
 
 bool editor_begins(struct editor *editor, char c) {
     struct line line = line_of(editor->el);
-    return line.n > 0 && ((const wchar_t *)line.text)[0] == (wchar_t)c;
+    return line.n > 0 && line.text[0] == (unsigned char)c;
 }
 
 bool editor_is_vi(struct editor *editor) {
