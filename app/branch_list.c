@@ -57,7 +57,7 @@ struct measure {
 
 static void measure_add(struct measure *measure, const struct said *said) {
     if (said->by != SAID_BY_MODEL) return;
-    measure->tokens += said->n_tokens;
+    measure->tokens += said->n_ids; /* without the end */
     for (size_t i = 0; i < said->n_tokens; i++) {
         float prob = said->shown[i].prob;
         if (!(prob > 0)) continue;

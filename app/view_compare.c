@@ -21,14 +21,14 @@ static void fill_way(struct view *view, int k, const struct said *first, struct 
     size_t n = 0, siblings, index = said_index(first, &siblings), tokens = 0;
     for (const struct said *said = leaf; said != first->parent; said = said->parent) {
         n++;
-        tokens += said->n_tokens;
+        tokens += said->n_ids; /* without the end */
     }
     view->ways[k] = xrealloc(view->ways[k], n * sizeof *view->ways[k]);
     size_t at = n;
     for (struct said *said = leaf; at > 0; said = said->parent)
         view->ways[k][--at] = view_message(said);
     buf_clear(&view->titles[k]);
-    buf_printf(&view->titles[k], "%zu of %zu, %zu token%s", index + 1, siblings, tokens,
+    buf_printf(&view->titles[k], "branch %zu of %zu, %zu token%s", index + 1, siblings, tokens,
                tokens == 1 ? "" : "s");
     view->compare.branches[k] = (struct ui_branch){
         .title = view->titles[k].data, .messages = view->ways[k], .n_messages = n, .parts_at = parts_at};
