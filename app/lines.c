@@ -83,7 +83,8 @@ static int list_chats(struct lines *lines, const char *words, struct buf *page, 
     size_t n;
     if (!store) return STATUS_UNSUPPORTED;
     int status = store_list(store, words, SHOWN, &arena, &rows, &n, err);
-    if (status == STATUS_OK && !n) out_error("no kept chat has these words");
+    if (status == STATUS_OK && !n)
+        out_error(*words ? "no kept chat has these words" : "nothing was kept yet");
     for (size_t i = 0; i < n; i++) {
         char when[AMOUNT_MAX];
         buf_printf(page, "%5lld  %-12s  %s\n", (long long)rows[i].id,
@@ -94,9 +95,20 @@ static int list_chats(struct lines *lines, const char *words, struct buf *page, 
     return status;
 }
 
+/* All that was said, since there is no screen to look at. */
+static void write_conversation(struct lines *lines) {
+    struct buf said = {0}, clean = {0};
+    conversation_print(&lines->chat.conversation, &said);
+    if (said.len) text_sanitize(&clean, said.data, said.len);
+    if (clean.len) out_bytes(&lines->out, clean.data, clean.len, NULL);
+    buf_free(&said);
+    buf_free(&clean);
+}
+
 static int open_chat(struct lines *lines, int64_t id, const struct options *given, struct err *err) {
     struct buf line = {0}, draft = {0};
     int status = archive_resume(&lines->archive, id, given, &line, &draft, err);
+    if (status == STATUS_OK) write_conversation(lines);
     if (line.len) out_error("%s", line.data);
     if (draft.len) out_error("not sent yet: %s", draft.data);
     buf_free(&line);
