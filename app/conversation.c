@@ -39,9 +39,11 @@ void conversation_clear(struct conversation *conversation) {
 void conversation_take(struct conversation *conversation, struct conversation *other) {
     uint64_t last = conversation->last_id, vocabulary = conversation->vocabulary;
     conversation_clear(conversation);
+    uint64_t changes = conversation->changes;
     *conversation = *other;
     *other = (struct conversation){0};
     conversation->last_id += last;
+    conversation->changes = changes;
     conversation->vocabulary = conversation->root->vocabulary = vocabulary;
     for (size_t i = 0; i < conversation->all.n; i++) conversation->all.at[i]->id += last;
 }

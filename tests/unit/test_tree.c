@@ -505,6 +505,23 @@ static void test_memory_of_tokens(void **state) {
     conversation_clear(&conversation);
 }
 
+/* A conversation in place of another is no path that was there before: what was known of one of those is not
+ * taken for what is known of this. */
+static void test_another_conversation(void **state) {
+    (void)state;
+    struct conversation conversation = {0}, other = {0};
+    struct said *said = NULL;
+    for (int i = 0; i < 9; i++) said = conversation_add(&conversation, SAID_BY_USER, "one of many", 11);
+    uint64_t changes = conversation.changes, id = said->id;
+    conversation_add(&other, SAID_BY_USER, "alone", 5);
+    conversation_take(&conversation, &other);
+    assert_true(conversation.changes > changes);
+    assert_int_equal(conversation.n, 1);
+    assert_true(conversation.messages[0]->id > id);
+    assert_null(other.root);
+    conversation_clear(&conversation);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_branches),
@@ -519,6 +536,7 @@ int main(void) {
         cmocka_unit_test(test_thinking_ranges),
         cmocka_unit_test(test_candidates_in_eight_bytes),
         cmocka_unit_test(test_memory_of_tokens),
+        cmocka_unit_test(test_another_conversation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
