@@ -60,8 +60,10 @@ static void draw_sums(const struct ui_score *of, struct canvas *canvas, int y, i
     size_t n = 0;
     for (size_t i = 0; i < of->message.n_tokens; i++) n += of->message.tokens[i].prob >= 0;
     x = phrase_draw(canvas, y, x, limit, STYLE_STRONG, "Score");
-    x = phrase_draw(canvas, y, x, limit, STYLE_TEXT, "%zu tokens", of->message.n_tokens);
-    x = phrase_draw(canvas, y, x, limit, STYLE_TEXT, "%.2f nats", of->nats);
+    if (n)
+        x = phrase_draw(canvas, y, x, limit, STYLE_TEXT, "%zu token%s", of->message.n_tokens,
+                        of->message.n_tokens == 1 ? "" : "s");
+    if (n) x = phrase_draw(canvas, y, x, limit, STYLE_TEXT, "%.2f nats", of->nats);
     if (n) x = phrase_draw(canvas, y, x, limit, STYLE_TEXT, "%.2f a token", of->nats / (double)n);
     if (of->computing) x = phrase_draw(canvas, y, x, limit, STYLE_NOTICE, "computing ...");
     if (of->perplexity > 0) phrase_draw(canvas, y, x, limit, STYLE_TEXT, "perplexity %.2f", of->perplexity);
@@ -81,6 +83,10 @@ void score_draw(struct score *score, const struct ui_score *of, enum colour_mode
     }
     canvas_fill(canvas, rect, STYLE_TEXT, ' ');
     draw_sums(of, canvas, rect.row, rect.column + 1, rect.column + rect.columns - 1);
+    const char *note = of->message.note; /* why there is no more of it */
+    if (note && rect.rows > 1)
+        canvas_text_end(canvas, rect.row + 1, rect.column + 1, rect.column + rect.columns - 1, STYLE_ERROR,
+                        note, strlen(note));
     if (text.rows < 1 || text.columns < 8) return;
     int lines = digits ? 2 : 1;
     rows_update(&score->entry, &of->message, text.columns, ROWS_SOURCE);

@@ -258,6 +258,10 @@ static void score_screens(void **state) {
     scene->screen.digits = true;
     score.computing = true;
     check_screen(&scene->screen, &scene->model, "score-digits", 24, 80);
+    score = (struct ui_score){.message = scene->messages[2]};
+    score.message.n_tokens = 0;
+    score.message.note = "36390 tokens to be looked at, the context holds 8192";
+    check_screen(&scene->screen, &scene->model, "score-failed", 24, 80);
     scene_free(scene);
 }
 
