@@ -95,7 +95,7 @@ static void path_changed(struct inspect *inspect, uint64_t stamp) {
     const struct chat_prompt *prompt = chat_prompt_of_path(inspect->chat);
     if (prompt)
         inspect_tokens_whole(inspect, prompt->tokens, prompt->n, prompt->n_before);
-    else
+    else if (!chat_busy(inspect->chat) || !inspect_tokens_stay(inspect))
         inspect_tokens_kept(inspect);
     inspect->stamp = stamp;
     find_again(inspect);

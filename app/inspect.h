@@ -26,6 +26,8 @@ struct inspect_token {
 /* A message's tokens, one behind the other. Spans are in the order of the path. */
 struct inspect_span {
     struct said *said;
+    uint64_t id; /* of it, and what its text was then */
+    uint32_t version;
     size_t begin, end;
 };
 

@@ -12,6 +12,9 @@ uint64_t inspect_path_stamp(const struct chat *chat);
 
 /* None; those of a whole context are remembered, of which records may still hold. */
 void inspect_tokens_clear(struct inspect *inspect);
+/* Those there are stay until the prompt that goes on from them is told: true, if they are a whole context and
+ * all they lie in is part of the path, as it was. */
+bool inspect_tokens_stay(struct inspect *inspect);
 /* Anew, of the path as it is: only what the answers tell of themselves, */
 void inspect_tokens_kept(struct inspect *inspect);
 /* or the whole context: this prompt [n] of the path's messages, of whose last one it has `n_before` tokens,

@@ -101,7 +101,7 @@ static struct inspect_token *add(struct inspect *inspect, struct said *said) {
     if (!span || span->said != said || span->end != i) {
         grow_array(&inspect->spans, &inspect->cap_spans, inspect->n_spans + 1, sizeof *inspect->spans);
         span = &inspect->spans[inspect->n_spans++];
-        *span = (struct inspect_span){said, i, i};
+        *span = (struct inspect_span){said, said->id, said->version, i, i};
     }
     span->end = i + 1;
     return &inspect->tokens[i];
@@ -200,6 +200,23 @@ static void finish(struct inspect *inspect) {
     for (size_t i = 0; i < inspect->n; i++) show(inspect, i);
 }
 
+bool inspect_tokens_stay(struct inspect *inspect) {
+    const struct conversation *conversation = &inspect->chat->conversation;
+    if (!inspect->whole || inspect->engine != inspect->chat->n_engines) return false;
+    for (size_t i = 0, at = 0; i < inspect->n_spans; i++) {
+        const struct inspect_span *span = &inspect->spans[i];
+        while (at < conversation->n && conversation->messages[at] != span->said) at++;
+        if (at == conversation->n || conversation->messages[at]->id != span->id ||
+            conversation->messages[at]->version != span->version)
+            return false;
+    }
+    inspect->staged = SIZE_MAX;
+    inspect->listed = false;
+    inspect->grows = conversation_last(conversation);
+    inspect->n_grown = inspect->grows ? inspect->grows->n_tokens : 0;
+    return true;
+}
+
 void inspect_tokens_kept(struct inspect *inspect) {
     const struct conversation *conversation = &inspect->chat->conversation;
     inspect_tokens_clear(inspect);
@@ -281,8 +298,8 @@ void inspect_tokens_grow(struct inspect *inspect) {
 
 const struct inspect_span *inspect_span_of(const struct inspect *inspect, uint64_t said) {
     size_t i = inspect->n_spans;
-    while (i > 0 && inspect->spans[i - 1].said->id > said) i--; /* ids ascend along a path */
-    return i > 0 && inspect->spans[i - 1].said->id == said ? &inspect->spans[i - 1] : NULL;
+    while (i > 0 && inspect->spans[i - 1].id > said) i--; /* ids ascend along a path */
+    return i > 0 && inspect->spans[i - 1].id == said ? &inspect->spans[i - 1] : NULL;
 }
 
 size_t inspect_span_after(const struct inspect *inspect, size_t i) {
@@ -299,7 +316,7 @@ size_t inspect_span_after(const struct inspect *inspect, size_t i) {
 
 const struct ui_token *inspect_shown(const struct inspect *inspect, const struct said *said, size_t *from,
                                      size_t *n) {
-    while (*from < inspect->n_spans && inspect->spans[*from].said->id < said->id) ++*from;
+    while (*from < inspect->n_spans && inspect->spans[*from].id < said->id) ++*from;
     const struct inspect_span *span = *from < inspect->n_spans ? &inspect->spans[*from] : NULL;
     if (!span || span->said != said) return NULL; /* dropped ones are in no prompt */
     *n = span->end - span->begin;

@@ -389,6 +389,10 @@ static void the_cursor_stays(void **state) {
     assert_true(at == 3 && inspect_record(inspect_token(&rig.inspect)));
     inspect_move(&rig.inspect, UI_ACTION_CANDIDATE_DOWN);
     chat_send(&rig.chat, "and then?", 9, NULL);
+    inspect_update(&rig.inspect); /* before the engine said anything */
+    assert_true(rig.inspect.cursor == at && rig.inspect.selected != 0);
+    assert_ptr_equal(inspect_token(&rig.inspect)->said, rig.chat.conversation.messages[0]);
+    assert_non_null(inspect_record(inspect_token(&rig.inspect)));
     turn(&rig);
     while (!chat_prompt_of_path(&rig.chat)) {
         wait_for_event(&rig);
