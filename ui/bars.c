@@ -132,7 +132,8 @@ static const char *words_of(const struct screen *screen, const struct ui_model *
     const char *error = model->status.error;
     if (screen->notice_on) return *style = STYLE_NOTICE, screen->notice;
     if (screen->chat.find.state != FIND_OFF) return NULL;
-    bool command = screen->box.len && !screen->box.search && screen_keys(screen) == KEY_BOX;
+    bool command =
+        screen->box.len && !screen->box.search && !screen->typing && screen_keys(screen) == KEY_BOX;
     if (command && model->commands && model->commands[0]) return *style = STYLE_DIM, model->commands;
     return *style = STYLE_ERROR, error && error[0] ? error : NULL;
 }

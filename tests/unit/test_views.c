@@ -365,6 +365,12 @@ static void words_have_the_rows_they_need(void **state) {
     scene->model.commands = "stop  system  set";
     assert_string_equal(drawn_row(scene, 80, -3), " stop  system  set");
     assert_null(strstr(drawn_row(scene, 80, -4), "the prompt"));
+    scene->screen.typing = scene->screen.inspecting = true; /* a token that looks like a command */
+    scene->model.inspect = &(struct ui_inspect){.message = 3};
+    assert_null(strstr(drawn_row(scene, 80, -3), "stop"));
+    scene->screen.typing = false;
+    scene->model.inspect = NULL;
+    assert_non_null(strstr(drawn_row(scene, 80, -3), "stop"));
     scene->screen.box.search = "s"; /* Ctrl-R: what is found is no command that is typed */
     assert_null(strstr(drawn_row(scene, 80, -3), "stop"));
     check_screen(&scene->screen, &scene->model, "words", 10, 40);
