@@ -177,6 +177,7 @@ void archive_open(struct archive *archive, struct chat *chat, const struct optio
         free(path);
     }
     archive->epoch = 1;
+    chat->incognito = archive->incognito;
     chat->keeper = &archive->keeper;
     if (!archive->store) keep_nothing(archive);
 }
@@ -250,7 +251,8 @@ struct archive *archive_of(const struct chat *chat) {
 struct store *archive_store(const struct chat *chat, struct err *err) {
     struct archive *archive = archive_of(chat);
     if (archive && archive->store) return archive->store;
-    err_set(err, STATUS_UNSUPPORTED, "no chats are kept: incognito, or they could not be opened");
+    err_set(err, STATUS_UNSUPPORTED, "no chats are kept: %s",
+            chat->incognito ? "incognito" : "they could not be opened");
     return NULL;
 }
 

@@ -82,7 +82,7 @@ static int resume(struct answer *answer, struct err *err) {
     int64_t id;
     if (archive->off.code) {
         archive->notice.code = STATUS_OK; /* that is the failure itself */
-        return err_set(err, archive->off.code, "%s", archive->off.text);
+        return err_set(err, STATUS_FAILED, "%s", archive->off.text);
     }
     int status = archive_wanted(archive, answer->options, &wish, &id, err);
     if (status == STATUS_OK) status = archive_resume(archive, id, answer->options, &line, &draft, err);

@@ -38,6 +38,7 @@ struct screen {
     struct scoring score;
     struct branch_list branches;
     struct archive archive;
+    struct err told;       /* of the archive: nothing is kept, or it was damaged; once more at the end */
     struct lookup *lookup; /* of kept chats; NULL: nothing is kept */
     struct chat_list chats;
     bool opening;                /* a chat is looked up, to be gone on with; it comes with these options: */
@@ -516,9 +517,13 @@ static void take_signals(struct screen *screen) {
 
 static void take_events(struct screen *screen) {
     struct chat *chat = &screen->chat;
-    archive_pump(&screen->archive);
-    if (screen->archive.notice.code) tell(screen, &screen->archive.notice);
-    screen->archive.notice.code = STATUS_OK;
+    struct archive *archive = &screen->archive;
+    archive_pump(archive);
+    if (archive->notice.code) {
+        tell(screen, &archive->notice);
+        if (!archive->failing.code) screen->told = archive->notice;
+    }
+    archive->notice.code = STATUS_OK;
     bool was_busy = chat_busy(chat);
     if (!chat_pump(chat)) return;
     if (was_busy && !chat_busy(chat)) ui_bell(screen->ui);
@@ -727,6 +732,7 @@ int screen_chat(struct options *options, struct err *err) {
     for (size_t i = 0; i < screen.n_later; i++) free(screen.later[i].text);
     free(screen.later);
     struct err unsaved = {0};
+    if (screen.told.code) out_error("%s", screen.told.text);
     if (archive_close(&screen.archive, &unsaved) < 0) out_error("%s", unsaved.text);
     chat_list_free(&screen.chats);
     view_free(&screen.view);

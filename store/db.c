@@ -61,8 +61,9 @@ static int check_version(const char *path, uint32_t application, uint32_t versio
     if (application != APPLICATION_ID)
         return err_set(err, STATUS_UNSUPPORTED, "%s: found the database of another program", file_name(path));
     if (version != SCHEMA_VERSION)
-        return err_set(err, STATUS_UNSUPPORTED, "%s: found version %u of the format, expected %d",
-                       file_name(path), version, SCHEMA_VERSION);
+        return err_set(err, STATUS_UNSUPPORTED, "%s: found version %u of the format, expected %d%s",
+                       file_name(path), version, SCHEMA_VERSION,
+                       version > SCHEMA_VERSION ? ": a newer logitop wrote it" : "");
     return STATUS_OK;
 }
 
