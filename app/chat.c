@@ -463,8 +463,13 @@ static void look_for_thought(struct chat *chat) {
         const char *bytes = chat->engine->ops->token_text(chat->engine, tokens[i].id, &len);
         buf_append(&text, bytes, len);
     }
-    thinking_left_open(text.data, text.len, &chat->thought_end);
+    bool told = thinking_left_open(text.data, text.len, &chat->thought_end);
     buf_free(&text);
+    struct said *answer =
+        chat->answer; /* that has a beginning which ended no thought is in the middle of it */
+    if (!told || !chat->thought_end || !answer->n_tokens || said_thinking(answer)->n) return;
+    thinking_free(&answer->thinking);
+    thinking_begin(&answer->thinking, chat->thought_end);
 }
 
 static void on_prompt(struct chat *chat, const struct engine_event *event) {

@@ -122,8 +122,8 @@ int chat_answer_now(struct chat *chat, struct err *err) {
     enum { IDS_MAX = 16 };
     int32_t ids[IDS_MAX];
     char text[64];
-    int len =
-        snprintf(text, sizeof text, "%s%s\n\n", said->text.data[said->text.len - 1] == '\n' ? "" : "\n", end);
+    bool line = said->text.len && said->text.data[said->text.len - 1] != '\n'; /* which is to be ended */
+    int len = snprintf(text, sizeof text, "%s%s\n\n", line ? "\n" : "", end);
     size_t n = chat->engine->ops->encode(chat->engine, text, (size_t)len, true, ids, IDS_MAX),
            first = said->n_tokens;
     for (size_t i = 0; i < n && i < IDS_MAX; i++) put_token(chat, said, ids[i], NULL);

@@ -65,11 +65,13 @@ void thinking_follow(struct thinking *thinking, const char *text, size_t len) {
     if (thinking->end) thinking->ranges[thinking->n - 1].end = (uint32_t)len;
 }
 
-void thinking_left_open(const char *text, size_t len, const char **end) {
+bool thinking_left_open(const char *text, size_t len, const char **end) {
     struct thinking thinking = {0};
     thinking_follow(&thinking, text, len);
-    if (thinking.n) *end = thinking.end;
+    bool told = thinking.n > 0;
+    if (told) *end = thinking.end;
     thinking_free(&thinking);
+    return told;
 }
 
 void thinking_free(struct thinking *thinking) {

@@ -22,8 +22,8 @@ void thinking_begin(struct thinking *thinking, const char *end);
 /* Look at what was appended since. A closing tag with no opening one before it ends what the prompt began. */
 void thinking_follow(struct thinking *thinking, const char *text, size_t len);
 /* Of the end of a prompt: where it has a tag, *end gets the one that ends the thought it leaves open, NULL if
- * it leaves none. */
-void thinking_left_open(const char *text, size_t len, const char **end);
+ * it leaves none. False: it has none. */
+bool thinking_left_open(const char *text, size_t len, const char **end);
 void thinking_free(struct thinking *thinking);
 
 #endif

@@ -382,6 +382,41 @@ static void test_thinking_in_the_prompt(void **state) {
     chat_close(&chat);
 }
 
+/* Another first word of a thought that the prompt begins is part of it, and one without a byte can be cut
+ * short too. */
+static void test_thinking_from_the_first_token(void **state) {
+    (void)state;
+    static const int32_t opened[] = {7, 53, 51, 50, 4};
+    struct chat chat;
+    struct paper paper;
+    struct diary diary;
+    start(&chat, &paper, &diary);
+    assert_int_equal(send(&chat, "hi", NULL), STATUS_OK);
+    tell_prompt(&paper, opened, 4);
+    say(&paper, 5, "hm");
+    end(&paper, ENGINE_STOPPED);
+    chat_pump(&chat);
+    struct said *said = conversation_leaf(&chat.conversation);
+    assert_int_equal(chat_fork(&chat, said, &(struct chat_fork){.ids = &opened[4], .n_ids = 1}, NULL),
+                     STATUS_OK);
+    tell_prompt(&paper, opened, 5);
+    say(&paper, 5, " so");
+    end(&paper, ENGINE_STOPPED);
+    chat_pump(&chat);
+    said = conversation_leaf(&chat.conversation);
+    assert_string_equal(said_thinking(said)->end, "</think>");
+    assert_true(said_thinking(said)->ranges[0].start == 0 &&
+                said_thinking(said)->ranges[0].end == said->text.len);
+    assert_int_equal(chat_regenerate(&chat, NULL), STATUS_OK);
+    tell_prompt(&paper, opened, 4);
+    say(&paper, 5, "");
+    end(&paper, ENGINE_STOPPED);
+    chat_pump(&chat);
+    assert_int_equal(chat_answer_now(&chat, NULL), STATUS_OK);
+    assert_non_null(strstr(paper.sent, " 5 110|+")); /* </think> and an empty line, no line before it */
+    chat_close(&chat);
+}
+
 /* What is computed for a token that the cursor has left, or for nobody any more, is stopped. */
 static void test_looks_that_nobody_wants(void **state) {
     (void)state;
@@ -532,6 +567,7 @@ int main(void) {
         cmocka_unit_test(test_answer_now),
         cmocka_unit_test(test_prompted_thinking),
         cmocka_unit_test(test_thinking_in_the_prompt),
+        cmocka_unit_test(test_thinking_from_the_first_token),
         cmocka_unit_test(test_looks_that_nobody_wants),
         cmocka_unit_test(test_thinking_ranges),
         cmocka_unit_test(test_candidates_in_eight_bytes),
