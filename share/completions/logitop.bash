@@ -1,7 +1,14 @@
 # bash completion for logitop. Commands, options and models come from the program itself, so they are always its own.
 _logitop() {
-    local program=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-    local command=${COMP_WORDS[1]} commands help
+    local program=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} at=$COMP_CWORD
+    local command=${COMP_WORDS[1]} commands help before
+    # bash breaks words at : and =, which names of models and --option=value have
+    while ((at > 1)) && [[ ${COMP_WORDS[at]} == : || ${COMP_WORDS[at - 1]} == : ]]; do
+        word=${COMP_WORDS[--at]}$word
+    done
+    before=${COMP_WORDS[at - 1]}
+    [[ $before == = ]] && before=${COMP_WORDS[at - 2]}
+    [[ $word == = ]] && before=${COMP_WORDS[at - 1]} word=
     commands=$("$program" --help 2>/dev/null | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
     case $before in
     --device) COMPREPLY=($(compgen -W "auto cpu cuda" -- "$word")) && return ;;
@@ -13,6 +20,7 @@ _logitop() {
     -m | --model)
         local IFS=$'\n'
         COMPREPLY=($(compgen -f -- "$word") $(compgen -W "$("$program" list 2>/dev/null | sed -n '2,$s/  .*//p')" -- "$word"))
+        ((at == COMP_CWORD)) || COMPREPLY=("${COMPREPLY[@]#"${word%:*}:"}")
         return
         ;;
     --positions) COMPREPLY=($(compgen -W "all last" -- "$word")) && return ;;
