@@ -175,11 +175,13 @@ static size_t decode_string(const char *p, size_t n) {
 /* "11;rgb:ffff/ffff/ffff", one to four digits for each of red, green and blue (xterm's ctlseqs, XParseColor):
  * the terminal's background. */
 static void colour_key(const char *p, size_t n, struct key *key) {
-    static const char lead[] = "11;rgb:";
+    static const char lead[] = "11;rgb"; /* or rgba, with how opaque it is at the end */
     static const double luma[] = {0.299, 0.587, 0.114};
     double light = 0;
     if (n < sizeof lead - 1 || memcmp(p, lead, sizeof lead - 1) != 0) return;
     const char *at = p + sizeof lead - 1, *end = p + n;
+    if (at < end && *at == 'a') at++;
+    if (at == end || *at++ != ':') return;
     for (int i = 0; i < 3; i++) {
         unsigned value = 0, most = 0;
         for (; at < end && isxdigit((unsigned char)*at) && most < 0xFFFF; at++, most = most << 4 | 15)

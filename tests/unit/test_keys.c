@@ -89,6 +89,7 @@ static void other_reports_are_no_keys(void **state) {
     check("a\033]11;rgb:0000/0000/0000\033\\b\033P1$r0m\033\\c\033]52;c;QQ==\007d", "a|dark|b|c|d");
     check("\033]11;rgb:ffff/ffff/ffff\007\033]11;rgb:f/f/0\007\033]11;rgb:00/00/ff\007", "light|light|dark");
     check("\033]11;rgb:fd/f6/e3\033\\\033]11;rgb:00/2b/36\033\\", "light|dark"); /* solarized */
+    check("\033]11;rgba:ffff/ffff/ffff/0000\007\033]11;rgbx:f/f/f\007\033]11;rgb\007x", "light|x");
     check("\033]11;?\007\033]11;rgb:\007\033]11;rgb:ff/ff\007\033]11;rgb:ff/ff/\007\033]10;rgb:f/f/f\007x",
           "x");
     check("\033]11;rgb:fffffffff/f/f\007\033]11;rgb:g/f/f\007\033]\007x", "x");
