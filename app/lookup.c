@@ -1,10 +1,11 @@
 #include "app/lookup.h"
 
+#include "base/fd.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -81,10 +82,8 @@ static void work(struct lookup *lookup, int kind) {
     pthread_mutex_lock(&lookup->lock);
     lookup->running = -1;
     if (question->serial == serial) {
-        uint64_t one = 1;
         question->answer = answer;
-        ssize_t written = write(lookup->wake_fd, &one, sizeof one);
-        (void)written; /* a counter that is full wakes as well */
+        fd_wake(lookup->wake_fd);
         return;
     }
     pthread_mutex_unlock(&lookup->lock);
@@ -110,16 +109,12 @@ static void *run(void *context) {
 
 struct lookup *lookup_open(struct store *store, struct err *err) {
     struct lookup *lookup = xcalloc(1, sizeof *lookup);
-    sigset_t all, before; /* signals belong to this thread */
     lookup->store = store;
     lookup->running = -1;
     lookup->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&lookup->lock, NULL);
     pthread_cond_init(&lookup->changed, NULL);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = lookup->wake_fd < 0 ? errno : pthread_create(&lookup->thread, NULL, run, lookup);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = lookup->wake_fd < 0 ? errno : thread_start(&lookup->thread, run, lookup);
     if (!failed) return lookup;
     if (lookup->wake_fd >= 0) close(lookup->wake_fd);
     free(lookup);
@@ -162,7 +157,6 @@ int lookup_wake_fd(const struct lookup *lookup) {
 }
 
 struct lookup_answer *lookup_take(struct lookup *lookup) {
-    uint64_t count;
     struct lookup_answer *answer = NULL;
     if (!lookup) return NULL;
     pthread_mutex_lock(&lookup->lock);
@@ -170,10 +164,7 @@ struct lookup_answer *lookup_take(struct lookup *lookup) {
         answer = lookup->questions[kind].answer;
         lookup->questions[kind].answer = NULL;
     }
-    if (!answer) { /* the last one was taken */
-        ssize_t got = read(lookup->wake_fd, &count, sizeof count);
-        (void)got;
-    }
+    if (!answer) fd_calm(lookup->wake_fd); /* the last one was taken */
     pthread_mutex_unlock(&lookup->lock);
     return answer;
 }

@@ -3,10 +3,11 @@
 #include "app/amount.h"
 #include "app/paths.h"
 #include "app/pull_command.h"
+#include "base/fd.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,15 +40,12 @@ static void *scan_run(void *arg) {
     models_scan(&own.places, &scan->list);
     places_free(&own);
     atomic_store(&scan->done, true);
-    uint64_t one = 1;
-    ssize_t written = write(scan->fd, &one, sizeof one);
-    (void)written;
+    fd_wake(scan->fd);
     return NULL;
 }
 
 static struct model_scan *scan_start(const struct chat *chat) {
     struct model_scan *scan = xcalloc(1, sizeof *scan);
-    sigset_t all, before; /* signals belong to this thread */
     scan->fd = eventfd(0, EFD_CLOEXEC);
     scan->models_dir = chat->models_dir;
     scan->running = chat->model_path ? xstrdup(chat->model_path) : NULL;
@@ -55,11 +53,7 @@ static struct model_scan *scan_start(const struct chat *chat) {
         bool gpu = strncmp(chat->info->device, "NVIDIA", 6) == 0;
         *(gpu ? &scan->held_gpu : &scan->held_cpu) = chat->info->memory_used;
     }
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&scan->thread, NULL, scan_run, scan);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!failed) return scan;
+    if (thread_start(&scan->thread, scan_run, scan) == 0) return scan;
     close(scan->fd);
     free(scan->running);
     free(scan);

@@ -1,6 +1,7 @@
 #include "base/fd.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <unistd.h>
 
 bool fd_write_all(int fd, const void *bytes, size_t len) {
@@ -12,4 +13,14 @@ bool fd_write_all(int fd, const void *bytes, size_t len) {
         len -= (size_t)n;
     }
     return true;
+}
+
+void fd_wake(int fd) {
+    uint64_t one = 1;
+    while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {} /* a counter that is full is readable too */
+}
+
+void fd_calm(int fd) {
+    uint64_t count;
+    while (read(fd, &count, sizeof count) < 0 && errno == EINTR) {} /* it may have been calm already */
 }

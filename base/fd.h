@@ -9,4 +9,8 @@
  * Async-signal-safe. */
 bool fd_write_all(int fd, const void *bytes, size_t len);
 
+/* Of an event descriptor (eventfd(2)): make it readable; and no longer, if it is. Any thread. */
+void fd_wake(int fd);
+void fd_calm(int fd);
+
 #endif

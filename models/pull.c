@@ -2,14 +2,15 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "models/download.h"
 #include "models/list.h"
 #include "models/place.h"
 #include "models/stores.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -42,9 +43,7 @@ struct pull {
 };
 
 static void wake(struct pull *pull) {
-    uint64_t one = 1;
-    ssize_t written = write(pull->fd, &one, sizeof one);
-    (void)written; /* a full counter is readable as well */
+    fd_wake(pull->fd);
 }
 
 /* ---- progress ---- */
@@ -179,11 +178,7 @@ struct pull *pull_start(const char *name, const char *file) {
     pull->progress.left = -1;
     snprintf(pull->progress.name, sizeof pull->progress.name, "%s", name);
     pthread_mutex_init(&pull->lock, NULL);
-    sigset_t all, before; /* signals belong to the owner's thread */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&pull->thread, NULL, run, pull);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = thread_start(&pull->thread, run, pull);
     pull->has_thread = !failed;
     if (failed) {
         pull->status = err_set(&pull->err, STATUS_FAILED, "no thread to fetch with: %s", strerror(failed));
@@ -198,9 +193,7 @@ int pull_fd(const struct pull *pull) {
 }
 
 bool pull_progress(struct pull *pull, struct pull_progress *out) {
-    uint64_t count;
-    ssize_t got = read(pull->fd, &count, sizeof count);
-    (void)got; /* nothing new is no fault */
+    fd_calm(pull->fd);
     pthread_mutex_lock(&pull->lock);
     *out = pull->progress;
     bool ended = pull->ended;

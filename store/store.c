@@ -2,8 +2,10 @@
 #include "store/store.h"
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "store/read.h"
 #include "store/write.h"
 
@@ -123,9 +125,7 @@ static bool publish(struct store *store, const struct job *jobs) {
 }
 
 static void wake(struct store *store) {
-    uint64_t one = 1;
-    ssize_t written = write(store->wake_fd, &one, sizeof one);
-    (void)written; /* a counter that is full wakes as well */
+    fd_wake(store->wake_fd);
 }
 
 static void free_all(struct job *jobs) {
@@ -251,7 +251,7 @@ int store_open(struct store **out, const char *path, struct err *err) {
     pthread_cond_init(&store->settled, NULL);
     pthread_condattr_destroy(&monotonic);
     put(store, new_job(JOB_TIDY), false);
-    int code = pthread_create(&store->thread, NULL, write_all, store);
+    int code = thread_start(&store->thread, write_all, store);
     if (code) {
         free_all(take_all(store));
         store->thread = 0;
@@ -303,9 +303,7 @@ int store_close(struct store *store, struct err *err) {
 }
 
 void store_look(struct store *store, struct store_look *out) {
-    uint64_t count;
-    ssize_t got = read(store->wake_fd, &count, sizeof count);
-    (void)got;
+    fd_calm(store->wake_fd);
     pthread_mutex_lock(&store->lock);
     *out = (struct store_look){store->epoch, store->waiting, store->error, store->notice, store->refused};
     store->notice.code = STATUS_OK;
