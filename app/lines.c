@@ -62,12 +62,15 @@ static int finish_answer(struct lines *lines, struct err *err) {
 }
 
 /* There is nowhere to show it beside the chat: the chat waits. */
-static void fetch(const char *name) {
+static void fetch(struct lines *lines, const char *name) {
     struct err err = {0};
     char *path = NULL;
     int status = pull_check_name(name, &err);
     if (status == STATUS_OK) status = pull_wait(name, NULL, &path, &err);
-    if (status == STATUS_STOPPED) signals_forget_interrupt();
+    signals_forget_interrupt(); /* it was meant for this; others are for the program, and were taken by this
+                                 */
+    lines->quit = signals_ending() != 0;
+    if (lines->quit) lines->exit_code = signals_exit_code(signals_ending());
     if (status < 0)
         out_error("%s", err.text);
     else
@@ -141,12 +144,12 @@ static void take_line(struct lines *lines, const char *text, size_t len) {
         out_error("no clipboard from here; /copy file NAME writes it to a file");
     if (result.show == SLASH_SHOW_FIND) out_error("nothing to search here: what was said is above");
     if (*result.line) out_error("%s", result.line);
-    if (result.pull.len) fetch(result.pull.data);
+    if (result.pull.len) fetch(lines, result.pull.data);
     if (result.score.len) out_error("/score needs a screen; `logitop score` does it without one");
     if (result.box.len) out_error("the next line takes the place of: %s", result.box.data);
     if (clean.len) out_bytes(&lines->out, clean.data, clean.len, NULL);
     buf_free(&clean);
-    lines->quit = result.quit;
+    lines->quit |= result.quit;
     slash_result_free(&result);
 }
 
