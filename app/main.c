@@ -1,6 +1,7 @@
 #include "app/config.h"
 #include "app/options.h"
 #include "app/out.h"
+#include "app/signals.h"
 #include "base/log.h"
 
 #include <fcntl.h>
@@ -68,7 +69,8 @@ int main(int argc, char **argv) {
         result = command_table[options.command].run(&options, &err);
     if (result < 0) {
         out_error("%s", err.text);
-        result = status_exit_code(err.code);
+        result = err.code == STATUS_STOPPED && signals_ending() ? signals_exit_code(signals_ending())
+                                                                : status_exit_code(err.code);
     }
     options_free(&options);
     return result;

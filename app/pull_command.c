@@ -122,13 +122,6 @@ static int tell_offline(const char *name, struct err *err) {
     return err_set(err, STATUS_MODEL, "%s is not here, and --offline forbids to fetch it", name);
 }
 
-/* What a signal ended says how far it came, and has the signal's exit code. */
-static int exit_code(int status, struct err *err) {
-    if (status != STATUS_STOPPED || !signals_ending()) return status;
-    out_error("%s", err->text);
-    return signals_exit_code(signals_ending());
-}
-
 int pull_command(struct options *options, struct err *err) {
     const char *name = options->input ? options->input : options->hf;
     char *path = NULL;
@@ -141,7 +134,7 @@ int pull_command(struct options *options, struct err *err) {
         path = pull_have(name, options->hf_file);
         if (!path) return tell_offline(name, err);
     } else if ((status = pull_wait(name, options->hf_file, &path, err)) < 0) {
-        return exit_code(status, err);
+        return status;
     }
     struct out out;
     out_open(&out, STDOUT_FILENO);
