@@ -198,6 +198,14 @@ static void strip_tags(const char *text, size_t *begin, size_t *end) {
     *end = to;
 }
 
+/* What a key does, where it has one. */
+static void put_key(struct markdown *markdown, int action, const char *does) {
+    char line[KEY_NAME_MAX + 32], key[KEY_NAME_MAX];
+    keymap_key(action, key);
+    int n = snprintf(line, sizeof line, "; %s %s", key, does);
+    if (*key) markdown_put(markdown, STYLE_THOUGHT, line, (size_t)n);
+}
+
 static void show_thinking(struct markdown *markdown, const char *text, size_t begin, size_t end,
                           bool growing) {
     size_t from = begin, to = end;
@@ -205,16 +213,14 @@ static void show_thinking(struct markdown *markdown, const char *text, size_t be
     size_t words = count_words(text + from, to - from);
     markdown->source = end;
     if (words == 0 && !growing) return; /* an empty thought: how templates say that there is none */
-    char line[128], key[KEY_NAME_MAX];
-    keymap_key(growing ? UI_ACTION_ANSWER_NOW : UI_ACTION_UNFOLD, key);
-    if (!growing && markdown->unfolded) *key = 0;
-    int n = snprintf(line, sizeof line, "(%s, %zu word%s%s%s%s)", growing ? "thinking" : "thought", words,
-                     words == 1 ? "" : "s", *key ? "; " : "", key,
-                     !*key     ? ""
-                     : growing ? " answers now"
-                               : " shows it");
+    char line[64];
+    int n = snprintf(line, sizeof line, "(%s, %zu word%s", growing ? "thinking" : "thought", words,
+                     words == 1 ? "" : "s");
     markdown_begin_line(markdown, (struct markdown_line){.kind = MARKDOWN_THOUGHT});
     markdown_put(markdown, STYLE_THOUGHT, line, (size_t)n);
+    if (!markdown->unfolded) put_key(markdown, UI_ACTION_UNFOLD, "shows it");
+    if (growing) put_key(markdown, UI_ACTION_ANSWER_NOW, "answers now");
+    markdown_put(markdown, STYLE_THOUGHT, ")", 1);
     while (markdown->unfolded && from < to) {
         const char *newline = memchr(text + from, '\n', to - from);
         size_t stop = newline ? (size_t)(newline - text) : to;

@@ -116,7 +116,7 @@ static void thinking(void **state) {
     uint32_t end = range.end;
     range.end = 12;
     markdown_feed(&markdown, &message, 12, true);
-    assert_string_equal(picture(&markdown), "|?(thinking, 1 word; Alt+a answers now)?\n");
+    assert_string_equal(picture(&markdown), "|?(thinking, 1 word; Alt+k shows it; Alt+a answers now)?\n");
     range.end = end;
     markdown_feed(&markdown, &message, strlen(text), true);
     assert_string_equal(picture(&markdown), "|?(thought, 4 words; Alt+k shows it)?\n|\n|The *answer*.\n");
