@@ -108,7 +108,7 @@ struct binding keymap[] = {
     {KEY_VIEW, UI_ACTION_PAGE_DOWN, NAMED(PAGE_DOWN), LETTER(' '), "Page", "a page on"},
     {KEY_VIEW, UI_ACTION_TOP, NAMED(HOME), NO_KEY, NULL, "its beginning"},
     {KEY_VIEW, UI_ACTION_BOTTOM, NAMED(END), NO_KEY, NULL, "its end"},
-    {KEY_VIEW, UI_ACTION_COMPARE, LETTER('c'), NO_KEY, "Compare", "with the next branch"},
+    {KEY_VIEW, UI_ACTION_COMPARE, LETTER('c'), NO_KEY, "Next", "with the next branch"},
     {KEY_VIEW, UI_ACTION_COLOUR, LETTER('e'), NO_KEY, "Colour",
      "colour by probability, rank, entropy, or not"},
     {KEY_VIEW, UI_ACTION_DIGITS, LETTER('d'), NO_KEY, "Digits", "the same as digits"},
