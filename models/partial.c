@@ -65,6 +65,13 @@ static int check_room(const struct partial *p, struct err *err) {
                    (double)needed * 1e-9, (double)free_bytes * 1e-9);
 }
 
+/* Who had the lock may have finished the file, and what is open is the model itself. */
+static bool has_its_name(const struct partial *p) {
+    struct stat open_one, named;
+    return fstat(p->fd, &open_one) == 0 && stat(p->path, &named) == 0 && open_one.st_ino == named.st_ino &&
+           open_one.st_dev == named.st_dev;
+}
+
 int partial_open(struct partial *p, const char *target, uint64_t size, struct err *err) {
     struct buf path = {0};
     *p = (struct partial){.fd = -1, .size = size, .chunk = chunk_of(size)};
@@ -76,7 +83,7 @@ int partial_open(struct partial *p, const char *target, uint64_t size, struct er
     sha256_begin(&p->sha);
     p->fd = open(p->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (p->fd < 0) return err_set(err, STATUS_FAILED, "cannot write %s: %s", p->path, strerror(errno));
-    if (flock(p->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+    if ((flock(p->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) || !has_its_name(p))
         return err_set(err, STATUS_BUSY, "another logitop is fetching this file already (%s)", p->path);
     int status = check_room(p, err); /* first: the size is what a server says */
     if (status < 0) return status;

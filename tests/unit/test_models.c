@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void test_quantisation_of_a_name(void **state) {
@@ -244,6 +245,36 @@ static void test_a_size_that_no_disk_holds(void **state) {
     assert_int_equal(rmdir(folder), 0);
 }
 
+/* Between the opening of the part and its lock another program may be done with it. */
+static char finished_part[80], finished_target[80];
+int __real_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation) {
+    if (*finished_part) assert_int_equal(rename(finished_part, finished_target), 0);
+    *finished_part = '\0';
+    return __real_flock(fd, operation);
+}
+
+static void test_a_part_that_is_finished_meanwhile(void **state) {
+    (void)state;
+    char folder[] = "/tmp/logitop-partial-XXXXXX";
+    struct partial partial;
+    struct err err = {0};
+    struct stat st;
+    assert_non_null(mkdtemp(folder));
+    snprintf(finished_target, sizeof finished_target, "%s/blob", folder);
+    snprintf(finished_part, sizeof finished_part, "%s/blob.logitop-part", folder);
+    FILE *file = fopen(finished_part, "w");
+    assert_int_equal(fputs("the model", file) >= 0, 1);
+    fclose(file);
+    assert_int_equal(partial_open(&partial, finished_target, 9, &err), STATUS_BUSY);
+    partial_close(&partial);
+    assert_int_equal(stat(finished_target, &st), 0);
+    assert_int_equal(st.st_size, 9); /* nobody writes into it */
+    unlink(finished_target);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quantisation_of_a_name),
@@ -254,6 +285,7 @@ int main(void) {
         cmocka_unit_test(test_origins),
         cmocka_unit_test(test_plain_paths),
         cmocka_unit_test(test_a_size_that_no_disk_holds),
+        cmocka_unit_test(test_a_part_that_is_finished_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
