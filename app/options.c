@@ -301,18 +301,23 @@ static int read_operand(struct options *options, const char *argument, struct er
     return STATUS_OK;
 }
 
-/* A single word that is nearly a command is more likely a slip than a question; so is one behind options. */
-static int check_slip(const char *word, struct err *err) {
+/* A word that is nearly a command, alone or before what looks like a file or a repository, is more likely a
+ * slip than a question; so is a command behind options. */
+static int check_slip(const char *word, const char *text, struct err *err) {
     struct suggest suggest = {.word = word};
     for (int i = COMMAND_CHAT + 1; i < COMMAND_COUNT; i++) suggest_try(&suggest, command_table[i].name);
     if (!suggest.best) return STATUS_OK;
     if (strcmp(word, suggest.best) == 0)
         return err_set(err, STATUS_USAGE,
-                       "a command comes first: logitop %s [options] (to say it to the model: -p \"%s\")",
-                       word, word);
+                       "a command comes first: logitop %s [options] (to say it to the model: -p \"%.80s\")",
+                       word, text);
     return err_set(err, STATUS_USAGE,
-                   "there is no command \"%s\", did you mean %s? (to say it to the model: -p \"%s\")", word,
-                   suggest.best, word);
+                   "there is no command \"%s\", did you mean %s? (to say it to the model: -p \"%.80s\")",
+                   word, suggest.best, text);
+}
+
+static bool may_be_slip(const char *last, unsigned operands) {
+    return operands == 1 || (operands == 2 && strpbrk(last, "/."));
 }
 
 /* --resume without a number. */
@@ -370,7 +375,7 @@ static int read_all(struct options *options, char **argv, struct err *err) {
         for (int i = COMMAND_CHAT + 1; i < COMMAND_COUNT; i++)
             if (strcmp(*reader.next, command_table[i].name) == 0) options->command = (enum command_id)i;
     if (options->command != COMMAND_CHAT) reader.next++;
-    const char *first = NULL;
+    const char *first = NULL, *last = NULL;
     unsigned operands = 0;
     bool only_operands = false;
     while (status == STATUS_OK && !options->help && *reader.next) {
@@ -383,13 +388,14 @@ static int read_all(struct options *options, char **argv, struct err *err) {
             status = read_short(&reader, argument, err);
         } else {
             status = read_operand(options, argument, err);
+            last = argument;
             if (!only_operands && !operands++) first = argument;
         }
     }
     if (status < 0 || options->help) return status;
     default_model(options, model, hf);
-    if (options->command == COMMAND_CHAT && operands == 1 && !chooses(options) &&
-        (status = check_slip(first, err)) < 0)
+    if (options->command == COMMAND_CHAT && may_be_slip(last, operands) && !chooses(options) &&
+        (status = check_slip(first, options->text.data, err)) < 0)
         return status;
     return check_together(options, err);
 }

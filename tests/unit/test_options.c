@@ -59,6 +59,9 @@ static void test_refused(void **state) {
         {"--raw=yes", "--raw: found the value \"yes\", expected none"},
         {"tokenise", "there is no command \"tokenise\", did you mean tokenize?"},
         {"inspekt", "did you mean inspect?"},
+        {"pul|Qwen/Qwen3-4B-GGUF",
+         "there is no command \"pul\", did you mean pull? (to say it to the model: -p \"pul Qwen/"},
+        {"inpsect|model.gguf", "did you mean inspect?"},
         {"--models-dir|here|list", "a command comes first: logitop list [options]"},
         {"-hlep", "-hlep: there is no such option, did you mean --help?"},
         {"-oFILE", "-oFILE: an option of logits, not of the chat"},
@@ -126,6 +129,13 @@ static void test_taken(void **state) {
     assert_true(engine.exact && o.incognito);
     assert_string_equal(engine.device, "auto");
     options_free(&o);
+
+    static const char *const questions[] = {"lists|please", "core|of|a.b", "where|is|it.", "what|is/are",
+                                            "--|pul|a/b"};
+    for (size_t i = 0; i < sizeof questions / sizeof *questions; i++) {
+        assert_int_equal(parse(&o, questions[i], &err, copy), STATUS_OK); /* no slips of a command */
+        options_free(&o);
+    }
 
     static const struct {
         const char *line, *resume, *text;
