@@ -234,13 +234,14 @@ KERNEL void tile_fill(enum dtype type, const uint8_t *group, size_t block, size_
     }
 }
 
-/* A tile times columns [at, at + N) of a panel that is `width` columns wide. */
+/* A tile times N columns of a panel that is `width` columns wide. Each output is the chain of sums that
+ * one_column() makes, across tiles too: what is decoded and what is read in a prompt have the same bits. */
 KERNEL void tile_columns(const int N, const bool halves, const bool mins, const struct tile *t, size_t n_blocks,
                               const int8_t *x, const union activation_fact *facts, int width, bool first, float *y,
                               size_t stride, int rows) {
     vfloat acc[16];
     UNROLL
-    for (int c = 0; c < N; c++) acc[c] = vf_zero();
+    for (int c = 0; c < N; c++) acc[c] = first ? vf_zero() : vf_load_rows(y + c * stride, rows);
     for (size_t b = 0; b < n_blocks; b++, x += 32 * width, facts += ACTIVATION_FACTS * width) {
         vbyte w[8];
         UNROLL
@@ -256,8 +257,8 @@ KERNEL void tile_columns(const int N, const bool halves, const bool mins, const 
             UNROLL
             for (int j = 4; j < 8; j++) high = vi_dot4(high, w[j], x + 32 * c + 4 * j, !mins);
             vfloat x_scale = vf_set(fact_float(f, ACTIVATION_SCALE, width));
-            acc[c] = vf_fma(vf_from_int(high), vf_mul(scale[1], x_scale), acc[c]);
             if (halves) acc[c] = vf_fma(vf_from_int(low), vf_mul(scale[0], x_scale), acc[c]);
+            acc[c] = vf_fma(vf_from_int(high), vf_mul(scale[1], x_scale), acc[c]);
             if (!mins) continue;
             acc[c] = vf_fma(vf_load(t->min[b][0]), vf_set(fact_float(f, halves ? ACTIVATION_SUM_LOW : ACTIVATION_SUM, width)),
                             acc[c]);
@@ -266,10 +267,7 @@ KERNEL void tile_columns(const int N, const bool halves, const bool mins, const 
         }
     }
     UNROLL
-    for (int c = 0; c < N; c++) {
-        float *to = y + c * stride;
-        vf_store_rows(to, first ? acc[c] : vf_add(acc[c], vf_load_rows(to, rows)), rows);
-    }
+    for (int c = 0; c < N; c++) vf_store_rows(y + c * stride, acc[c], rows);
 }
 
 /* A tile times one panel: as many columns at a time as the registers hold. */

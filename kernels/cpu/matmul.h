@@ -1,15 +1,18 @@
 /* Matrix products of the CPU backend: y[column][row] = sum over k of weight[row][k] * x[column][k].
  *
- * A matrix is packed once at load, 16 rows interleaved, so that a vector register holds one element (or four bytes) of
- * each of 16 rows and no sum ever runs across a register. Packing is a permutation of the file's bits: same size, same values.
- * The packed copy replaces the original: pages of the mapped file are given back as they are done.
+ * A matrix is packed once at load, 16 rows interleaved, so that a vector register holds one element (or four
+ * bytes) of each of 16 rows and no sum ever runs across a register. Packing is a permutation of the file's
+ * bits: same size, same values. The packed copy replaces the original: pages of the mapped file are given
+ * back as they are done.
  *
- * Activations are prepared once and shared by every matrix that multiplies them (q, k and v; gate and up). Two forms:
- * - F32. For F32, F16 and BF16 weights, and for every type with `exact`: weights are widened to the very F32 values of
- *   dtype_to_f32(), and each output is summed in an order that depends on neither n nor the slices: the same bits always
- *   (on one ISA). Sums run in runs of 64 elements, which keeps rounding far below that of one long chain.
- * - Q8. For block types without `exact`: blocks of 32 with an F32 scale, dot products of a block in int32, sums across
- *   blocks in F32.
+ * Activations are prepared once and shared by every matrix that multiplies them (q, k and v; gate and up).
+ * Two forms:
+ * - F32. For F32, F16 and BF16 weights, and for every type with `exact`: weights are widened to the very F32
+ * values of dtype_to_f32(), and each output is summed in an order that depends on neither n nor the slices:
+ * the same bits always (on one ISA). Sums run in runs of 64 elements, which keeps rounding far below that of
+ * one long chain.
+ * - Q8. For block types without `exact`: blocks of 32 with an F32 scale, dot products of a block in int32,
+ * sums across blocks in F32, block after block: here, too, neither n nor the slices change a bit.
  *
  * Typical use, each thread its own slices, a barrier after each fill:
  *     activations_init(&a, n, cols, forms, memory);

@@ -101,7 +101,8 @@ static void attend_exact(const struct attention_part *p) {
     }
 }
 
-const struct vector_ops vector_ops_exact = {rms_norm_exact, silu_mul_exact, to_half_exact, attend_exact};
+const struct vector_ops vector_ops_exact = {rms_norm_exact, silu_mul_exact, to_half_exact, attend_exact,
+                                            NULL};
 
 size_t attention_scratch(uint32_t rows, uint32_t head_dim, uint32_t value_stride, uint32_t end) {
     size_t tiled = (size_t)rows * head_dim + (size_t)ATTENTION_TILE * (6 + head_dim + value_stride);

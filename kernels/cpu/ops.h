@@ -39,6 +39,9 @@ struct vector_ops {
     void (*silu_mul)(float *gate, const float *up, size_t n); /* gate = gate / (1 + e^-gate) * up */
     void (*to_half)(const float *from, uint16_t *to, size_t n);
     void (*attend)(const struct attention_part *part);
+    /* Add what the rows got of a run of keys to what they got of the runs before it: each is relative to its
+     * own maximum. NULL in the exact table: there, keys are not cut. */
+    void (*join)(const struct attention_part *to, const struct attention_part *run);
 };
 
 /* Sums and exponentials in the plainest order: each output depends on its own inputs alone. */

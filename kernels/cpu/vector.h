@@ -115,23 +115,40 @@ INLINE void vec_store_half(uint16_t *to, vec a) {
 
 #endif
 
-/* Lanes in a fixed order of pairs. */
-INLINE float vec_sum(vec a) {
+INLINE float vec_first(vec a) {
     float lanes[VEC];
     vec_store(lanes, a);
-    for (int half = VEC / 2; half; half /= 2)
-        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
     return lanes[0];
 }
 
-INLINE float vec_largest(vec a) {
-    float lanes[VEC];
-    vec_store(lanes, a);
-    for (int half = VEC / 2; half; half /= 2)
-        for (int i = 0; i < half; i++)
-            if (lanes[i + half] > lanes[i]) lanes[i] = lanes[i + half];
-    return lanes[0];
+/* Of all lanes: the upper half with the lower, and so on, on every machine. */
+#if defined(VECTOR_AVX512) || defined(VECTOR_AVX2)
+#if defined(VECTOR_AVX512)
+#define VEC_EIGHT(a, op) _mm256_##op##_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1))
+#else
+#define VEC_EIGHT(a, op) (a)
+#endif
+#define VEC_REDUCE(a, op)                                                                                    \
+    __m256 eight = VEC_EIGHT(a, op);                                                                         \
+    __m128 four = _mm_##op##_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));             \
+    __m128 two = _mm_##op##_ps(four, _mm_movehl_ps(four, four));                                             \
+    return _mm_cvtss_f32(_mm_##op##_ss(two, _mm_movehdup_ps(two)))
+
+INLINE float vec_sum(vec a) {
+    VEC_REDUCE(a, add);
 }
+INLINE float vec_largest(vec a) {
+    VEC_REDUCE(a, max);
+} /* no lane is NaN */
+#else
+INLINE float vec_sum(vec a) {
+    return (a[0] + a[2]) + (a[1] + a[3]);
+}
+INLINE float vec_largest(vec a) { /* no lane is NaN */
+    float even = a[2] > a[0] ? a[2] : a[0], odd = a[3] > a[1] ? a[3] : a[1];
+    return odd > even ? odd : even;
+}
+#endif
 
 /* e^x within 2 units in the last place; below -87 it stays at e^-87, above 88 at e^88; NaN stays NaN.
  * Cephes expf: x = n ln 2 + r, a polynomial of degree 5 for (e^r - 1 - r) / r^2. */

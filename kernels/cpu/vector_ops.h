@@ -145,11 +145,13 @@ TARGET static void soften_row(const struct attention_part *p, uint32_t row, floa
     }
     for (uint32_t i = n_seen; i < ATTENTION_TILE; i++) scores[i] = 0;
     if (max > p->max[row]) {
-        float shrink = p->max[row] == -INFINITY ? 0.0f : expf(p->max[row] - max);
-        float *out = p->out + (size_t)row * p->value_stride;
-        for (uint32_t d = 0; d < p->value_stride; d += VEC)
-            vec_store(out + d, vec_mul(vec_load(out + d), vec_set(shrink)));
-        p->sum[row] *= shrink;
+        if (p->max[row] != -INFINITY) { /* else there is nothing yet */
+            float shrink = expf(p->max[row] - max);
+            float *out = p->out + (size_t)row * p->value_stride;
+            for (uint32_t d = 0; d < p->value_stride; d += VEC)
+                vec_store(out + d, vec_mul(vec_load(out + d), vec_set(shrink)));
+            p->sum[row] *= shrink;
+        }
         p->max[row] = max;
     }
     p->sum[row] += vec_sum(sum);
@@ -179,7 +181,11 @@ TARGET static void attend(const struct attention_part *p) {
     float *k_wide = scores + (size_t)ROWS * ATTENTION_TILE, *v_wide = k_wide + (size_t)ATTENTION_TILE * p->head_dim;
     for (uint32_t r = 0; r < rows; r++) {
         const float *from = p->q + r / p->group * p->q_stride + r % p->group * p->head_dim;
-        for (uint32_t d = 0; d < p->head_dim; d++) q[(size_t)r * p->head_dim + d] = from[d] * p->scale;
+        float *to = q + (size_t)r * p->head_dim;
+        uint32_t d = 0;
+        for (; d + VEC <= p->head_dim; d += VEC)
+            vec_store(to + d, vec_mul(vec_load(from + d), vec_set(p->scale)));
+        for (; d < p->head_dim; d++) to[d] = from[d] * p->scale;
         p->max[r] = -INFINITY;
         p->sum[r] = 0;
     }
@@ -197,5 +203,23 @@ TARGET static void attend(const struct attention_part *p) {
         } else {
             attend_tile(p, base, k, v, p->half, q, scores);
         }
+    }
+}
+
+TARGET static void join(const struct attention_part *to, const struct attention_part *run) {
+    const vec one = vec_set(1);
+    for (uint32_t row = 0; row < to->n_queries * to->group; row++) {
+        if (run->sum[row] == 0) continue; /* the row sees no key of the run */
+        bool higher = run->max[row] > to->max[row];
+        float max = higher ? run->max[row] : to->max[row];
+        vec less = vec_exp(vec_set((higher ? to->max[row] : run->max[row]) - max));
+        vec before = higher ? less : one, added = higher ? one : less;
+        float *out = to->out + (size_t)row * to->value_stride;
+        const float *more = run->out + (size_t)row * to->value_stride;
+        for (uint32_t d = 0; d < to->value_stride; d += VEC)
+            vec_store(out + d, vec_mul_add(vec_load(more + d), added, vec_mul(vec_load(out + d), before)));
+        to->sum[row] =
+            vec_first(vec_mul_add(vec_set(run->sum[row]), added, vec_mul(vec_set(to->sum[row]), before)));
+        to->max[row] = max;
     }
 }

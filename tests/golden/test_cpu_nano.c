@@ -30,29 +30,42 @@ static void exact_equals_the_reference(void **state) {
     }
 }
 
-/* How a prompt is cut and how many threads run changes no bit. */
+/* How a prompt is cut and how many threads run changes no bit: all at once on one thread is what steps of any
+ * size are on two. */
+static void check_chunks_and_threads(const char *name, bool exact, enum isa isa) {
+    static const size_t chunks[] = {0, 512, 32, 7, 4, 1};
+    struct golden golden = golden_open(name);
+    size_t size = golden.n_prompt * golden.n_vocab * sizeof(float);
+    float *first = logits_new(&golden), *other = logits_new(&golden);
+    struct backend_options options = {.n_threads = 1, .n_ctx = N_CTX, .exact = exact, .isa = isa_name(isa)};
+    struct rig rig = rig_open(&backend_cpu, name, &options);
+    rig_feed(&rig, golden.prompt, golden.n_prompt, 0, first);
+    rig_close(&rig);
+    options.n_threads = 2;
+    rig = rig_open(&backend_cpu, name, &options);
+    for (size_t c = 0; c < sizeof chunks / sizeof *chunks; c++) {
+        rig.ops->timeline_truncate(rig.timeline, 0);
+        rig_feed(&rig, golden.prompt, golden.n_prompt, chunks[c], other);
+        if (memcmp(first, other, size) != 0)
+            fail_msg("%s: chunks of %zu on two threads give other bits, %s%s", name, chunks[c], isa_name(isa),
+                     exact ? " exact" : "");
+    }
+    rig_close(&rig);
+    free(first);
+    free(other);
+    golden_close(&golden);
+}
+
 static void exact_ignores_chunks_and_threads(void **state) {
     (void)state;
-    static const size_t chunks[] = {0, 512, 32, 7, 1};
-    for (size_t i = 0; i < NANO_MODELS; i++) {
-        struct golden golden = golden_open(nano_names[i]);
-        size_t size = golden.n_prompt * golden.n_vocab * sizeof(float);
-        float *first = logits_new(&golden), *other = logits_new(&golden);
-        for (uint32_t threads = 1; threads <= 2; threads++) {
-            struct rig rig = rig_open(&backend_cpu, nano_names[i], &(struct backend_options){.n_threads = threads, .n_ctx = N_CTX, .exact = true});
-            for (size_t c = 0; c < sizeof chunks / sizeof *chunks; c++) {
-                float *out = c || threads > 1 ? other : first;
-                rig.ops->timeline_truncate(rig.timeline, 0);
-                rig_feed(&rig, golden.prompt, golden.n_prompt, chunks[c], out);
-                if (memcmp(first, out, size) != 0)
-                    fail_msg("%s: chunks of %zu on %u threads give other bits", nano_names[i], chunks[c], threads);
-            }
-            rig_close(&rig);
-        }
-        free(first);
-        free(other);
-        golden_close(&golden);
-    }
+    for (size_t i = 0; i < NANO_MODELS; i++) check_chunks_and_threads(nano_names[i], true, isa_best());
+}
+
+static void fast_ignores_chunks_and_threads(void **state) {
+    (void)state;
+    for (enum isa isa = ISA_portable; isa < ISA_COUNT; isa++)
+        for (size_t i = 0; isa_available(isa) && i < NANO_MODELS; i++)
+            check_chunks_and_threads(nano_names[i], false, isa);
 }
 
 static void fast_is_as_good_as_llama_cpp(void **state) {
@@ -87,6 +100,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact_equals_the_reference),
         cmocka_unit_test(exact_ignores_chunks_and_threads),
+        cmocka_unit_test(fast_ignores_chunks_and_threads),
         cmocka_unit_test(fast_is_as_good_as_llama_cpp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,7 +83,28 @@ struct shape {
     bool half;
 };
 
-static void check_attention(const struct vector_ops *ops, const struct shape *s, uint32_t begin, uint32_t end) {
+/* As a prompt and decoding do it: run by run of the keys, results joined. */
+static void attend_in_runs(const struct vector_ops *ops, const struct attention_part *part, uint32_t size) {
+    size_t rows = (size_t)part->n_queries * part->group;
+    float *of_run = malloc(rows * (part->value_stride + 2) * sizeof *of_run);
+    for (uint32_t begin = part->begin; begin < part->end; begin += size) {
+        struct attention_part run = *part;
+        run.begin = begin;
+        if (part->end - begin > size) run.end = begin + size;
+        if (begin > part->begin) {
+            run.out = of_run;
+            run.max = of_run + rows * part->value_stride;
+            run.sum = run.max + rows;
+        }
+        ops->attend(&run);
+        if (begin > part->begin) ops->join(part, &run);
+    }
+    free(of_run);
+}
+
+/* `run` 0: the keys are not cut. */
+static void check_attention(const struct vector_ops *ops, const struct shape *s, uint32_t begin, uint32_t end,
+                            uint32_t run) {
     uint32_t keys = s->first + s->n, capacity = (keys + ATTENTION_TILE - 1) / ATTENTION_TILE * ATTENTION_TILE;
     uint32_t stride = (s->head_dim + VALUE_UNIT - 1) / VALUE_UNIT * VALUE_UNIT, rows = s->n * s->group;
     float *q = malloc(rows * s->head_dim * sizeof *q), *k = calloc((size_t)capacity * s->head_dim, sizeof *k);
@@ -99,7 +120,10 @@ static void check_attention(const struct vector_ops *ops, const struct shape *s,
                                   .head_dim = s->head_dim, .value_stride = stride, .first = s->first, .begin = begin, .end = end,
                                   .k = s->half ? (void *)k_half : k, .v = s->half ? (void *)v_half : v, .half = s->half, .scale = 0.2f,
                                   .out = out, .max = out + rows * stride, .sum = out + rows * (stride + 1), .scratch = scratch};
-    ops->attend(&part);
+    if (run)
+        attend_in_runs(ops, &part, run);
+    else
+        ops->attend(&part);
     for (uint32_t row = 0; row < rows; row++) {
         uint32_t last = s->first + row / s->group + 1 < end ? s->first + row / s->group + 1 : end;
         double scores[2048], max = -INFINITY, sum = 0;
@@ -142,9 +166,12 @@ static void attention_of_all_shapes(void **state) {
     for (size_t t = all_tables(tables); t-- > 0;)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
             uint32_t keys = shapes[i].first + shapes[i].n;
-            check_attention(tables[t], &shapes[i], 0, keys);
-            for (uint32_t begin = 0; begin < keys; begin += 256) /* runs, as decoding cuts them */
-                check_attention(tables[t], &shapes[i], begin, begin + 256 < keys ? begin + 256 : keys);
+            check_attention(tables[t], &shapes[i], 0, keys, 0);
+            for (uint32_t begin = 0; begin < keys; begin += 256)
+                check_attention(tables[t], &shapes[i], begin, begin + 256 < keys ? begin + 256 : keys, 0);
+            if (!tables[t]->join) continue;
+            check_attention(tables[t], &shapes[i], 0, keys, 64);
+            check_attention(tables[t], &shapes[i], 0, keys, 256);
         }
 }
 
