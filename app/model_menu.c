@@ -116,6 +116,7 @@ static void fill_rows(struct model_menu *menu) {
                                       .title = "Models",
                                       .heads = {"name", "source", "size", "quant", "context", "fits"},
                                       .n_columns = N_COLUMNS,
+                                      .right = 1u << 2 | 1u << 4, /* size, context */
                                       .rows = menu->rows,
                                       .n_rows = list->n,
                                       .empty = menu->scan ? "looking for models..."
