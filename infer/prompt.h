@@ -19,8 +19,8 @@ struct token_places {
 /* Append the ids of a rendered prompt. A message of the model whose bytes the template left whole, as a piece of their own,
  * gets the ids it was sampled as, if they still say those bytes; everything else is tokenised. A prompt that does not begin
  * with BOS gets one where the vocabulary asks for it, never a second. `ids` is untouched on failure. `places`, if not
- * NULL, gets where each id lies; the border of two tokens may be a few bytes off where the tokenizer changed the text (NFC, dropped
- * bytes). Any thread. */
+ * NULL, gets where each id lies; the border of two tokens may be a few bytes off where the tokenizer dropped
+ * bytes or put marks together. Any thread. */
 int prompt_to_ids(const struct tokenizer *tokenizer, const struct prompt *prompt, const struct message *messages,
                   size_t n_messages, struct ids *ids, struct token_places *places, struct err *err);
 

@@ -88,6 +88,32 @@ static const char *next_control(const struct tokenizer *tokenizer, const struct 
     return NULL;
 }
 
+/* The text between two control tokens, which tokens take from its beginning on: as it stands in the prompt,
+ * or in the form that the tokenizer reads it in. */
+struct stretch {
+    const char *from, *at, *end;
+    struct buf normal; /* empty: as it stands */
+    struct offsets ends;
+};
+
+static void stretch_begin(struct stretch *s, const struct tokenizer *tokenizer, const char *from,
+                          const char *end) {
+    s->from = from;
+    s->ends.n = 0;
+    buf_clear(&s->normal);
+    bool other = end > from && tokenizer_normal(tokenizer, from, (size_t)(end - from), &s->normal, &s->ends);
+    s->at = other ? s->normal.data : from;
+    s->end = other ? s->normal.data + s->normal.len : end;
+}
+
+/* Where in the prompt the next token of it ends. */
+static const char *stretch_take(struct stretch *s, struct span token) {
+    s->at = token_end(s->at, s->end, token);
+    if (!s->normal.len) return s->at;
+    size_t n = (size_t)(s->at - s->normal.data);
+    return s->from + (n ? s->ends.at[n - 1] : 0);
+}
+
 /* The pieces of a prompt lie one behind the other, and so do its tokens. */
 void token_places_of_pieces(const struct tokenizer *tokenizer, const struct prompt *prompt, size_t first,
                             size_t end, const struct message *messages, size_t n_messages, const int32_t *ids,
@@ -100,10 +126,12 @@ void token_places_of_pieces(const struct tokenizer *tokenizer, const struct prom
         if (places->at[i - 1].message >= 0) next = (size_t)places->at[i - 1].message + 1;
     int32_t message = -1;
     bool looked = false;
+    struct stretch stretch = {0};
     const char *control = next_control(tokenizer, prompt, first, end, at, ids, n, &which);
+    stretch_begin(&stretch, tokenizer, at, control ? control : text_end);
     for (size_t i = 0; i < n; i++) {
         struct span token = tokenizer_bytes(tokenizer, ids[i]);
-        at = i == which ? control + token.len : token_end(at, control ? control : text_end, token);
+        at = i == which ? control + token.len : stretch_take(&stretch, token);
         while (piece + 1 < end && at > text + pieces[piece].begin + pieces[piece].len) {
             piece++;
             looked = false;
@@ -111,6 +139,7 @@ void token_places_of_pieces(const struct tokenizer *tokenizer, const struct prom
         if (i == which) {
             which++;
             control = next_control(tokenizer, prompt, piece, end, at, ids, n, &which);
+            stretch_begin(&stretch, tokenizer, at, control ? control : text_end);
         }
         if (!looked)
             message = pieces[piece].from_template
@@ -123,4 +152,6 @@ void token_places_of_pieces(const struct tokenizer *tokenizer, const struct prom
         else
             add(places, message, offset + (size_t)(at - text) - pieces[piece].begin);
     }
+    buf_free(&stretch.normal);
+    free(stretch.ends.at);
 }

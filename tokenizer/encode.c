@@ -202,7 +202,7 @@ static void encode_text(struct encoder *e, const char *text, size_t len) {
         return;
     }
     struct buf normal = {0};
-    if (t->pre->nfc && normalize_nfc(text, len, &normal)) {
+    if (t->pre->nfc && normalize_nfc(text, len, &normal, NULL)) {
         const char *end = e->readable_end;
         e->readable_end = normal.data + normal.len;
         pre_tokenize(t->pre, normal.data, normal.len, encode_word, e);
@@ -285,4 +285,9 @@ int tokenizer_encode(const struct tokenizer *tokenizer, const struct segment *se
     if (e.too_long)
         return err_set(err, STATUS_USAGE, "a word of the text is longer than %d bytes", WORD_LIMIT);
     return STATUS_OK;
+}
+
+bool tokenizer_normal(const struct tokenizer *tokenizer, const char *text, size_t len, struct buf *out,
+                      struct offsets *ends) {
+    return tokenizer->kind == KIND_BYTES && tokenizer->pre->nfc && normalize_nfc(text, len, out, ends);
 }

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "tokenizer/chars.h"
+#include "tokenizer/tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -97,28 +98,43 @@ static size_t find_active(const char *text, size_t len, size_t at, size_t *befor
     return at;
 }
 
-bool normalize_nfc(const char *text, size_t len, struct buf *out) {
+static void add_ends(struct offsets *ends, size_t n, size_t first, size_t step) {
+    if (!ends || !n) return;
+    grow_array(&ends->at, &ends->cap, ends->n + n, sizeof *ends->at);
+    for (size_t i = 0; i < n; i++) ends->at[ends->n++] = (uint32_t)(first + i * step);
+}
+
+bool normalize_nfc(const char *text, size_t len, struct buf *out, struct offsets *ends) {
     size_t before, n, start = out->len, copied = 0;
     size_t at = find_active(text, len, 0, &before);
     if (at == len) return false;
     struct stretch s = {0};
     for (; at < len; at = find_active(text, len, at, &before)) {
         buf_append(out, text + copied, before - copied);
+        add_ends(ends, before - copied, copied + 1, 1);
         if (before < at) add_decomposed(&s, char_decode(text + before, at - before, &n));
         for (; at < len; at += n) {
             uint32_t c = char_decode(text + at, len - at, &n);
             if (!(char_lookup(c) & CHAR_NFC_ACTIVE)) break;
             add_decomposed(&s, c);
         }
+        size_t from = out->len;
         flush(&s, out);
+        size_t same = 0; /* a base that nothing was joined to, marks that were in order */
+        while (from + same < out->len && before + same < at && out->data[from + same] == text[before + same])
+            same++;
+        add_ends(ends, same, before + 1, 1);
+        add_ends(ends, out->len - from - same, at, 0);
         copied = at;
     }
     buf_append(out, text + copied, len - copied);
+    add_ends(ends, len - copied, copied + 1, 1);
     free(s.chars);
     free(s.sorted);
     if (out->len - start == len && memcmp(out->data + start, text, len) == 0) {
         out->len = start;
         out->data[start] = 0;
+        if (ends) ends->n = 0;
         return false;
     }
     return true;

@@ -6,9 +6,11 @@
 #include <stddef.h>
 
 struct buf;
+struct offsets;
 
-/* False: text[0..len) is in normal form C (nothing written). True: `out` now ends with its normal form.
- * Linear in len but for n log n over one run of combining marks. */
-bool normalize_nfc(const char *text, size_t len, struct buf *out);
+/* False: text[0..len) is in normal form C (nothing written). True: `out` now ends with its normal form, and
+ * `ends`, if not NULL, tells of each byte of it where in the text ends what it came from. Linear in len but
+ * for n log n over one run of combining marks. */
+bool normalize_nfc(const char *text, size_t len, struct buf *out, struct offsets *ends);
 
 #endif

@@ -82,6 +82,19 @@ enum added_tokens {
 int tokenizer_encode(const struct tokenizer *tokenizer, const struct segment *segments, size_t n_segments,
                      enum added_tokens mode, struct ids *out, struct err *err);
 
+/* Offsets in a text; a growing list, zero it to begin. */
+struct offsets {
+    uint32_t *at;
+    size_t n, cap;
+};
+struct buf;
+
+/* The form that a text is brought into before it is cut into words, where the tokenizer does that and the
+ * text is in another: true, with the form in `out` and, of each byte of it, where in the text ends what it
+ * came from in `ends` (both empty before). False: it is read as it is. Any thread. */
+bool tokenizer_normal(const struct tokenizer *tokenizer, const char *text, size_t len, struct buf *out,
+                      struct offsets *ends);
+
 uint32_t tokenizer_n_vocab(
     const struct tokenizer *tokenizer); /* the real vocabulary, without the padding at its end */
 uint32_t tokenizer_n_tokens(const struct tokenizer *tokenizer); /* with it */
@@ -106,7 +119,6 @@ struct decoder {
     uint8_t n_held;
     bool started; /* SPM: the space before the first word is dropped */
 };
-struct buf;
 void decoder_add(struct decoder *decoder, const struct tokenizer *tokenizer, int32_t id, struct buf *out);
 void decoder_finish(struct decoder *decoder, struct buf *out); /* what is still held, as it is */
 

@@ -421,7 +421,7 @@ static void places_are_found_again(void **state) {
         struct engine_request request = {
             .messages = messages, .n_messages = 4, .kind = REQUEST_LIST, .id = id++};
         struct seen seen = {0};
-        uint32_t ends[4] = {0};
+        uint32_t ends[4] = {0}, n_ends = 0;
         int32_t message = 0;
         ask(engine, request, &seen);
         for (uint32_t i = 0; i < seen.n_prompt; i++) {
@@ -430,8 +430,12 @@ static void places_are_found_again(void **state) {
             if (token->message < 0) continue;
             assert_true(token->message >= message);
             message = token->message;
+            if (message == 2 && token->text_end > ends[2]) n_ends++;
             ends[message] = token->text_end;
         }
+        assert_int_equal(ends[0], strlen(texts[t]));
+        assert_int_equal(ends[2], strlen(texts[t]));
+        if (*texts[t]) assert_true(n_ends > 1); /* its tokens lie one behind the other, not all at its end */
         assert_int_equal(ends[1], 19);
         assert_int_equal(ends[3], 19);
         forget(&seen);

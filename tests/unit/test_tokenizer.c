@@ -438,15 +438,32 @@ static void test_long_words(void **state) {
 
 static void check_nfc(const char *from, const char *expected) {
     struct buf out = {0};
-    if (normalize_nfc(from, strlen(from), &out))
+    if (normalize_nfc(from, strlen(from), &out, NULL))
         assert_string_equal(out.data, expected);
     else
         assert_string_equal(from, expected);
     buf_free(&out);
 }
 
+/* Each byte of the form tells where ends what it came from. */
+static void check_nfc_ends(const char *from, size_t n, const uint32_t expected[]) {
+    struct buf out = {0};
+    struct offsets ends = {0};
+    assert_true(normalize_nfc(from, strlen(from), &out, &ends));
+    assert_int_equal(out.len, n);
+    assert_int_equal(ends.n, n);
+    assert_memory_equal(ends.at, expected, n * sizeof *expected);
+    buf_free(&out);
+    free(ends.at);
+}
+
 static void test_nfc(void **state) {
     (void)state;
+    check_nfc_ends("ae\xCC\x81"
+                   "b",
+                   4, (uint32_t[]){1, 4, 4, 5});
+    check_nfc_ends("e\xCC\x81 \xE2\x84\xAB", 5, (uint32_t[]){3, 3, 4, 7, 7});
+    check_nfc_ends("\xE1\x84\x80\xE1\x85\xA1!", 4, (uint32_t[]){6, 6, 6, 7});
     check_nfc("plain", "plain");
     check_nfc("xe\xCC\x81y", "x\xC3\xA9y");
     check_nfc("e\xCC\x81", "\xC3\xA9");
@@ -471,7 +488,7 @@ static void test_nfc(void **state) {
     for (int i = 0; i < 200000; i++) buf_puts(&marks, i % 2 ? "\xCC\xA3" : "\xCC\x81");
     struct buf out = {0};
     double start = cpu_seconds();
-    assert_true(normalize_nfc(marks.data, marks.len, &out));
+    assert_true(normalize_nfc(marks.data, marks.len, &out, NULL));
     double seconds = cpu_seconds() - start;
     if (seconds > 5) fail_msg("NFC takes %.1f s", seconds);
     assert_memory_equal(out.data, "\xE1\xBA\xA1\xCC\xA3\xCC\xA3", 7);
