@@ -8,6 +8,15 @@
 
 enum { BOX_ROWS_MAX = 8, STATUS_ROWS_MAX = 4, PANEL_BELOW_ROWS = 6 };
 
+enum panel_place { PANEL_NONE, PANEL_RIGHT, PANEL_BELOW, PANEL_STRIP };
+
+struct layout {
+    struct rect header, chat, panel, status, box, keys;
+    enum panel_place place;
+    bool too_small;
+};
+
+/* Inspect mode has the panel always, and more room for it. */
 static enum panel_place panel_place(const struct screen *screen, int rows, int columns) {
     if (screen->panel_off && !screen->inspecting) return PANEL_NONE;
     if (columns < PANEL_BELOW_FROM || rows < PANEL_ROWS_FROM) return PANEL_STRIP;
@@ -20,8 +29,8 @@ static int between(int value, int least, int most) {
 
 /* Header, conversation (with the panel beside or below), status, box, keys; status and box grow at the
  * conversation's cost. */
-void layout_compute(struct layout *layout, const struct screen *screen, int rows, int columns, int n_box,
-                    int n_status) {
+static void layout_compute(struct layout *layout, const struct screen *screen, int rows, int columns,
+                           int n_box, int n_status) {
     *layout = (struct layout){.too_small = rows < SCREEN_MIN_ROWS || columns < SCREEN_MIN_COLUMNS,
                               .place = panel_place(screen, rows, columns)};
     int y = rows - 1;

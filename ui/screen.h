@@ -19,8 +19,6 @@ enum {
     PANEL_ROWS_FROM = 20
 };
 
-enum panel_place { PANEL_NONE, PANEL_RIGHT, PANEL_BELOW, PANEL_STRIP };
-
 struct box {          /* the input line as the editor has it */
     const char *text; /* [len] UTF-8 */
     size_t len, cursor;
@@ -45,15 +43,6 @@ struct screen {
     bool notice_on;
 };
 
-struct layout {
-    struct rect header, chat, panel, status, box, keys;
-    enum panel_place place;
-    bool too_small;
-};
-
-/* Inspect mode has the panel always, and more room for it. */
-void layout_compute(struct layout *layout, const struct screen *screen, int rows, int columns, int box_rows,
-                    int status_rows);
 /* Whose keys they are. */
 enum key_context screen_keys(const struct screen *screen);
 /* What the app shows decides who has the keys: before the next key, drawn or not. */
