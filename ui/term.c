@@ -132,6 +132,12 @@ static bool xterm_like(const char *name) {
     return false;
 }
 
+/* Other terminals that call themselves so send Esc with Alt anyhow; some of them say who they are. */
+static bool may_be_xterm(void) {
+    const char *name = getenv("TERM"), *program = getenv("TERM_PROGRAM");
+    return strncmp(name, "xterm", 5) == 0 && !(program && *program);
+}
+
 /* newterm() would catch SIGINT, SIGTERM, SIGTSTP and SIGWINCH: they are the app's. */
 static SCREEN *newterm_quietly(const char *name, FILE *out, FILE *in) {
     static const int signals[] = {SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
@@ -265,7 +271,7 @@ int term_open(struct term **out, int in_fd, int out_fd, enum ui_colour colour, c
     term_set_modes(term);
     const char *tmux = getenv("TMUX");
     bool in_tmux = tmux && *tmux;
-    term->alt = !in_tmux && xterm_like(getenv("TERM"));
+    term->alt = !in_tmux && may_be_xterm();
     emergency_arm(term);
     doupdate();             /* enters the alternate screen and clears it, */
     clearok(stdscr, FALSE); /* which a new window would ask for again */
