@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -57,7 +59,9 @@ struct editor {
     size_t n_chips, cap_chips;
     EditLine *el;
     HistoryW *history;
-    char *history_path;
+    char *history_path;     /* NULL: kept in memory only */
+    size_t n_history_lines; /* in the file, with those that are too many */
+    bool history_grows;     /* the file is one that lines can be added to */
     FILE *slave_file, *null_file;
     int master_fd;
     struct edit *queue; /* [n_queue], from `first` on */
@@ -270,11 +274,103 @@ static unsigned char do_down(EditLine *el, wint_t c) {
     return do_vertical(el, false);
 }
 
+/* ---- history ---- */
+
+static bool history_write(struct editor *editor, const char *path) {
+    HistEventW event;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+                  0600); /* never readable by others, not even at first */
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!file && fd >= 0) close(fd);
+    if (!file) return false;
+    bool written = history_w(editor->history, &event, H_SAVE_FP, file) >= 0 && !ferror(file);
+    return fclose(file) == 0 && written;
+}
+
+/* A new file takes the old one's place when it is whole: neither a full disk nor the end of the program costs
+ * what was there. A link goes on leading to it. */
+static void history_save(struct editor *editor) {
+    HistEventW event;
+    struct buf fresh = {0};
+    char *whole = realpath(editor->history_path, NULL);
+    const char *path = whole ? whole : editor->history_path;
+    buf_printf(&fresh, "%s.%ld", path, (long)getpid());
+    editor->history_grows = history_write(editor, fresh.data) && rename(fresh.data, path) == 0;
+    if (!editor->history_grows) unlink(fresh.data);
+    if (history_w(editor->history, &event, H_GETSIZE) >= 0) editor->n_history_lines = (size_t)event.num;
+    buf_free(&fresh);
+    free(whole);
+}
+
+/* A whole file with this line alone, as libedit writes it, which wants a real one for that. */
+static bool history_file_of(const wchar_t *text, struct buf *out) {
+    HistEventW event;
+    HistoryW *one = history_winit();
+    int fd = memfd_create("history", MFD_CLOEXEC);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    bool written = one && file && history_w(one, &event, H_SETSIZE, 1) >= 0 &&
+                   history_w(one, &event, H_ENTER, text) >= 0 &&
+                   history_w(one, &event, H_SAVE_FP, file) >= 0 && fflush(file) == 0;
+    off_t len = written ? lseek(fd, 0, SEEK_CUR) : 0;
+    written = len > 0 && pread(fd, buf_reserve(out, (size_t)len), (size_t)len, 0) == len;
+    if (written) out->len += (size_t)len;
+    if (one) history_wend(one);
+    if (file)
+        fclose(file);
+    else if (fd >= 0)
+        close(fd);
+    return written;
+}
+
+/* At the end of the file, all of it or nothing: what is there already is not written again, however much it
+ * is, and what other programs add meanwhile stays. */
+static bool history_append(struct editor *editor, const wchar_t *text) {
+    struct stat before;
+    struct buf bytes = {0};
+    ssize_t written = -1;
+    bool encoded = history_file_of(text, &bytes);
+    int fd = open(editor->history_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    const char *format_end = encoded ? memchr(bytes.data, '\n', bytes.len) : NULL; /* its first line */
+    if (format_end && fd >= 0 && fstat(fd, &before) == 0) {
+        if (before.st_mode & 077) fchmod(fd, 0600);
+        size_t skip = before.st_size ? (size_t)(format_end + 1 - bytes.data) : 0, len = bytes.len - skip;
+        written = write(fd, bytes.data + skip, len);
+        if (written >= 0 && (size_t)written < len && ftruncate(fd, before.st_size) == 0) written = -1;
+    }
+    if (fd >= 0) close(fd);
+    buf_free(&bytes);
+    editor->n_history_lines += written > 0;
+    return written > 0;
+}
+
 static void history_add(struct editor *editor, const wchar_t *text) {
     HistEventW event;
     if (text[wcsspn(text, L" \t\n")] == 0) return;
-    history_w(editor->history, &event, H_ENTER, text);
+    bool fresh = history_w(editor->history, &event, H_ENTER, text) > 0; /* not what the last one was */
+    if (!fresh || !editor->history_path) return;
+    if (!editor->history_grows || !history_append(editor, text)) history_save(editor);
 }
+
+static void history_open(struct editor *editor, const char *path) {
+    HistEventW event;
+    struct stat file;
+    editor->history = history_winit();
+    history_w(editor->history, &event, H_SETSIZE, HISTORY_SIZE);
+    history_w(editor->history, &event, H_SETUNIQUE, 1);
+    if (!path) return;
+    editor->history_path = xstrdup(path);
+    int n = history_w(editor->history, &event, H_LOAD, path);
+    editor->n_history_lines = n > 0 ? (size_t)n : 0;
+    editor->history_grows = n >= 0 || stat(path, &file) || file.st_size == 0;
+}
+
+static void history_close(struct editor *editor) {
+    bool too_long = editor->n_history_lines > (size_t)2 * HISTORY_SIZE;
+    if (editor->history_path && too_long) history_save(editor);
+    history_wend(editor->history);
+}
+
+/* ---- what is done to the line by the program ---- */
 
 static void clear_line(EditLine *el) {
     struct line line = line_of(el);
@@ -487,40 +583,6 @@ static int private_terminal(int *master) {
     return open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
 }
 
-static void history_open(struct editor *editor, const char *path) {
-    HistEventW event;
-    editor->history = history_winit();
-    history_w(editor->history, &event, H_SETSIZE, HISTORY_SIZE);
-    history_w(editor->history, &event, H_SETUNIQUE, 1);
-    if (!path) return;
-    editor->history_path = xstrdup(path);
-    history_w(editor->history, &event, H_LOAD, path);
-}
-
-static bool history_write(struct editor *editor, const char *path) {
-    HistEventW event;
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-                  0600); /* never readable by others, not even at first */
-    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
-    if (!file && fd >= 0) close(fd);
-    if (!file) return false;
-    bool written = history_w(editor->history, &event, H_SAVE_FP, file) >= 0 && !ferror(file);
-    return fclose(file) == 0 && written;
-}
-
-/* A new file takes the old one's place when it is whole: neither a full disk nor the end of the program costs
- * what was there. A link goes on leading to it. */
-static void history_save(struct editor *editor) {
-    struct buf fresh = {0};
-    if (!editor->history_path) return;
-    char *whole = realpath(editor->history_path, NULL);
-    const char *path = whole ? whole : editor->history_path;
-    buf_printf(&fresh, "%s.%ld", path, (long)getpid());
-    if (!history_write(editor, fresh.data) || rename(fresh.data, path)) unlink(fresh.data);
-    buf_free(&fresh);
-    free(whole);
-}
-
 int editor_open(struct editor **out, const struct editor_host *host, const char *history_path,
                 struct err *err) {
     struct editor *editor = xcalloc(1, sizeof *editor);
@@ -550,10 +612,7 @@ int editor_open(struct editor **out, const struct editor_host *host, const char 
 void editor_close(struct editor *editor) {
     if (!editor) return;
     if (editor->el) el_end(editor->el);
-    if (editor->history) {
-        history_save(editor);
-        history_wend(editor->history);
-    }
+    if (editor->history) history_close(editor);
     for (size_t i = editor->first; i < editor->n_queue; i++) free(editor->queue[i].text);
     for (size_t i = 0; i < editor->n_chips; i++) free(editor->chips[i].text);
     free(editor->chips);
@@ -571,7 +630,6 @@ static void submit(struct editor *editor, const wchar_t *line, size_t n) {
     wchar_t *text = expand(editor, line, n, &n);
     if (text[wcsspn(text, L" \t\n")]) {
         history_add(editor, text);
-        history_save(editor);
         struct buf bytes = {0};
         narrow(&bytes, text, n);
         editor->host.submit(editor->host.context, bytes.data, bytes.len);

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -492,6 +493,60 @@ const char *__lsan_default_suppressions(void) {
     return "leak:libtinfo";
 }
 
+static size_t lines_in(const char *path) {
+    size_t n = 0;
+    FILE *file = fopen(path, "r");
+    for (int c = 0; file && (c = fgetc(file)) != EOF;) n += c == '\n';
+    if (file) fclose(file);
+    return n;
+}
+
+static void add_lines(const char *path, const char *how, const char *line, int n) {
+    FILE *file = fopen(path, how);
+    for (int i = 0; i < n; i++) fprintf(file, "%s\\040%d\n", line, i);
+    fclose(file);
+}
+
+static void type_once(const char *path, const char *const *keys, const char *expected) {
+    struct bench bench = {0};
+    bench_open(&bench, path);
+    type(&bench, keys);
+    assert_string_equal(bench.actions.data, expected);
+    bench_close(&bench);
+}
+
+/* A question costs what it is long, not what all of them are: the file grows, and is written anew only where
+ * it became far too long. What other programs add meanwhile stays. */
+static void history_grows(void **state) {
+    (void)state;
+    char path[] = "/tmp/logitop-history-XXXXXX";
+    struct stat before, after;
+    close(mkstemp(path));
+    struct bench bench = {0};
+    bench_open(&bench, path);
+    type(&bench, (const char *const[]){"one\r", NULL});
+    stat(path, &before);
+    add_lines(path, "a", "of another", 1);
+    bench.script = NULL;
+    type(&bench, (const char *const[]){"tw\xC3\xB6 \\\nthree\r", NULL});
+    bench_close(&bench);
+    stat(path, &after);
+    assert_int_equal(before.st_ino, after.st_ino);
+    assert_int_equal(lines_in(path), 4); /* the first names the format */
+    type_once(path, (const char *const[]){"\033[A\r", NULL}, "submit(tw\xC3\xB6 \\\nthree)");
+    assert_int_equal(lines_in(path), 4); /* the same again is one */
+    type_once(path, (const char *const[]){"\033[A\033[A\033[A\r", NULL},
+              "submit(of another 0)"); /* over two rows */
+    assert_int_equal(lines_in(path), 5);
+    add_lines(path, "a", "many", 2500);
+    type_once(path, (const char *const[]){"last\r", "\033[A\033[A\r", NULL}, "submit(last)|submit(many 2499)");
+    assert_int_equal(lines_in(path), 1001);
+    add_lines(path, "w", "in nobody's format", 5); /* a new file takes its place */
+    type_once(path, (const char *const[]){"anew\r", "and more\r", NULL}, "submit(anew)|submit(and more)");
+    assert_int_equal(lines_in(path), 3);
+    unlink(path);
+}
+
 /* Nothing can be written any more: what was kept before stays. */
 static void history_outlives_a_full_disk(void **state) {
     (void)state;
@@ -540,6 +595,7 @@ int main(void) {
         cmocka_unit_test(a_vanished_terminal_ends_it),
         cmocka_unit_test(a_crash_restores_the_terminal),
         cmocka_unit_test(history_is_kept),
+        cmocka_unit_test(history_grows),
         cmocka_unit_test(history_outlives_a_full_disk),
         cmocka_unit_test(no_screen_where_none_can_be),
     };
