@@ -18,7 +18,13 @@ void keys_feed(struct keys *keys, const void *bytes, size_t len, int64_t now_ns)
         buf_clear(&keys->in);
         keys->at = 0;
     }
-    buf_append(&keys->in, bytes, len);
+    /* The end of a paste may be lost on its way: Ctrl+C or Esc, alone after a silence, is a person who waits
+     * for it. */
+    bool waits = keys->pasting && len == 1 && now_ns - keys->newest_ns >= KEYS_PASTE_SILENCE_NS;
+    if (waits && (*(const char *)bytes == 3 || *(const char *)bytes == 27))
+        buf_puts(&keys->in, paste_end);
+    else
+        buf_append(&keys->in, bytes, len);
     keys->newest_ns = now_ns;
 }
 

@@ -55,7 +55,11 @@ struct keys {      /* zero-initialise */
     int64_t newest_ns; /* when the last byte came */
 };
 
-enum { KEYS_ESCAPE_NS = 25 * 1000 * 1000, KEYS_PASTE_MAX = 16 << 20 };
+enum {
+    KEYS_ESCAPE_NS = 25 * 1000 * 1000,
+    KEYS_PASTE_SILENCE_NS = 1000 * 1000 * 1000,
+    KEYS_PASTE_MAX = 16 << 20
+};
 
 void keys_feed(struct keys *keys, const void *bytes, size_t len, int64_t now_ns);
 /* The next key; false if there is none yet. An unfinished sequence is given up KEYS_ESCAPE_NS after its last

@@ -103,6 +103,30 @@ static void pastes_are_whole(void **state) {
     check("\033[200~\033[201\033[20\033[201~z", "paste(\033[201\033[20)|z");
 }
 
+/* The end of a paste is lost: what came is not, and the keys work again. */
+static void a_paste_without_an_end_can_be_ended(void **state) {
+    (void)state;
+    for (const char *by = "\003\033"; *by; by++) {
+        struct keys keys = {0};
+        struct key key;
+        keys_feed(&keys, "\033[200~text", 10, 100 * MS);
+        assert_false(keys_next(&keys, 100 * MS, &key));
+        keys_feed(&keys, by, 1, 1000 * MS); /* of the paste yet */
+        assert_false(keys_next(&keys, 1100 * MS, &key));
+        keys_feed(&keys, "x", 1, 2500 * MS);
+        keys_feed(&keys, "\033[20", 4, 2600 * MS);
+        assert_false(keys_next(&keys, 2700 * MS, &key));
+        keys_feed(&keys, by, 1, 3600 * MS);
+        assert_true(keys_next(&keys, 3600 * MS, &key));
+        assert_int_equal(key.code, KEY_CODE_PASTE);
+        assert_int_equal(keys.paste.len, 10);
+        keys_feed(&keys, "y", 1, 3700 * MS);
+        assert_true(keys_next(&keys, 3700 * MS, &key));
+        assert_true(key.code == KEY_CODE_CHAR && key.c == 'y');
+        keys_free(&keys);
+    }
+}
+
 static void escape_alone_waits_a_little(void **state) {
     (void)state;
     struct keys keys = {0};
@@ -269,6 +293,7 @@ int main(void) {
         cmocka_unit_test(keys_are_decoded),
         cmocka_unit_test(other_reports_are_no_keys),
         cmocka_unit_test(pastes_are_whole),
+        cmocka_unit_test(a_paste_without_an_end_can_be_ended),
         cmocka_unit_test(escape_alone_waits_a_little),
         cmocka_unit_test(rubbish_is_survived),
         cmocka_unit_test(names_are_read_back),
