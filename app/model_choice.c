@@ -103,10 +103,10 @@ static const char *near_name(const struct model_list *list, const char *word) {
 static int tell_none(const struct model_list *list, const char *name, struct err *err) {
     const char *near = near_name(list, name);
     if (near) return err_set(err, STATUS_MODEL, "there is no model \"%s\", did you mean %s?", name, near);
-    return err_set(
-        err, STATUS_MODEL,
-        "there is no model \"%s\"; `logitop list` shows those that are here, `logitop pull` fetches one",
-        name);
+    return err_set(err, STATUS_MODEL,
+                   "there is no model \"%s\"; `logitop list` (or F2) shows those that are here, `logitop "
+                   "pull` (or /pull) fetches one",
+                   name);
 }
 
 static int tell_several(const struct model_list *list, const char *name, const size_t *found, size_t n,
