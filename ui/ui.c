@@ -333,6 +333,10 @@ static bool typing_key(struct ui *ui, const struct key *key, int action) {
     if (!ui->screen.typing) return false;
     if (key->code == KEY_CODE_ENTER && key->mods == 0) {
         editor_text(ui->editor, &ui->box_text);
+        if (ui->box_text.len && ui->busy) {
+            ui_notice(ui, 5000, "still answering; Enter takes it when that is done");
+            return true;
+        }
         if (ui->box_text.len) push_text(ui, UI_ACTION_TYPED, &ui->box_text);
     } else if (action != UI_ACTION_ESCAPE && action != UI_ACTION_INTERRUPT)
         return false;
