@@ -184,7 +184,7 @@ static void test_names_mean_models(void **state) {
     expect("broken", NULL, "llama3.2-broken: key x");
     expect("smolm2", NULL, "there is no model \"smolm2\", did you mean SmolLM2-135M-Instruct.Q4_1?");
     expect("lama3.1", NULL, "did you mean llama3.2:");
-    expect("gemma", NULL, "there is no model \"gemma\"; `logitop list` shows");
+    expect("gemma", NULL, "there is no model \"gemma\"; `logitop list` (or F2) shows");
 }
 
 static void test_the_best_fits(void **state) {
