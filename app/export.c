@@ -1,14 +1,33 @@
-#include "app/export.h"
+#include "app/export_internal.h"
 
-#include "app/new_file.h"
-#include "app/record_json.h"
+#include "app/archive.h"
+#include "app/paths.h"
+#include "app/signals.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/mem.h"
 #include "base/text.h"
+#include "base/thread.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
+
+struct export {
+    struct export_copy copy;
+    struct new_file file;
+    char *shown; /* its name */
+    pthread_t thread;
+    int wake_fd;
+    int64_t began;
+    atomic_bool stop;
+    int status; /* the thread's, and */
+    struct err err;
+};
 
 static const char *const names[EXPORT_FORMAT_COUNT] = {
     [EXPORT_MD] = "md", [EXPORT_JSON] = "json", [EXPORT_JSONL] = "jsonl"};
@@ -50,146 +69,174 @@ char *export_file_name(const char *title, enum export_format format) {
     return buf_take(&name);
 }
 
-/* ---- as Markdown ---- */
-
-static void print_markdown(const struct chat *chat, const char *title, struct buf *out) {
-    static const char *const heads[] = {[SAID_BY_SYSTEM] = "System",
-                                        [SAID_BY_USER] = "You",
-                                        [SAID_BY_MODEL] = "Model",
-                                        [SAID_BY_PROGRAM] = NULL};
-    buf_printf(out, "# %s\n", title ? title : "A chat");
-    if (chat->info) {
-        buf_puts(out, "\n*");
-        chat_model_title(chat, out);
-        buf_puts(out, "*\n");
-    }
-    for (size_t i = 0; i < chat->conversation.n; i++) {
-        const struct said *said = chat->conversation.messages[i];
-        if (!heads[said->by]) continue;
-        buf_printf(out, "\n## %s\n\n", heads[said->by]);
-        buf_append(out, said->text.data, said->text.len);
-        if (!said->text.len || said->text.data[said->text.len - 1] != '\n') buf_putc(out, '\n');
-    }
-}
-
-/* ---- as JSON ---- */
-
-static struct token_record record_of(const struct said *said, size_t i) {
-    const struct kept_token *token = &said->tokens[i];
-    struct token_record record = {.index = (uint32_t)i, .end = token->end, .ms = token->ms};
-    record.result = (struct step_result){.position = token->position,
-                                         .id = token->id,
-                                         .logit = token->logit,
-                                         .prob = token->prob,
-                                         .log_sum_exp = token->log_sum_exp,
-                                         .entropy = token->entropy,
-                                         .rank = token->rank};
-    return record;
-}
-
-/* As --jsonl writes it. Candidates of another vocabulary than the model's have no text that could be told. */
-static json_t *token_json(const struct chat *chat, const struct said *said, size_t i) {
-    static struct token_record record; /* too large for the stack to be pleasant */
-    const struct kept_token *token = &said->tokens[i];
-    record = record_of(said, i);
-    if (conversation_knows_ids(&chat->conversation, said))
-        for (; record.result.n_top < token->n_top && record.result.n_top <= CANDIDATES_MAX;
-             record.result.n_top++)
-            record.result.top[record.result.n_top] = kept_token_candidate(token, record.result.n_top);
-    json_t *object = record_json(chat->engine, &record);
-    size_t begin = said_token_begin(said, i),
-           len = said->shown[i].end - begin; /* what was said, whatever the model is now */
-    json_object_set_new(object, "text", json_lossy(said->text.data + begin, len));
-    json_object_set_new(object, "bytes", json_byte_array(said->text.data + begin, len));
-    if (token->picked) json_object_set_new(object, "picked", json_true());
-    return object;
-}
-
-static const char *role_name(const struct said *said) {
-    static const char *const roles[] = {[SAID_BY_SYSTEM] = "system",
-                                        [SAID_BY_USER] = "user",
-                                        [SAID_BY_MODEL] = "assistant",
-                                        [SAID_BY_PROGRAM] = "note"};
-    return roles[said->by];
-}
+/* ---- the copy ---- */
 
 /* The root is a message only where there is a system text. */
 static bool is_message(const struct said *said) {
     return said && (said->parent || said->text.len);
 }
 
-static json_t *message_json(const struct said *said) {
-    json_t *object = json_object();
-    json_object_set_new(object, "id", json_integer((json_int_t)said->id));
-    json_object_set_new(object, "parent",
-                        is_message(said->parent) ? json_integer((json_int_t)said->parent->id) : json_null());
-    json_object_set_new(object, "role", json_string(role_name(said)));
-    json_object_set_new(object, "born", json_integer(said->born));
-    json_t *text = json_stringn(said->text.data ? said->text.data : "", said->text.len);
-    if (!text) { /* no UTF-8 */
-        text = json_lossy(said->text.data, said->text.len);
-        json_object_set_new(object, "bytes", json_byte_array(said->text.data, said->text.len));
+static void copy_tokens(struct export_message *message, const struct said *said, bool candidates) {
+    size_t n_top = 0;
+    message->n_tokens = said->n_tokens;
+    if (!said->n_tokens) return;
+    message->tokens = xmalloc(said->n_tokens * sizeof *message->tokens);
+    message->ends = xmalloc(said->n_tokens * sizeof *message->ends);
+    memcpy(message->tokens, said->tokens, said->n_tokens * sizeof *message->tokens);
+    for (size_t i = 0; i < said->n_tokens; i++) {
+        message->ends[i] = said->shown[i].end;
+        if (!candidates) message->tokens[i].n_top = 0;
+        n_top += message->tokens[i].n_top;
     }
-    json_object_set_new(object, "text", text);
-    if (said->dropped) json_object_set_new(object, "dropped", json_true());
-    if (said->note.len) json_object_set_new(object, "note", json_lossy(said->note.data, said->note.len));
-    return object;
+    kept_candidate *to = message->candidates = xmalloc((n_top + 1) * sizeof *to);
+    for (size_t i = 0; i < said->n_tokens; i++) {
+        struct kept_token *token = &message->tokens[i];
+        if (token->n_top) memcpy(to, token->top, token->n_top * sizeof *to);
+        token->top = to;
+        to += token->n_top;
+    }
 }
 
-static void print_json(const struct chat *chat, const char *title, struct buf *out) {
+static void copy_message(struct export_copy *copy, const struct chat *chat, const struct said *said) {
+    struct export_message *message = &copy->messages[copy->n++];
+    bool with_tokens = copy->format != EXPORT_MD;
+    *message = (struct export_message){.id = said->id,
+                                       .parent = is_message(said->parent) ? said->parent->id : 0,
+                                       .born = said->born,
+                                       .by = said->by,
+                                       .dropped = said->dropped};
+    buf_append(&message->text, said->text.data, said->text.len);
+    buf_append(&message->note, said->note.data, said->note.len);
+    /* Candidates of another vocabulary than the model's have no text that could be told. */
+    if (with_tokens) copy_tokens(message, said, conversation_knows_ids(&chat->conversation, said));
+}
+
+static void copy_texts(struct export_texts *texts, const struct chat *chat) {
+    struct engine *engine = chat->engine;
+    texts->n = chat->info->n_vocab;
+    texts->ends = xmalloc((texts->n + 1) * sizeof *texts->ends);
+    for (uint32_t id = 0; id < texts->n; id++) {
+        size_t len;
+        const char *text = engine->ops->token_text(engine, (int32_t)id, &len);
+        buf_append(&texts->bytes, text, len);
+        texts->ends[id] = texts->bytes.len;
+    }
+}
+
+static void copy_chat(struct export_copy *copy, const struct chat *chat, const char *title) {
     const struct conversation *conversation = &chat->conversation;
-    json_t *all = json_object(), *messages = json_array();
-    json_object_set_new(all, "title", title ? json_lossy(title, strlen(title)) : json_null());
-    json_object_set_new(all, "model", chat->info ? json_string(chat->info->model_name) : json_null());
-    json_object_set_new(all, "seed", json_integer((json_int_t)chat->settings.sampling.seed));
-    json_object_set_new(all, "leaf",
-                        conversation->n
-                            ? json_integer((json_int_t)conversation->messages[conversation->n - 1]->id)
-                            : json_null());
-    for (size_t i = 0; i < conversation->all.n; i++) {
-        const struct said *said = conversation->all.at[i];
-        if (!is_message(said)) continue;
-        json_t *message = message_json(said), *tokens = json_array();
-        for (size_t t = 0; t < said->n_tokens; t++) json_array_append_new(tokens, token_json(chat, said, t));
-        if (said->n_tokens) json_object_set(message, "tokens", tokens);
-        json_decref(tokens);
-        json_array_append_new(messages, message);
+    bool all = copy->format == EXPORT_JSON;
+    size_t n = all ? conversation->all.n : conversation->n;
+    copy->title = title ? xstrdup(title) : NULL;
+    copy->seed = chat->settings.sampling.seed;
+    copy->leaf = conversation->messages[conversation->n - 1]->id;
+    if (chat->info) {
+        buf_puts(&copy->model, chat->info->model_name);
+        chat_model_title(chat, &copy->model_title);
+        if (copy->format != EXPORT_MD) copy_texts(&copy->texts, chat);
     }
-    json_object_set_new(all, "messages", messages);
-    char *text = json_line(all, false);
-    buf_puts(out, text);
-    free(text);
-    json_decref(all);
-}
-
-static void print_line(json_t *value, struct buf *out) {
-    char *text = json_line(value, false);
-    buf_puts(out, text);
-    free(text);
-    json_decref(value);
-}
-
-static void print_jsonl(const struct chat *chat, struct buf *out) {
-    for (size_t i = 0; i < chat->conversation.n; i++) {
-        const struct said *said = chat->conversation.messages[i];
-        json_t *line = json_object();
-        json_object_set_new(line, "message", message_json(said));
-        print_line(line, out);
-        for (size_t t = 0; t < said->n_tokens; t++) print_line(token_json(chat, said, t), out);
+    copy->messages = xcalloc(n, sizeof *copy->messages);
+    for (size_t i = 0; i < n; i++) {
+        const struct said *said = all ? conversation->all.at[i] : conversation->messages[i];
+        if (is_message(said)) copy_message(copy, chat, said);
     }
 }
 
-int export_chat(const struct chat *chat, const char *title, enum export_format format, const char *path,
-                struct err *err) {
-    struct buf text = {0};
+static void copy_free(struct export_copy *copy) {
+    for (size_t i = 0; i < copy->n; i++) {
+        struct export_message *message = &copy->messages[i];
+        buf_free(&message->text);
+        buf_free(&message->note);
+        free(message->tokens);
+        free(message->ends);
+        free(message->candidates);
+    }
+    free(copy->messages);
+    free(copy->title);
+    buf_free(&copy->model);
+    buf_free(&copy->model_title);
+    buf_free(&copy->texts.bytes);
+    free(copy->texts.ends);
+}
+
+/* ---- the thread ---- */
+
+static void *run(void *context) {
+    struct export *export = context;
+    export->status = export_write(&export->copy, &export->file, &export->stop, &export->err);
+    if (export->status == STATUS_OK)
+        export->status = new_file_finish(&export->file, &export->err);
+    else
+        new_file_give_up(&export->file);
+    fd_wake(export->wake_fd);
+    return NULL;
+}
+
+static void export_free(struct export *export) {
+    if (export->wake_fd >= 0) close(export->wake_fd);
+    copy_free(&export->copy);
+    free(export->shown);
+    free(export);
+}
+
+int export_begin(struct export **out, const struct chat *chat, enum export_format format, const char *path,
+                 struct err *err) {
+    *out = NULL;
     if (!chat->conversation.n)
         return err_set(err, STATUS_USAGE, "there is nothing to export: nothing was said");
-    switch (format) {
-    case EXPORT_MD: print_markdown(chat, title, &text); break;
-    case EXPORT_JSON: print_json(chat, title, &text); break;
-    default: print_jsonl(chat, &text); break;
+    const struct archive *archive = archive_of(chat);
+    const char *title = archive ? archive_title(archive) : NULL;
+    char *name = path ? path_expand(path) : export_file_name(title, format);
+    struct export *export = xcalloc(1, sizeof *export);
+    export->began = clock_ns();
+    export->copy.format = format;
+    export->shown = path_shown(name);
+    export->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int number = export->wake_fd < 0 ? errno : 0;
+    int status = number ? STATUS_OK : new_file_begin(&export->file, name, 0600, err);
+    if (status == STATUS_OK && !number) {
+        copy_chat(&export->copy, chat, title);
+        number = thread_start(&export->thread, run, export);
+        if (number) new_file_give_up(&export->file);
     }
-    int status = new_file_write(path, 0600, &text, err);
-    buf_free(&text);
+    if (number) status = err_set(err, STATUS_FAILED, "%s: no thread to write it: %s", name, strerror(number));
+    free(name);
+    if (status == STATUS_OK)
+        *out = export;
+    else
+        export_free(export);
+    return status;
+}
+
+/* ---- the owner's side ---- */
+
+const char *export_path(const struct export *export) {
+    return export->shown;
+}
+
+int export_wake_fd(const struct export *export) {
+    return export ? export->wake_fd : -1;
+}
+
+int64_t export_began(const struct export *export) {
+    return export->began;
+}
+
+void export_wait(struct export *export) {
+    struct pollfd fds[] = {{.fd = export->wake_fd, .events = POLLIN}, {.fd = signals_fd(), .events = POLLIN}};
+    while (!fds[0].revents) {
+        if (poll(fds, 2, -1) < 0) fds[0].revents = fds[1].revents = 0;
+        if (!fds[1].revents) continue;
+        atomic_store(&export->stop, true);
+        signals_next();
+    }
+}
+
+int export_end(struct export *export, struct err *err) {
+    if (!export) return STATUS_OK;
+    pthread_join(export->thread, NULL);
+    int status = export->status;
+    if (status < 0) *err = export->err;
+    export_free(export);
     return status;
 }

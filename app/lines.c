@@ -2,6 +2,7 @@
 #include "app/amount.h"
 #include "app/archive.h"
 #include "app/chat.h"
+#include "app/exporting.h"
 #include "app/model_choice.h"
 #include "app/out.h"
 #include "app/paths.h"
@@ -78,6 +79,19 @@ static void fetch(struct lines *lines, const char *name) {
     free(path);
 }
 
+/* Ctrl-C gives it up and nothing more. */
+static void export(const struct lines *lines, const struct slash_result *result) {
+    struct exporting exporting = {0};
+    struct buf line = {0};
+    struct err err = {0};
+    const char *path = result->export_path.data ? result->export_path.data : "";
+    if (exporting_begin(&exporting, &lines->chat, result->export_format, path, &err) == STATUS_OK)
+        exporting_finish(&exporting, &line, &err);
+    out_error("%s", err.code ? err.text : line.data);
+    signals_forget_interrupt();
+    buf_free(&line);
+}
+
 static int list_chats(struct lines *lines, const char *words, struct buf *page, struct err *err) {
     enum { SHOWN = 50 };
     struct store *store = archive_store(&lines->chat, err);
@@ -144,6 +158,7 @@ static void take_line(struct lines *lines, const char *text, size_t len) {
         out_error("no clipboard from here; /copy file NAME writes it to a file");
     if (result.show == SLASH_SHOW_FIND) out_error("nothing to search here: what was said is above");
     if (*result.line) out_error("%s", result.line);
+    if (result.export) export(lines, &result);
     if (result.pull.len) fetch(lines, result.pull.data);
     if (result.score.len) out_error("/score needs a screen; `logitop score` does it without one");
     if (result.box.len) out_error("the next line takes the place of: %s", result.box.data);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* $VARIABLE/logitop, or ~/FALLBACK/logitop. Relative values are ignored, as the specification asks. False
  * without a home. */
@@ -76,6 +77,19 @@ char *path_expand(const char *path) {
     const char *home = getenv("HOME");
     bool in_home = path[0] == '~' && (path[1] == '/' || !path[1]) && home && home[0];
     buf_printf(&out, "%s%s", in_home ? home : "", in_home ? path + 1 : path);
+    return buf_take(&out);
+}
+
+char *path_shown(const char *path) {
+    const char *home = getenv("HOME");
+    char *folder = path[0] == '/' ? NULL : getcwd(NULL, 0);
+    struct buf whole = {0}, out = {0};
+    buf_printf(&whole, "%s%s%s", folder ? folder : "", folder && folder[1] ? "/" : "", path);
+    free(folder);
+    size_t n = home ? strlen(home) : 0;
+    bool in_home = n > 1 && strncmp(whole.data, home, n) == 0 && whole.data[n] == '/';
+    buf_printf(&out, "%s%s", in_home ? "~" : "", whole.data + (in_home ? n : 0));
+    buf_free(&whole);
     return buf_take(&out);
 }
 

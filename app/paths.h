@@ -19,6 +19,9 @@ char *path_config(const char *name);
 /* As a person writes it where no shell reads it: "~/x" lies in the home. Owned by the caller. */
 char *path_expand(const char *path);
 
+/* As a person finds it again: from the root, or from the home as "~/x". Owned by the caller. */
+char *path_shown(const char *path);
+
 const char *path_name(const char *path); /* what follows the last slash */
 
 #endif

@@ -53,10 +53,10 @@ const char *record_text(struct engine *engine, const struct token_record *record
                                                  : engine->ops->token_text(engine, record->result.id, len);
 }
 
-static json_t *candidate_json(struct engine *engine, const struct step_result *result,
-                              const struct candidate *candidate) {
+static json_t *candidate_json(const struct step_result *result, const struct candidate *candidate,
+                              token_text_fn *text_of, void *source) {
     size_t len;
-    const char *text = engine->ops->token_text(engine, candidate->id, &len);
+    const char *text = text_of(source, candidate->id, &len);
     json_t *object = json_object();
     json_object_set_new(object, "id", json_integer(candidate->id));
     json_object_set_new(object, "text", json_lossy(text, len));
@@ -68,10 +68,9 @@ static json_t *candidate_json(struct engine *engine, const struct step_result *r
     return object;
 }
 
-json_t *record_json(struct engine *engine, const struct token_record *record) {
+json_t *record_json_with(const struct token_record *record, const char *text, size_t len,
+                         token_text_fn *text_of, void *source) {
     const struct step_result *result = &record->result;
-    size_t len = 0;
-    const char *text = record->end ? "" : record_text(engine, record, &len);
     json_t *object = json_object(), *top = json_array();
     json_object_set_new(object, "i", json_integer(record->index));
     json_object_set_new(object, "id", json_integer(result->id));
@@ -83,9 +82,20 @@ json_t *record_json(struct engine *engine, const struct token_record *record) {
     json_object_set_new(object, "entropy", json_number((double)result->entropy));
     json_object_set_new(object, "ms", json_number((double)record->ms));
     for (uint32_t i = 0; i < result->n_top; i++)
-        json_array_append_new(top, candidate_json(engine, result, &result->top[i]));
+        json_array_append_new(top, candidate_json(result, &result->top[i], text_of, source));
     json_object_set_new(object, "top", top);
     return object;
+}
+
+static const char *engine_text(void *source, int32_t id, size_t *len) {
+    struct engine *engine = source;
+    return engine->ops->token_text(engine, id, len);
+}
+
+json_t *record_json(struct engine *engine, const struct token_record *record) {
+    size_t len = 0;
+    const char *text = record->end ? "" : record_text(engine, record, &len);
+    return record_json_with(record, text, len, engine_text, engine);
 }
 
 double stats_prefill_tps(const struct engine_stats *stats) {

@@ -16,6 +16,10 @@ json_t *json_number(double value);                      /* null where it is not 
  * "cut"}]}.
  * A token that ends the answer adds nothing to it: its text is empty and it has "end":true. */
 json_t *record_json(struct engine *engine, const struct token_record *record);
+/* The same of a token whose bytes are [len] `text`, where others than the engine know what ids stand for. */
+typedef const char *token_text_fn(void *source, int32_t id, size_t *len);
+json_t *record_json_with(const struct token_record *record, const char *text, size_t len,
+                         token_text_fn *text_of, void *source);
 
 /* {"done":{"reason","prompt_tokens","cached_tokens","tokens","prefill_tps","decode_tps", "seed"}}; error: its
  * text, or NULL. */

@@ -4,6 +4,7 @@
 #include "app/branch_list.h"
 #include "app/chat.h"
 #include "app/chat_list.h"
+#include "app/exporting.h"
 #include "app/lookup.h"
 #include "app/model_choice.h"
 #include "app/model_menu.h"
@@ -48,6 +49,7 @@ struct screen {
     const char
         *first; /* after the first question, of the command line; NULL: it is asked, or there is none */
     struct model_menu models;
+    struct exporting exporting;
     struct view view;
     struct buf hint;  /* what could be typed in the box */
     const char *file; /* what is loaded, for the status line */
@@ -141,6 +143,13 @@ static int list_branches(struct screen *screen, struct err *err) {
     return STATUS_OK;
 }
 
+static void export(struct screen *screen, const struct slash_result *result) {
+    struct err err = {0};
+    const char *path = result->export_path.data ? result->export_path.data : "";
+    if (exporting_begin(&screen->exporting, &screen->chat, result->export_format, path, &err) < 0)
+        tell(screen, &err);
+}
+
 /* kept: what failed stays in the box. */
 static void run_slash(struct screen *screen, const char *text, size_t len, bool kept) {
     struct slash_result result = {0};
@@ -150,6 +159,7 @@ static void run_slash(struct screen *screen, const char *text, size_t len, bool 
         if (kept) ui_input_set(screen->ui, text, len);
     }
     if (result.list == SLASH_LIST_MODELS) model_menu_open(&screen->models);
+    if (result.export) export(screen, &result);
     if (result.pull.len && model_menu_pull(&screen->models, result.pull.data, &err) < 0) tell(screen, &err);
     if (*result.line) ui_notice(screen->ui, NOTICE_MS, "%s", result.line);
     if (result.list == SLASH_LIST_BRANCHES && list_branches(screen, &err) < 0) tell(screen, &err);
@@ -498,6 +508,14 @@ static void take_answers(struct screen *screen) {
     }
 }
 
+static void take_export(struct screen *screen) {
+    struct buf line = {0};
+    struct err err = {0};
+    if (exporting_done(&screen->exporting, &line, &err))
+        ui_notice(screen->ui, NOTICE_MS, "%s", err.code ? err.text : line.data);
+    buf_free(&line);
+}
+
 /* ---- the loop ---- */
 
 static void take_signals(struct screen *screen) {
@@ -567,18 +585,27 @@ static void keep_draft(struct screen *screen) {
     screen->typed = false;
 }
 
+static int sooner(int a, int b) {
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 static int timeout_ms(const struct screen *screen) {
-    int ui = ui_timeout_ms(screen->ui);
-    if (!screen->typed || screen->opening) return ui;
+    int ms = sooner(ui_timeout_ms(screen->ui), exporting_timeout_ms(&screen->exporting));
+    if (!screen->typed || screen->opening) return ms;
     int64_t left = (screen->draft_due - clock_ns()) / 1000000 + 1;
-    int draft = left > 0 ? (int)left : 0;
-    return ui < 0 || draft < ui ? draft : ui;
+    return sooner(ms, left > 0 ? (int)left : 0);
+}
+
+/* What the header warns of. */
+static const char *mark_of(const struct screen *screen) {
+    const char *mark = screen->opening ? "opening a chat" : exporting_mark(&screen->exporting);
+    return mark ? mark : archive_mark(&screen->archive);
 }
 
 static bool step(void *context) {
     struct screen *screen = context;
     struct engine *engine = screen->chat.engine;
-    enum { ENGINE = UI_FDS, SIGNALS, ARCHIVE, LOOKUP, MODELS, N_FDS = MODELS + MODEL_MENU_FDS };
+    enum { ENGINE = UI_FDS, SIGNALS, ARCHIVE, LOOKUP, EXPORT, MODELS, N_FDS = MODELS + MODEL_MENU_FDS };
     struct pollfd fds[N_FDS];
     struct err err = {0};
     struct ui_action action;
@@ -587,6 +614,7 @@ static bool step(void *context) {
     fds[SIGNALS] = (struct pollfd){.fd = signals_fd(), .events = POLLIN};
     fds[ARCHIVE] = (struct pollfd){.fd = archive_wake_fd(&screen->archive), .events = POLLIN};
     fds[LOOKUP] = (struct pollfd){.fd = lookup_wake_fd(screen->lookup), .events = POLLIN};
+    fds[EXPORT] = (struct pollfd){.fd = export_wake_fd(screen->exporting.export), .events = POLLIN};
     model_menu_fds(&screen->models, fds + MODELS);
     if (poll(fds, N_FDS, timeout_ms(screen)) < 0) {
         for (int i = 0; i < N_FDS; i++) fds[i].revents = 0;
@@ -599,13 +627,14 @@ static bool step(void *context) {
     model_menu_pump(&screen->models);
     take_events(screen);
     take_answers(screen);
+    take_export(screen);
     keep_draft(screen);
     if (screen->quit) return false;
     inspect_update(&screen->inspect);
     if (screen->inspect.on && screen->inspect.has_failed) tell(screen, &screen->inspect.failed);
     screen->inspect.has_failed = false;
     view_fill(&screen->view, &screen->chat, &screen->inspect, screen->file);
-    screen->view.model.status.mark = screen->opening ? "opening a chat" : archive_mark(&screen->archive);
+    screen->view.model.status.mark = mark_of(screen);
     screen->view.model.picker = shown_list(screen);
     model_menu_view(&screen->models, &screen->view.model);
     screen->view.model.commands = hint_of(screen);
@@ -637,6 +666,14 @@ static void print_transcript(struct chat *chat) {
     out_open(&out, STDOUT_FILENO);
     out_bytes(&out, clean.data, clean.len, NULL);
     buf_free(&clean);
+}
+
+/* What was being written is finished: a person who leaves has asked for both. */
+static void finish_export(struct screen *screen) {
+    struct buf line = {0};
+    struct err err = {0};
+    if (exporting_finish(&screen->exporting, &line, &err)) out_error("%s", err.code ? err.text : line.data);
+    buf_free(&line);
 }
 
 /* The first one; they are all on standard error, which stands on the terminal behind the screen. */
@@ -727,6 +764,7 @@ int screen_chat(struct options *options, struct err *err) {
     ui_close(screen.ui);
     model_menu_close(&screen.models);
     print_transcript(&screen.chat);
+    finish_export(&screen);
     branch_list_free(&screen.branches);
     lookup_close(screen.lookup);
     for (size_t i = 0; i < screen.n_later; i++) free(screen.later[i].text);

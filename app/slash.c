@@ -216,6 +216,7 @@ void slash_result_free(struct slash_result *result) {
     buf_free(&result->page);
     buf_free(&result->box);
     buf_free(&result->query);
+    buf_free(&result->export_path);
     buf_free(&result->pull);
     buf_free(&result->score);
     buf_free(&result->text);

@@ -4,6 +4,7 @@
 #define LOGITOP_APP_SLASH_H
 
 #include "app/chat.h"
+#include "app/export.h"
 #include "base/buf.h"
 #include "base/err.h"
 
@@ -31,8 +32,11 @@ struct slash_result {
     struct buf query;     /* SLASH_LIST_CHATS, which has no page: words that the list begins with */
     bool open;            /* a kept chat, */
     int64_t open_id;      /* this one, or STORE_NEWEST */
-    struct buf pull;      /* a model to fetch, or empty */
-    struct buf score;     /* a text to be scored, or empty */
+    bool export;          /* the chat, as */
+    enum export_format export_format;
+    struct buf export_path; /* empty: by its title */
+    struct buf pull;        /* a model to fetch, or empty */
+    struct buf score;       /* a text to be scored, or empty */
     enum slash_show show;
     struct buf text; /* of `show` */
     bool quit;

@@ -1,7 +1,5 @@
 /* Kept chats: opening, naming, exporting, deleting. */
 #include "app/archive.h"
-#include "app/export.h"
-#include "app/paths.h"
 #include "app/slash_internal.h"
 
 #include <errno.h>
@@ -65,18 +63,13 @@ int slash_delete(struct chat *chat, const char *arguments, struct slash_result *
     return STATUS_OK;
 }
 
-/* /export FORMAT [FILE] */
+/* /export FORMAT [FILE]: that takes its time, and the front end has it done. */
 int slash_export(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
+    (void)chat;
     size_t n = strcspn(arguments, " \t");
-    const char *path = arguments + n + strspn(arguments + n, " \t");
-    enum export_format format;
-    int status = export_format_find(arguments, n, &format, err);
+    int status = export_format_find(arguments, n, &result->export_format, err);
     if (status < 0) return status;
-    struct archive *archive = archive_of(chat);
-    const char *title = archive ? archive_title(archive) : NULL;
-    char *name = *path ? path_expand(path) : export_file_name(title, format);
-    status = export_chat(chat, title, format, name, err);
-    if (status == STATUS_OK) snprintf(result->line, sizeof result->line, "written to %.200s", name);
-    free(name);
-    return status;
+    result->export = true;
+    buf_puts(&result->export_path, arguments + n + strspn(arguments + n, " \t"));
+    return STATUS_OK;
 }

@@ -381,6 +381,12 @@ static char *read_file(const char *path) {
     return all;
 }
 
+static int export_now(const struct chat *chat, const struct slash_result *result, struct err *err) {
+    struct export *export;
+    int status = export_begin(&export, chat, result->export_format, result->export_path.data, err);
+    return status < 0 ? status : export_end(export, err);
+}
+
 static void test_export(void **state) {
     (void)state;
     static struct kept kept;
@@ -403,19 +409,23 @@ static void test_export(void **state) {
             snprintf(path, sizeof path, "%s/%d.%s", store_folder, i, cases[c].format);
             int n = snprintf(line, sizeof line, "/export %s %s", cases[c].format, path);
             if (slash_run(&kept.chat, line, (size_t)n, &result, &err) < 0) fail_msg("%s", err.text);
-            slash_result_free(&result);
+            assert_true(result.export);
+            if (export_now(&kept.chat, &result, &err) < 0) fail_msg("%s", err.text);
             if (i == 0)
                 for (int h = 0; h < 4; h++)
                     if (!strstr(read_file(path), cases[c].holds[h]))
                         fail_msg("%s: expected %s in\n%s", path, cases[c].holds[h], read_file(path));
-            assert_int_equal(slash_run(&kept.chat, line, (size_t)n, &result, &err),
-                             STATUS_FAILED); /* it is there */
+            assert_int_equal(export_now(&kept.chat, &result, &err), STATUS_FAILED); /* it is there */
             slash_result_free(&result);
         }
         resume(&kept, settle(&kept), NULL);
     }
     setenv("HOME", store_folder, 1);
-    run_ok(&kept.chat, "/export md ~/home.md");
+    struct slash_result home = {.export_format = EXPORT_MD};
+    struct err err = {0};
+    buf_puts(&home.export_path, "~/home.md");
+    if (export_now(&kept.chat, &home, &err) < 0) fail_msg("%s", err.text);
+    slash_result_free(&home);
     run_ok(&kept.chat, "/copy file ~/copy");
     snprintf(path, sizeof path, "%s/home.md", store_folder);
     assert_non_null(strstr(read_file(path), "## You"));
