@@ -275,17 +275,24 @@ static sqlite3_stmt *prepare(struct reader *reader, const char *sql, int64_t id,
     return statement;
 }
 
-static int read_newest(struct reader *reader, int64_t *id, bool *damaged, struct err *err) {
+bool doomed_has(const struct doomed *doomed, int64_t id) {
+    size_t i = 0;
+    while (i < doomed->n && doomed->ids[i] != id) i++;
+    return i < doomed->n;
+}
+
+static int read_newest(struct reader *reader, const struct doomed *doomed, int64_t *id, bool *damaged,
+                       struct err *err) {
     int code;
     sqlite3_stmt *statement =
         prepare(reader,
                 "SELECT c.id FROM conversation c WHERE EXISTS (SELECT 1 FROM message WHERE"
                 " conversation = c.id) ORDER BY c.changed DESC, c.id DESC LIMIT ?1",
-                1, &code);
-    if (code == SQLITE_OK) code = sqlite3_step(statement);
-    if (code == SQLITE_ROW) {
+                (int64_t)doomed->n + 1, &code);
+    while (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
         *id = sqlite3_column_int64(statement, 0);
-        code = SQLITE_DONE;
+        code = doomed_has(doomed, *id) ? SQLITE_OK : SQLITE_DONE;
+        if (code == SQLITE_OK) *id = STORE_NEWEST;
     }
     int status = reader_done(reader, statement, code, damaged, err);
     bool none = status == STATUS_OK && *id == STORE_NEWEST;
@@ -425,15 +432,16 @@ static int read_records(struct reader *reader, struct store_conversation *out, s
     return reader_done(reader, statement, code, damaged, err);
 }
 
-int reader_load(struct reader *reader, int64_t id, struct store_conversation *out, bool *damaged,
-                struct err *err) {
+int reader_load(struct reader *reader, int64_t id, const struct doomed *doomed,
+                struct store_conversation *out, bool *damaged, struct err *err) {
     struct message_list list = {0};
     int64_t leaf = 0;
     *out = (struct store_conversation){.id = id};
+    if (doomed_has(doomed, id)) return err_set(err, STATUS_USAGE, "there is no chat %lld", (long long)id);
     int status = reader_open(reader, damaged, err);
     if (status < 0) return status;
     sqlite3_exec(reader->db, "BEGIN", NULL, NULL, NULL); /* all of it as it was at one moment */
-    if (id == STORE_NEWEST) status = read_newest(reader, &out->id, damaged, err);
+    if (id == STORE_NEWEST) status = read_newest(reader, doomed, &out->id, damaged, err);
     if (status == STATUS_OK) status = read_facts(reader, out, &leaf, damaged, err);
     if (status == STATUS_OK) status = read_messages(reader, out, &list, damaged, err);
     if (status == STATUS_OK) status = read_records(reader, out, &list, damaged, err);

@@ -124,6 +124,16 @@ static bool publish(struct store *store, const struct job *jobs) {
     return any;
 }
 
+/* Behind what waits already: no message waits for all of it. Locked. */
+static void put_merge(struct store *store) {
+    struct job *job = xcalloc(1, sizeof *job);
+    job->kind = JOB_MERGE;
+    job->epoch = store->epoch;
+    *store->end = job;
+    store->end = &job->next;
+    store->waiting++;
+}
+
 static void wake(struct store *store) {
     fd_wake(store->wake_fd);
 }
@@ -161,6 +171,7 @@ static bool work(struct store *store) {
     }
     bool news = store->error.code != STATUS_OK;
     if (outcome == OUTCOME_DONE) news |= publish(store, jobs);
+    if (outcome == OUTCOME_DONE && store->writer.merging) put_merge(store);
     if (outcome == OUTCOME_VOID) store->epoch++;
     if (outcome == OUTCOME_VOID || news) wake(store);
     store->error.code = STATUS_OK;
@@ -455,12 +466,6 @@ void store_stop_reading(struct store *store, bool stop) {
     pthread_mutex_unlock(&store->lock);
 }
 
-/* Conversations whose deletion is not committed yet: nobody is to see them again. */
-struct doomed {
-    int64_t *ids;
-    size_t n, cap;
-};
-
 static void add_doomed(struct doomed *doomed, const struct job *jobs) {
     for (; jobs; jobs = jobs->next) {
         if (jobs->kind != JOB_DELETE) continue;
@@ -479,12 +484,6 @@ static struct doomed find_doomed(struct store *store) {
     return doomed;
 }
 
-static bool is_doomed(const struct doomed *doomed, int64_t id) {
-    size_t i = 0;
-    while (i < doomed->n && doomed->ids[i] != id) i++;
-    return i < doomed->n;
-}
-
 int store_list(struct store *store, const char *query, uint32_t limit, struct arena *arena,
                struct store_row **rows, size_t *n, struct err *err) {
     bool damaged = false;
@@ -496,7 +495,7 @@ int store_list(struct store *store, const char *query, uint32_t limit, struct ar
     struct doomed doomed = find_doomed(store);
     status = reader_list(store->reader, query, limit, arena, rows, n, &damaged, err);
     for (size_t i = 0; i < *n; i++)
-        if (!is_doomed(&doomed, (*rows)[i].id)) (*rows)[kept++] = (*rows)[i];
+        if (!doomed_has(&doomed, (*rows)[i].id)) (*rows)[kept++] = (*rows)[i];
     *n = kept;
     free(doomed.ids);
     return told(store, status, damaged);
@@ -508,9 +507,7 @@ int store_load(struct store *store, int64_t id, struct store_conversation *out, 
     int status = wait_open(store, true, err);
     if (status < 0) return status;
     struct doomed doomed = find_doomed(store);
-    status = reader_load(store->reader, id, out, &damaged, err);
-    if (status == STATUS_OK && is_doomed(&doomed, out->id))
-        status = err_set(err, STATUS_USAGE, "there is no chat %lld", (long long)out->id);
+    status = reader_load(store->reader, id, &doomed, out, &damaged, err);
     free(doomed.ids);
     return told(store, status, damaged);
 }

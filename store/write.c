@@ -41,7 +41,7 @@ enum statement {
     UNFINISHED_INDEXED,
     UNINDEX_CONVERSATION,
     DELETE_CONVERSATION,
-    OPTIMISE_INDEX,
+    MERGE_INDEX,
     STATEMENT_COUNT
 };
 
@@ -74,8 +74,7 @@ static const char *const sql[STATEMENT_COUNT] = {
     [UNINDEX_CONVERSATION] = "INSERT INTO search(search, rowid, text) SELECT 'delete', id, CAST(text AS TEXT)"
                              " FROM message WHERE conversation = ?1 AND searchable = 1",
     [DELETE_CONVERSATION] = "DELETE FROM conversation WHERE id = ?1",
-    [OPTIMISE_INDEX] =
-        "INSERT INTO search(search) VALUES('optimize')", /* or deleted words would stay in it */
+    [MERGE_INDEX] = "INSERT INTO search(search, rank) VALUES('merge', ?1)",
 };
 _Static_assert((int)STATEMENT_COUNT <= STATEMENTS_MAX, "room for the statements");
 
@@ -184,18 +183,30 @@ static int remove_message(struct writer *writer, int64_t row) {
     return code == SQLITE_OK ? run(writer, REMOVE_MESSAGE, "i", row) : code;
 }
 
+/* Deleted words leave the index when its parts are merged into one ("merge" in
+ * https://sqlite.org/fts5.html#the_merge_command), which takes long where there are many. `all` begins that;
+ * it goes on, in the next run of the program too, with every call until one finds nothing to do. */
+static int merge_index(struct writer *writer, bool all) {
+    enum { PAGES = 400 }; /* some 50 ms */
+    int before = sqlite3_total_changes(writer->db);
+    int code = run(writer, MERGE_INDEX, "i", (int64_t)(all ? -PAGES : PAGES));
+    writer->merging = all || sqlite3_total_changes(writer->db) - before >= 2;
+    return code;
+}
+
 static int delete_conversation(struct writer *writer, int64_t id) {
     int code = run(writer, UNINDEX_CONVERSATION, "i", id);
     if (code == SQLITE_OK) code = run(writer, DELETE_CONVERSATION, "i", id);
     if (code == SQLITE_OK) code = run(writer, DELETE_DRAFT, "i", id);
-    return code == SQLITE_OK ? run(writer, OPTIMISE_INDEX, "") : code;
+    return code == SQLITE_OK ? merge_index(writer, true) : code;
 }
 
 /* What the end of a program left open is complete now. Where another program is still writing it, that one
  * takes it out of the index again with its next words. */
 static int index_unfinished(struct writer *writer) {
     int code = run(writer, INDEX_UNFINISHED, "");
-    return code == SQLITE_OK ? run(writer, UNFINISHED_INDEXED, "") : code;
+    if (code == SQLITE_OK) code = run(writer, UNFINISHED_INDEXED, "");
+    return code == SQLITE_OK ? merge_index(writer, false) : code;
 }
 
 static void resume(struct writer *writer, const struct job *job) {
@@ -222,6 +233,7 @@ static int run_job(struct writer *writer, const struct job *job) {
     case JOB_DELETE: return delete_conversation(writer, job->id);
     case JOB_RESUME: resume(writer, job); return SQLITE_OK;
     case JOB_TIDY: return index_unfinished(writer);
+    case JOB_MERGE: return merge_index(writer, false);
     case JOB_REPAIR: return SQLITE_CORRUPT;
     }
     return SQLITE_OK;
@@ -286,22 +298,25 @@ static bool file_is_gone(const struct writer *writer) {
 /* Ends of messages survive the loss of power; what streams is soon followed by one. */
 static bool is_durable(const struct job *jobs) {
     for (; jobs; jobs = jobs->next)
-        if (jobs->kind != JOB_APPEND && jobs->kind != JOB_DRAFT && jobs->kind != JOB_TIDY) return true;
+        if (jobs->kind != JOB_APPEND && jobs->kind != JOB_DRAFT && jobs->kind != JOB_TIDY &&
+            jobs->kind != JOB_MERGE)
+            return true;
     return false;
 }
 
 static int transaction(struct writer *writer, const struct job *jobs) {
-    bool deleted = false;
+    bool merged = false;
     int code =
         sqlite3_exec(writer->db, is_durable(jobs) ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL",
                      NULL, NULL, NULL);
     if (code == SQLITE_OK) code = sqlite3_exec(writer->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    writer->merging = false;
     for (; jobs && code == SQLITE_OK; jobs = jobs->next) {
         code = run_job(writer, jobs);
-        deleted |= jobs->kind == JOB_DELETE;
+        merged |= jobs->kind == JOB_MERGE;
     }
     if (code == SQLITE_OK) code = sqlite3_exec(writer->db, "COMMIT", NULL, NULL, NULL);
-    if (code == SQLITE_OK && deleted) /* out of the journal too */
+    if (code == SQLITE_OK && merged && !writer->merging) /* out of the journal too */
         sqlite3_exec(writer->db, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL);
     return code;
 }

@@ -314,7 +314,7 @@ static void test_search_of_unfinished(void **state) {
 static size_t occurrences(const char *path, const char *what) {
     FILE *file = fopen(path, "rb");
     if (!file) return 0;
-    static char all[4 << 20];
+    static char all[16 << 20];
     size_t len = fread(all, 1, sizeof all, file), n = 0, width = strlen(what);
     fclose(file);
     for (size_t i = 0; i + width <= len; i++) n += memcmp(all + i, what, width) == 0;
@@ -338,7 +338,63 @@ static void test_delete_leaves_nothing(void **state) {
     assert_int_equal(found(store, NULL), 1);
     store_close(store, NULL);
     assert_int_equal(occurrences(store_path, "qwertzuiop"), 0);
-    assert_int_equal(occurrences(store_path, "rtz"), 0);
+    assert_int_equal(occurrences(store_path, "zui"), 0); /* no other word of the index begins like this one */
+    check_integrity();
+}
+
+static int count_of(const char *statement) {
+    sqlite3 *db;
+    sqlite3_stmt *count;
+    assert_int_equal(sqlite3_open(store_path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, statement, -1, &count, NULL), SQLITE_OK);
+    int n = sqlite3_step(count) == SQLITE_ROW ? sqlite3_column_int(count, 0) : -1;
+    sqlite3_finalize(count);
+    sqlite3_close(db);
+    return n;
+}
+
+/* An index that takes its time to be rid of words: many parts, and more than one transaction merges. */
+static void keep_many_words(struct store *store) {
+    enum { MESSAGES = 12, BYTES = 200000 };
+    static char text[BYTES + 1];
+    uint32_t random = 1;
+    store_handle handle = store_begin(store, &paper_facts);
+    for (uint64_t m = 0; m < MESSAGES; m++) {
+        for (size_t i = 0; i < BYTES; i++) {
+            random = random * 1664525 + 1013904223;
+            text[i] = random >> 24 < 40 ? ' ' : (char)('a' + (random >> 16) % 16); /* to 'p' */
+        }
+        add_message(store, handle, 100 + m, m ? 99 + m : 0, STORE_USER, text);
+        end_message(store, 100 + m, NULL, false);
+        assert_int_equal(wait_store(store).error.code, 0);
+    }
+}
+
+/* A program that ends before all is merged leaves the rest to the next one. */
+static void test_delete_goes_on(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    store_handle handle = store_begin(store, &paper_facts);
+    add_message(store, handle, 11, 0, STORE_USER, "my qwertzuiop secret");
+    end_message(store, 11, NULL, false);
+    keep_many_words(store);
+    int64_t id = store_id(store, handle);
+    store_close(store, NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        store = must_open();
+        store_delete(store, id);
+        while (count_of("SELECT count(*) FROM conversation") != 1) poll(NULL, 0, 1);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    store = must_open();
+    assert_int_equal(wait_store(store).error.code, 0);
+    store_close(store, NULL);
+    assert_int_equal(occurrences(store_path, "qwertzuiop"), 0);
+    assert_int_equal(occurrences(store_path, "zui"), 0); /* no other word of the index begins like this one */
     check_integrity();
 }
 
@@ -457,6 +513,7 @@ static void test_deleted_at_once(void **state) {
         assert_string_equal(err.text, "there is no chat 2");
         store_conversation_free(&got);
         check_conversation(store, first);
+        assert_int_equal(newest_of(store), first);
         poll(NULL, 0, 50);
     }
     assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
@@ -773,6 +830,7 @@ int main(void) {
         TEST(search),
         TEST(search_of_unfinished),
         TEST(delete_leaves_nothing),
+        TEST(delete_goes_on),
         TEST(remove_and_drafts),
         TEST(deleted_at_once),
         TEST(reading_is_stopped),
