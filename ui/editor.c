@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/utf8.h"
+#include "ui/history_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,8 @@
 #include <unistd.h>
 #include <wchar.h>
 
-enum { HISTORY_SIZE = 1000 };
+/* Lines of the history; bytes of its file that are read at most: a start waits for them. */
+enum { HISTORY_SIZE = 1000, HISTORY_BYTES = 1 << 20 };
 
 /* A chip is one character of the line, from the last private plane: CHIP_FIRST + its index. Nothing from
  * outside brings such a character into the line. */
@@ -60,7 +62,8 @@ struct editor {
     EditLine *el;
     HistoryW *history;
     char *history_path;     /* NULL: kept in memory only */
-    size_t n_history_lines; /* in the file, with those that are too many */
+    size_t n_history_lines; /* in the file, with those that are too many; as far as it was read */
+    bool history_long;      /* it was not read to its beginning */
     bool history_grows;     /* the file is one that lines can be added to */
     FILE *slave_file, *null_file;
     int master_fd;
@@ -348,7 +351,8 @@ static void history_add(struct editor *editor, const wchar_t *text) {
     if (text[wcsspn(text, L" \t\n")] == 0) return;
     bool fresh = history_w(editor->history, &event, H_ENTER, text) > 0; /* not what the last one was */
     if (!fresh || !editor->history_path) return;
-    if (!editor->history_grows || !history_append(editor, text)) history_save(editor);
+    if (editor->history_grows && history_append(editor, text)) return;
+    if (!editor->history_long) history_save(editor); /* all of the file is here */
 }
 
 static void history_open(struct editor *editor, const char *path) {
@@ -359,14 +363,20 @@ static void history_open(struct editor *editor, const char *path) {
     history_w(editor->history, &event, H_SETUNIQUE, 1);
     if (!path) return;
     editor->history_path = xstrdup(path);
-    int n = history_w(editor->history, &event, H_LOAD, path);
+    char newest[32];
+    int fd = history_file_newest(path, HISTORY_BYTES);
+    snprintf(newest, sizeof newest, "/proc/self/fd/%d", fd);
+    int n = history_w(editor->history, &event, H_LOAD, fd < 0 ? path : newest);
+    editor->history_long = fd >= 0;
+    if (fd >= 0) close(fd);
     editor->n_history_lines = n > 0 ? (size_t)n : 0;
     editor->history_grows = n >= 0 || stat(path, &file) || file.st_size == 0;
 }
 
 static void history_close(struct editor *editor) {
-    bool too_long = editor->n_history_lines > (size_t)2 * HISTORY_SIZE;
-    if (editor->history_path && too_long) history_save(editor);
+    enum { MOST = 2 * HISTORY_SIZE };
+    if (editor->history_path && (editor->history_long || editor->n_history_lines > MOST))
+        history_file_trim(editor->history_path, MOST, HISTORY_SIZE);
     history_wend(editor->history);
 }
 

@@ -557,6 +557,48 @@ static void history_grows(void **state) {
     unlink(path);
 }
 
+static off_t size_of(const char *path) {
+    struct stat file;
+    return stat(path, &file) ? -1 : file.st_size;
+}
+
+/* A start waits for what is read: of a long file only its end is. The rest stays where it is. */
+static void history_is_long(void **state) {
+    (void)state;
+    enum { LONG = 4000, BYTES = 1 << 20 };
+    char path[] = "/tmp/logitop-history-XXXXXX", line[LONG + 1], oldest[LONG + 64];
+    memset(line, 'x', LONG);
+    line[LONG] = '\0';
+    close(mkstemp(path));
+    type_once(path, (const char *const[]){"one\r", NULL}, "submit(one)");
+    add_lines(path, "a", line, 1500);
+    off_t size = size_of(path);
+    assert_true(size > 5 * BYTES);
+    struct bench bench = {0};
+    bench_open(&bench, path);
+    char ups[3 * 1000 + 1] = "";
+    for (size_t i = 0; i < sizeof ups - 1; i += 3) memcpy(ups + i, "\033[A", 4);
+    type(&bench, (const char *const[]){ups, "\r", NULL});
+    int number = -1;
+    snprintf(oldest, sizeof oldest, "submit(%s %%d)", line);
+    sscanf(bench.actions.data, oldest, &number);
+    bench_close(&bench);
+    assert_in_range(number, 1500 - BYTES / LONG, 1499);
+    assert_true(size_of(path) >= size); /* and that line, where it was not the newest */
+    assert_int_equal(lines_in(path), 1 + 1 + 1500 + 1);
+    add_lines(path, "a", line, 500); /* too many */
+    type_once(path, (const char *const[]){"last\r", "\033[A\r", NULL}, "submit(last)|submit(last)");
+    assert_int_equal(lines_in(path), 1001);
+    type_once(path, (const char *const[]){"\033[A\r", NULL}, "submit(last)");
+    FILE *file = fopen(path, "w"); /* one that is longer than all that is read */
+    fputs("_HiStOrY_V2_\nfirst\n", file);
+    for (int i = 0; i < 3 * BYTES; i++) fputc('y', file);
+    fputs("\n", file);
+    fclose(file);
+    type_once(path, (const char *const[]){"\033[A\033[A\r", NULL}, "submit(first)");
+    unlink(path);
+}
+
 /* Nothing can be written any more: what was kept before stays. */
 static void history_outlives_a_full_disk(void **state) {
     (void)state;
@@ -606,6 +648,7 @@ int main(void) {
         cmocka_unit_test(a_crash_restores_the_terminal),
         cmocka_unit_test(history_is_kept),
         cmocka_unit_test(history_grows),
+        cmocka_unit_test(history_is_long),
         cmocka_unit_test(history_outlives_a_full_disk),
         cmocka_unit_test(no_screen_where_none_can_be),
     };
