@@ -7,6 +7,7 @@
 #include "ui/ui.h"
 
 #include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,11 +86,19 @@ static bool try_folder(void *context, const char *folder) {
     return !missing;
 }
 
+static char current[NAME_MAX + 1] = "auto";
+
 int theme_load(const char *name, struct buf *problems, struct err *err) {
     struct wanted wanted = {.name = name, .problems = problems};
     bool found = !strchr(name, '/') && theme_folders(try_folder, &wanted);
     buf_free(&wanted.text);
-    return found ? STATUS_OK : ui_theme_begin(name, err);
+    int status = found ? STATUS_OK : ui_theme_begin(name, err);
+    if (status == STATUS_OK) snprintf(current, sizeof current, "%s", name);
+    return status;
+}
+
+const char *theme_current(void) {
+    return current;
 }
 
 /* Once, though several folders may have it. */

@@ -19,5 +19,6 @@ void config_print(const struct options *options, struct buf *out);
  * file. */
 int theme_load(const char *name, struct buf *problems, struct err *err);
 void theme_list(struct buf *out); /* names, a line each */
+const char *theme_current(void);  /* the name that was loaded last, "auto" at first */
 
 #endif

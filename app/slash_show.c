@@ -194,12 +194,21 @@ int slash_find(struct chat *chat, const char *arguments, struct slash_result *re
     return STATUS_OK;
 }
 
+static void print_themes(struct buf *out) {
+    struct buf names = {0};
+    theme_list(&names);
+    char *rest = names.data, *name;
+    while ((name = strsep(&rest, "\n")) && *name)
+        buf_printf(out, "%c %s\n", strcmp(name, theme_current()) ? ' ' : '*', name);
+    buf_free(&names);
+    buf_puts(out, "\n* is in use; /theme NAME uses another, or a file of your own: man logitop-config\n");
+}
+
 int slash_theme(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
     (void)chat;
     if (!*arguments) {
         result->title = "Themes";
-        theme_list(&result->page);
-        buf_puts(&result->page, "\n/theme NAME uses one; it may be a file of your own: man logitop-config\n");
+        print_themes(&result->page);
         return STATUS_OK;
     }
     struct buf problems = {0};
