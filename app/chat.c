@@ -322,6 +322,20 @@ int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err) {
                    "nothing can be dropped: the newest question alone is too long; /new starts over");
 }
 
+int chat_undrop(struct chat *chat, unsigned *n_turns, struct err *err) {
+    struct conversation *conversation = &chat->conversation;
+    int status = chat_check_not_busy(chat, err);
+    if (status < 0) return status;
+    *n_turns = 0;
+    for (size_t i = 0; i < conversation->n; i++) {
+        struct said *said = conversation->messages[i];
+        if (!conversation_undrop(conversation, said)) continue;
+        KEEP(chat, said_closed, chat, said);
+        *n_turns += said->by == SAID_BY_USER;
+    }
+    return *n_turns ? STATUS_OK : err_set(err, STATUS_USAGE, "all of this chat is sent: nothing was dropped");
+}
+
 /* ---- events ---- */
 
 void said_write_note(struct said *answer, size_t n_tokens, const struct engine_event *event) {

@@ -140,6 +140,8 @@ bool chat_model_cancel(struct chat *chat);       /* not any more; false: none wa
 /* Make room: drop the oldest turns, *n_dropped, until half of the context is free. STATUS_CONTEXT_FULL: none
  * can go. */
 int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err);
+/* Send all of the path again, *n_turns of which were dropped. */
+int chat_undrop(struct chat *chat, unsigned *n_turns, struct err *err);
 
 /* ---- branches (app/chat_tree.c) ---- */
 

@@ -300,6 +300,8 @@ struct message *conversation_messages(const struct conversation *conversation, s
     return messages;
 }
 
+static const char not_sent[] = "[no longer sent]"; /* in front of the note that is there */
+
 bool conversation_drop_oldest(struct conversation *conversation) {
     size_t first = 0, next;
     while (first < conversation->n && (!said_is_sent(conversation->messages[first]) ||
@@ -313,10 +315,26 @@ bool conversation_drop_oldest(struct conversation *conversation) {
     for (size_t i = first; i < next; i++) {
         struct said *said = conversation->messages[i];
         if (said->by == SAID_BY_PROGRAM) continue;
+        struct buf note = {0};
+        buf_printf(&note, said->note.len ? "%s  %s" : "%s", not_sent, said->note.data);
+        buf_free(&said->note);
+        said->note = note;
         said->dropped = true;
-        buf_clear(&said->note);
-        buf_puts(&said->note, "[no longer sent]");
     }
+    return true;
+}
+
+bool conversation_undrop(struct conversation *conversation, struct said *said) {
+    if (!said->dropped) return false;
+    struct buf *note = &said->note;
+    size_t n = sizeof not_sent - 1;
+    if (note->len >= n && memcmp(note->data, not_sent, n) == 0) {
+        while (n < note->len && note->data[n] == ' ') n++;
+        memmove(note->data, note->data + n, note->len - n + 1);
+        note->len -= n;
+    }
+    said->dropped = false;
+    conversation->changes++;
     return true;
 }
 

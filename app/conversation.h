@@ -145,6 +145,8 @@ struct message *conversation_messages(const struct conversation *conversation, s
 /* Drop the oldest question of the path with its answer; the system message and the newest question stay.
  * False if nothing can go. */
 bool conversation_drop_oldest(struct conversation *conversation);
+/* Send it again. False: it is sent. */
+bool conversation_undrop(struct conversation *conversation, struct said *said);
 
 void conversation_print(const struct conversation *conversation,
                         struct buf *out); /* the path as text, for people */

@@ -40,8 +40,20 @@ static int run_drop(struct chat *chat, const char *arguments, struct slash_resul
     unsigned n;
     int status = chat_drop(chat, &n, err);
     if (status < 0) return status;
-    snprintf(result->line, sizeof result->line, "%u old turn%s no longer sent", n, n == 1 ? "" : "s");
+    snprintf(result->line, sizeof result->line, "%u old turn%s no longer sent; /undrop sends %s again", n,
+             n == 1 ? "" : "s", n == 1 ? "it" : "them");
     return chat->reason == ENGINE_CONTEXT_FULL ? chat_continue(chat, err) : STATUS_OK;
+}
+
+static int run_undrop(struct chat *chat, const char *arguments, struct slash_result *result,
+                      struct err *err) {
+    (void)arguments;
+    unsigned n;
+    int status = chat_undrop(chat, &n, err);
+    if (status < 0) return status;
+    snprintf(result->line, sizeof result->line, "%u turn%s sent again with the next question", n,
+             n == 1 ? " is" : "s are");
+    return STATUS_OK;
 }
 
 static int run_system(struct chat *chat, const char *arguments, struct slash_result *result,
@@ -147,6 +159,7 @@ static const struct slash table[] = {
     {"branch", "[N]", "list the branches, or go to one of them", slash_branch},
     {"new", "", "a new chat", run_new},
     {"drop", "", "forget the oldest turns, go on if the context was full", run_drop},
+    {"undrop", "", "send again what /drop left out", run_undrop},
     {"system", "[TEXT]", "set the system message; without TEXT take it away", run_system},
     {"set", "[NAME [VALUE]]", "show or change settings: /set temp 0.5", run_set},
     {"fold", "", "put the system text into the first message", run_fold},

@@ -185,6 +185,7 @@ static void walk_step(struct kept *kept, unsigned dice) {
     case 9: chat_set(chat, "min-p", dice & 256 ? "0.25" : "0.01", NULL); break;
     case 10:
         if (dice % 5 == 0) chat_drop(chat, &n, NULL);
+        if (dice % 10 == 0) chat_undrop(chat, &n, NULL);
         break;
     case 11:
     case 12:

@@ -171,6 +171,8 @@ static void test_context_full(void **state) {
     memset(filler, 'x', 40);
     filler[40] = '\0';
     exchange(&chat, &paper, filler, 5, "a");
+    char answered[64];
+    snprintf(answered, sizeof answered, "%s", chat.conversation.messages[2]->note.data);
     exchange(&chat, &paper, filler, 6, "b");
     assert_int_equal(send(&chat, "last", NULL), STATUS_OK);
     end(&paper, ENGINE_CONTEXT_FULL);
@@ -198,6 +200,21 @@ static void test_context_full(void **state) {
     assert_int_equal(chat_drop(&chat, &n, &err), STATUS_OK);
     assert_int_equal(chat_drop(&chat, &n, &err), STATUS_CONTEXT_FULL);
     assert_int_equal(chat.conversation.n, 7); /* dropped ones are still shown */
+    const struct said *first = chat.conversation.messages[2];
+    char note[96];
+    assert_true(first->dropped);
+    snprintf(note, sizeof note, "[no longer sent]  %s", answered);
+    assert_string_equal(first->note.data, note);
+    assert_int_equal(chat_undrop(&chat, &n, &err), STATUS_OK);
+    assert_int_equal(n, 2);
+    assert_false(first->dropped);
+    assert_string_equal(first->note.data, answered);
+    assert_int_equal(chat_undrop(&chat, &n, &err), STATUS_USAGE);
+    assert_int_equal(send(&chat, "all", NULL), STATUS_OK);
+    assert_non_null(strstr(paper.sent, "assistant:a 5|user:"));
+    say(&paper, 7, "done");
+    end(&paper, ENGINE_END);
+    chat_pump(&chat);
     chat_close(&chat);
 }
 

@@ -148,7 +148,7 @@ static void act(struct rig *rig) {
     case 17: chat_set_system(chat, "be kind", draw(rig, 2) ? 7 : 0, NULL); break;
     case 18: chat_queue(chat, "and then?", 9, NULL); break;
     case 19: chat_unqueue(chat); break;
-    case 20: chat_drop(chat, &(unsigned){0}, NULL); break;
+    case 20: (draw(rig, 2) ? chat_drop : chat_undrop)(chat, &(unsigned){0}, NULL); break;
     case 21: chat_set_variable(chat, "thoughts", draw(rig, 2) ? "one" : "two", NULL); break;
     case 22: pick_branch(rig); break;
     case 23: run_slash(rig); break;
