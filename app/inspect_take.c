@@ -42,11 +42,13 @@ static int fork_here(struct inspect *inspect, bool past, struct chat_fork fork, 
     return STATUS_OK;
 }
 
-/* A message of a person: its text up to the cursor and what comes instead, to be gone on with in the box. */
+/* A message of a person: its text with this in the token's place, to be edited in the box. */
 static int edit_from(struct inspect *inspect, const struct inspect_token *token, const char *text, size_t len,
                      struct buf *box, struct err *err) {
     struct said *said = token->said;
-    if (!utf8_valid(text, len) || !utf8_valid(said->text.data, token->begin))
+    const char *rest = said->text.data + token->end;
+    size_t n_rest = said->text.len - token->end;
+    if (!utf8_valid(text, len) || !utf8_valid(said->text.data, token->begin) || !utf8_valid(rest, n_rest))
         return err_set(err, STATUS_USAGE,
                        "this token is a part of a character: it cannot be typed into the box");
     if (said->by != SAID_BY_SYSTEM) {
@@ -57,6 +59,7 @@ static int edit_from(struct inspect *inspect, const struct inspect_token *token,
     }
     buf_append(box, said->text.data, token->begin);
     buf_append(box, text, len);
+    buf_append(box, rest, n_rest);
     return STATUS_OK;
 }
 

@@ -247,10 +247,10 @@ static int fold(struct screen *screen, const struct ui_action *action, struct er
 static int go_to_branch(struct screen *screen, uint64_t id, struct err *err) {
     struct chat *chat = &screen->chat;
     struct said *said = conversation_find(&chat->conversation, id);
+    int status = said ? chat_switch(chat, said, err) : STATUS_OK;
+    if (status < 0) return status;
     branch_list_close(&screen->branches);
     if (!said) return STATUS_OK;
-    int status = chat_switch(chat, said, err);
-    if (status < 0) return status;
     size_t n = chat_uncached(chat);
     if (n) ui_notice(screen->ui, NOTICE_MS, "the next answer computes about %zu tokens anew", n);
     ui_follow(screen->ui);
@@ -272,6 +272,8 @@ static bool close_list(struct screen *screen) {
 }
 
 static int pick(struct screen *screen, uint64_t id, struct err *err) {
+    if (chat_busy(&screen->chat)) /* the list stays, for when it ended */
+        return err_set(err, STATUS_BUSY, "still answering; Esc closes the list, Esc again stops the answer");
     if (screen->branches.open) return go_to_branch(screen, id, err);
     close_list(screen);
     open_chat(screen, (int64_t)id, NULL);
