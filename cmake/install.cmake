@@ -20,10 +20,13 @@ set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_PACKAGE_CONTACT "the logitop authors <logitop@localhost>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "chat with a local language model and see what it is about to say")
-set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "A terminal chat for local language models in GGUF files, on an NVIDIA card or the CPU. Beside the conversation\
- stand the candidates of the next token with their probabilities, below it tokens per second; any token can be looked at, and another way taken.")
+set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "A terminal chat for local language models in GGUF files, on an NVIDIA card
+or the CPU. Beside the conversation stand the candidates of the next token
+with their probabilities, below it tokens per second; any token can be looked
+at, and another way taken.")
 set(CPACK_DEBIAN_PACKAGE_SECTION misc)
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS ca-certificates) # to fetch models
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON) # what it links, as dpkg-shlibdeps finds it
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_PRE_BUILD_SCRIPTS ${CMAKE_CURRENT_LIST_DIR}/deb.cmake)
 include(CPack)
