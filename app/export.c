@@ -42,6 +42,10 @@ int export_format_find(const char *name, size_t len, enum export_format *format,
                    (int)(len < 40 ? len : 40), name);
 }
 
+const char *export_format_name(enum export_format format) {
+    return names[format];
+}
+
 char *export_file_name(const char *title, enum export_format format) {
     enum { STEM_MAX = 48 };
     struct buf stem = {0}, name = {0};

@@ -17,6 +17,7 @@ enum export_format {
 
 /* "md", "json", "jsonl". */
 int export_format_find(const char *name, size_t len, enum export_format *format, struct err *err);
+const char *export_format_name(enum export_format format);
 
 /* "why-is-the-sky-blue.md", in the current folder and not there yet. Owned by the caller. */
 char *export_file_name(const char *title, enum export_format format);

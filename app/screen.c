@@ -143,35 +143,36 @@ static int list_branches(struct screen *screen, struct err *err) {
     return STATUS_OK;
 }
 
-static void export(struct screen *screen, const struct slash_result *result) {
-    struct err err = {0};
+/* What a command wants done beside the screen, or a list that may have no rows: at most one of them. */
+static int begin_result(struct screen *screen, const struct slash_result *result, struct err *err) {
     const char *path = result->export_path.data ? result->export_path.data : "";
-    if (exporting_begin(&screen->exporting, &screen->chat, result->export_format, path, &err) < 0)
-        tell(screen, &err);
+    if (result->export)
+        return exporting_begin(&screen->exporting, &screen->chat, result->export_format, path, err);
+    if (result->pull.len) return model_menu_pull(&screen->models, result->pull.data, err);
+    if (result->list == SLASH_LIST_BRANCHES) return list_branches(screen, err);
+    if (result->score.len)
+        return scoring_begin(&screen->score, &screen->chat, result->score.data, result->score.len, err);
+    return STATUS_OK;
 }
 
 /* kept: what failed stays in the box. */
 static void run_slash(struct screen *screen, const char *text, size_t len, bool kept) {
     struct slash_result result = {0};
     struct err err = {0};
-    if (slash_run(&screen->chat, text, len, &result, &err) < 0) {
+    int status = slash_run(&screen->chat, text, len, &result, &err);
+    if (status == STATUS_OK) status = begin_result(screen, &result, &err);
+    if (status < 0) {
         tell(screen, &err);
         if (kept) ui_input_set(screen->ui, text, len);
     }
     if (result.list == SLASH_LIST_MODELS) model_menu_open(&screen->models);
-    if (result.export) export(screen, &result);
-    if (result.pull.len && model_menu_pull(&screen->models, result.pull.data, &err) < 0) tell(screen, &err);
     if (*result.line) ui_notice(screen->ui, NOTICE_MS, "%s", result.line);
-    if (result.list == SLASH_LIST_BRANCHES && list_branches(screen, &err) < 0) tell(screen, &err);
     if (result.open) open_chat(screen, result.open_id, NULL);
     if (result.list == SLASH_LIST_CHATS)
         list_chats(screen, &result.query);
     else if (result.page.len && !result.list)
         ui_show_text(screen->ui, result.title, result.page.data, result.page.len);
     if (result.box.len) ui_input_set(screen->ui, result.box.data, result.box.len);
-    if (result.score.len &&
-        scoring_begin(&screen->score, &screen->chat, result.score.data, result.score.len, &err) < 0)
-        tell(screen, &err);
     show(screen, &result);
     if (result.quit) leave(screen, 0);
     slash_result_free(&result);

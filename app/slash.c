@@ -182,7 +182,7 @@ static const struct slash table[] = {
      slash_pull},
     {"quit", "", "leave", run_quit},
 };
-enum { N_COMMANDS = sizeof table / sizeof *table };
+enum { N_COMMANDS = sizeof table / sizeof *table, NAME_SIZE = 32 };
 
 static int run_help(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
     (void)chat, (void)arguments, (void)err;
@@ -205,24 +205,49 @@ bool slash_is(const char *text, size_t len) {
     return i > 1 && (i == len || isspace((unsigned char)text[i]));
 }
 
+/* By its name, or by a beginning that no other has. */
+static const struct slash *find_command(const char *name) {
+    const struct slash *found = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(name, table[i].name) == 0) return &table[i];
+        if (strncmp(name, table[i].name, strlen(name))) continue;
+        found = &table[i];
+        n++;
+    }
+    return n == 1 ? found : NULL;
+}
+
+static int unknown(const char *name, struct err *err) {
+    struct suggest suggest = {.word = name};
+    struct buf several = {0};
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        suggest_try(&suggest, table[i].name);
+        if (strncmp(name, table[i].name, strlen(name)) == 0)
+            buf_printf(&several, "%s/%s", several.len ? ", " : "", table[i].name);
+    }
+    if (several.len)
+        err_set(err, STATUS_USAGE, "/%s may be %s", name, several.data);
+    else if (suggest.best)
+        err_set(err, STATUS_USAGE, "there is no /%s, did you mean /%s?", name, suggest.best);
+    else
+        err_set(err, STATUS_USAGE, "there is no /%s; /help lists the commands, //%s sends it to the model",
+                name, name);
+    buf_free(&several);
+    return STATUS_USAGE;
+}
+
 static int run_one(struct chat *chat, const char *line, struct slash_result *result, struct err *err) {
-    char name[32];
+    char name[NAME_SIZE];
     size_t n = strcspn(line + 1, " \t\n");
     snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), line + 1);
     const char *arguments = line + 1 + n + strspn(line + 1 + n, " \t\n");
-    struct suggest suggest = {.word = name};
-    for (size_t i = 0; i < N_COMMANDS; i++) {
-        suggest_try(&suggest, table[i].name);
-        if (strcmp(name, table[i].name)) continue;
-        if (*arguments && !*table[i].arguments)
-            return err_set(err, STATUS_USAGE, "/%s: found \"%.60s\", expected nothing after it", name,
-                           arguments);
-        return table[i].run(chat, arguments, result, err);
-    }
-    if (suggest.best)
-        return err_set(err, STATUS_USAGE, "there is no /%s, did you mean /%s?", name, suggest.best);
-    return err_set(err, STATUS_USAGE, "there is no /%s; /help lists the commands, //%s sends it to the model",
-                   name, name);
+    const struct slash *command = find_command(name);
+    if (command && *arguments && !*command->arguments)
+        return err_set(err, STATUS_USAGE, "/%s: found \"%.60s\", expected nothing after it", command->name,
+                       arguments);
+    if (command) return command->run(chat, arguments, result, err);
+    return unknown(name, err);
 }
 
 void slash_result_free(struct slash_result *result) {
@@ -267,6 +292,9 @@ static void complete_try(struct completion *completion, const char *name) {
 static void complete_argument(struct completion *completion, const char *command) {
     if (strcmp(command, "set") == 0)
         for (const struct setting *s = setting_table; s->name; s++) complete_try(completion, s->name);
+    if (strcmp(command, "export") == 0)
+        for (int i = 0; i < EXPORT_FORMAT_COUNT; i++)
+            complete_try(completion, export_format_name((enum export_format)i));
     if (strcmp(command, "theme") == 0) {
         struct buf names = {0};
         theme_list(&names);
@@ -277,7 +305,7 @@ static void complete_argument(struct completion *completion, const char *command
 }
 
 void slash_complete(const char *text, size_t len, struct buf *line, struct buf *choices) {
-    char *copy = xmemdup(text, len), *blank = strpbrk(copy, " \n"), command[32] = "";
+    char *copy = xmemdup(text, len), *blank = strpbrk(copy, " \n"), command[NAME_SIZE] = "";
     struct completion completion = {.word = copy + 1, .len = len ? len - 1 : 0, .choices = choices};
     buf_append(line, text, len);
     if (len && copy[0] == '/' && !blank) {
@@ -286,7 +314,8 @@ void slash_complete(const char *text, size_t len, struct buf *line, struct buf *
         snprintf(command, sizeof command, "%.*s", (int)(blank - copy - 1), copy + 1);
         completion.word = blank + 1;
         completion.len = strlen(blank + 1);
-        complete_argument(&completion, command);
+        const struct slash *known = find_command(command);
+        if (known) complete_argument(&completion, known->name);
     }
     if (completion.n) {
         line->len -= completion.len;
@@ -328,9 +357,9 @@ void slash_hint(const struct chat *chat, const char *text, size_t len, struct bu
     slash_complete(text, len, &line, &choices);
     buf_append(&line, "", 0);
     size_t n = strcspn(line.data + 1, " ");
-    const struct slash *command = NULL;
-    for (size_t i = 0; i < N_COMMANDS && !command; i++)
-        if (strlen(table[i].name) == n && memcmp(table[i].name, line.data + 1, n) == 0) command = &table[i];
+    char name[NAME_SIZE];
+    snprintf(name, sizeof name, "%.*s", (int)n, line.data + 1);
+    const struct slash *command = find_command(name);
     if (command)
         hint_command(chat, command, line.data + 1 + n + strspn(line.data + 1 + n, " "), &choices, out);
     else

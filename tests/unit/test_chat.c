@@ -418,6 +418,10 @@ static void test_commands(void **state) {
         const char *says; /* line, page or err */
     } cases[] = {
         {"/help", STATUS_OK, "/continue"},
+        {"/he", STATUS_OK, "/continue"},
+        {"/se temp 0.5", STATUS_OK, "temp is 0.5 from"},
+        {"/qui now", STATUS_USAGE, "/quit: found \"now\", expected nothing after it"},
+        {"/re", STATUS_USAGE, "/re may be /regen, /redo"},
         {"/hepl", STATUS_USAGE, "there is no /hepl, did you mean /help?"},
         {"/nonsense", STATUS_USAGE, "//nonsense sends it to the model"},
         {"/set temp 0.25", STATUS_OK, "temp is 0.25 from the next answer on"},

@@ -248,6 +248,7 @@ static void commands_are_completed(void **state) {
     completed("/set top", "/set top", "top-k  top-p  top");
     completed("/set temp 1", "/set temp 1", "");
     completed("/theme li", "/theme light ", "");
+    completed("/exp j", "/exp json", "json  jsonl");
     completed("no", "no", "");
     completed("/", "/", NULL);
 }
@@ -268,6 +269,7 @@ static void what_could_be_typed_is_shown(void **state) {
     hinted(&chat, "/stop", "/stop  stop the answer; what was said stays");
     hinted(&chat, "/fin", "/find [TEXT]  search in the conversation");
     hinted(&chat, "/find some words", "/find [TEXT]  search in the conversation");
+    hinted(&chat, "/fin some words", "/find [TEXT]  search in the conversation");
     hinted(&chat, "/set ", "/set [NAME [VALUE]]  show or change settings: /set temp 0.5");
     hinted(&chat, "/set top", "top-k  top-p  top");
     hinted(&chat, "/set top-k 5", "top-k is 40: pick among the N best (0: off)");
