@@ -112,6 +112,8 @@ int chat_submit(struct chat *chat, struct said *answer, bool continuing, uint32_
     if (status < 0) return status;
     chat->request = chat->last_request = request.id;
     chat->answer = answer;
+    chat->drawn = request.sampling;
+    chat->drawn_id = answer->id;
     chat->told_tokens = answer->n_tokens;
     chat->prompt.n = 0;
     chat->prompt.whole = false;

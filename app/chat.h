@@ -39,6 +39,8 @@ struct chat {
     char *former_path; /* that the model which is being loaded took the place of: to go back to; NULL */
     const struct engine_info *info; /* NULL while loading */
     struct settings settings;
+    struct sampling drawn; /* of them, what the newest answer is drawn with, */
+    uint64_t drawn_id;     /* this message; 0: there is none */
     struct conversation conversation;
     const struct chat_keeper *keeper; /* NULL: nothing is kept. Set it after chat_open() */
     struct said *

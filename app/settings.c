@@ -78,8 +78,7 @@ void settings_print(const struct settings *settings, struct buf *out) {
     }
 }
 
-void settings_print_chain(const struct settings *settings, struct buf *out) {
-    const struct sampling *s = &settings->sampling;
+void settings_print_chain(const struct sampling *s, struct buf *out) {
     if (s->temperature <= 0) {
         buf_puts(out, "T 0 (greedy)");
         return;

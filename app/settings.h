@@ -26,6 +26,6 @@ const struct setting *setting_find(const char *name); /* NULL if there is none *
 /* /set: STATUS_USAGE with a near name where there is one. */
 int setting_set(struct settings *settings, const char *name, const char *value, struct err *err);
 void settings_print(const struct settings *settings, struct buf *out);       /* all, a line each */
-void settings_print_chain(const struct settings *settings, struct buf *out); /* "T 0.8 top-k 40 top-p 0.95" */
+void settings_print_chain(const struct sampling *sampling, struct buf *out); /* "T 0.8 top-k 40 top-p 0.95" */
 
 #endif

@@ -106,14 +106,19 @@ static void fill_candidate(struct ui_candidate *to, const struct chat *chat, con
     to->text = engine->ops->token_text(engine, from.id, &to->len);
 }
 
+/* What the tokens of this message were drawn with where that is known, else what the next one will be. */
+static const struct sampling *sampling_of(const struct chat *chat, const struct said *said) {
+    return said && said->id == chat->drawn_id ? &chat->drawn : &chat->settings.sampling;
+}
+
 /* Of one moment: the record of the token that came then, or NULL, at this place in the context. */
 static void show_moment(struct view *view, const struct chat *chat, const struct kept_token *record,
-                        uint32_t position) {
+                        uint32_t position, const struct sampling *sampling) {
     static const struct kept_token nothing;
     const struct kept_token *token = record ? record : &nothing;
     for (uint32_t i = 0; i < token->n_top; i++) fill_candidate(&view->candidates[i], chat, token, i);
     buf_clear(&view->chain);
-    settings_print_chain(&chat->settings, &view->chain);
+    settings_print_chain(sampling, &view->chain);
     view->position = (struct ui_position){.position = position,
                                           .chain = view->chain.data,
                                           .candidates = view->candidates,
@@ -131,7 +136,7 @@ static void show_newest(struct view *view, const struct chat *chat) {
     if (!said) return;
     const struct kept_token *token = &said->tokens[said->n_tokens - 1];
     bool known = conversation_knows_ids(&chat->conversation, said);
-    show_moment(view, chat, known ? token : NULL, token->position + 1);
+    show_moment(view, chat, known ? token : NULL, token->position + 1, sampling_of(chat, said));
     view->position.foreign = !known;
     view->position.strip = said->shown;
     view->position.n_strip = said->n_tokens;
@@ -143,9 +148,11 @@ static void show_inspected(struct view *view, const struct chat *chat, const str
     const struct inspect_token *token = inspect_token(inspect);
     if (!token) return;
     const struct kept_token *record = inspect_record(token);
-    bool own = inspect->listed || !token->kept; /* its place is that in the list */
+    bool staged = inspect->staged == inspect->cursor; /* anew, as an answer would be drawn now */
+    bool own = inspect->listed || !token->kept;       /* its place is that in the list */
     show_moment(view, chat, record,
-                own ? (uint32_t)inspect->cursor : token->said->tokens[token->index].position + 1);
+                own ? (uint32_t)inspect->cursor : token->said->tokens[token->index].position + 1,
+                staged ? &chat->settings.sampling : sampling_of(chat, token->said));
     for (size_t i = 0; token->said && i < view->model.n_messages; i++) {
         const struct ui_message *message = &view->messages[i];
         if (message->id != token->said->id || token->index >= message->n_tokens) continue;

@@ -253,7 +253,7 @@ static void test_settings(void **state) {
     for (const struct setting *s = setting_table; s->name; s++) assert_non_null(strstr(text.data, s->name));
     assert_non_null(strstr(text.data, "temperature;top-k"));
     buf_free(&text);
-    settings_print_chain(&settings, &text);
+    settings_print_chain(&settings.sampling, &text);
     assert_string_equal(text.data, "T 0.8 top-k 40 top-p 0.5 min-p 0.05");
     buf_free(&text);
 }
