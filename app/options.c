@@ -316,6 +316,16 @@ static int check_slip(const char *word, const char *text, struct err *err) {
                    word, suggest.best, text);
 }
 
+/* So is the name of a model's file in front of everything. */
+static int check_file(const char *word, const char *text, struct err *err) {
+    const char *end = word ? strrchr(word, '.') : NULL;
+    if (!end || strcmp(end, ".gguf") || strpbrk(word, " \t\n")) return STATUS_OK;
+    return err_set(err, STATUS_USAGE,
+                   "found the name of a file, \"%.200s\", expected -m before it (to say it to the model: -p "
+                   "\"%.80s\")",
+                   word, text);
+}
+
 static bool may_be_slip(const char *last, unsigned operands) {
     return operands == 1 || (operands == 2 && strpbrk(last, "/."));
 }
@@ -396,6 +406,9 @@ static int read_all(struct options *options, char **argv, struct err *err) {
     default_model(options, model, hf);
     if (options->command == COMMAND_CHAT && may_be_slip(last, operands) && !chooses(options) &&
         (status = check_slip(first, options->text.data, err)) < 0)
+        return status;
+    if (options->command == COMMAND_CHAT && !chooses(options) &&
+        (status = check_file(first, options->text.data, err)) < 0)
         return status;
     return check_together(options, err);
 }

@@ -62,6 +62,8 @@ static void test_refused(void **state) {
         {"pul|Qwen/Qwen3-4B-GGUF",
          "there is no command \"pul\", did you mean pull? (to say it to the model: -p \"pul Qwen/"},
         {"inpsect|model.gguf", "did you mean inspect?"},
+        {"model.gguf", "found the name of a file, \"model.gguf\", expected -m before it (to say it"},
+        {"--temp|1|./a/model.gguf|what|now", "\"./a/model.gguf\", expected -m before it"},
         {"--models-dir|here|list", "a command comes first: logitop list [options]"},
         {"-hlep", "-hlep: there is no such option, did you mean --help?"},
         {"-oFILE", "-oFILE: an option of logits, not of the chat"},
@@ -130,8 +132,8 @@ static void test_taken(void **state) {
     assert_string_equal(engine.device, "auto");
     options_free(&o);
 
-    static const char *const questions[] = {"lists|please", "core|of|a.b", "where|is|it.", "what|is/are",
-                                            "--|pul|a/b"};
+    static const char *const questions[] = {"lists|please", "core|of|a.b",    "where|is|it.",  "what|is/are",
+                                            "--|pul|a/b",   "what is a.gguf", "what|is|a.gguf"};
     for (size_t i = 0; i < sizeof questions / sizeof *questions; i++) {
         assert_int_equal(parse(&o, questions[i], &err, copy), STATUS_OK); /* no slips of a command */
         options_free(&o);
