@@ -227,7 +227,26 @@ static void vocabulary_alone(void **state) {
     maker_free(&m);
 }
 
-static void third_parties(void **state) {
+static const char *third_party(const char *name) {
+    static char file[512];
+    snprintf(file, sizeof file, "%s/%s", THIRD_PARTY, name);
+    if (access(file, R_OK)) {
+        print_message("skipped: no %s\n", file);
+        skip();
+    }
+    return file;
+}
+
+static void the_default_model(void **state) {
+    (void)state;
+    struct model *model = open_right(third_party("SmolLM2-135M-Instruct.Q4_1.gguf"), MODEL_WHOLE);
+    assert_int_equal(model_view(model)->n_layers, 30);
+    assert_int_equal(model_view(model)->n_vocab, 49152);
+    assert_string_equal(model_quantisation(model), "Q4_1");
+    model_close(model);
+}
+
+static void vocabularies_of_others(void **state) {
     (void)state;
     static const struct {
         const char *name;
@@ -235,19 +254,10 @@ static void third_parties(void **state) {
     } vocabularies[] = {{"qwen2", 151936}, {"llama-bpe", 128256}, {"llama-spm", 32000},
                         {"gpt-2", 50257},  {"gemma-4", 262144},   {"phi-3", 32064}};
     char file[512];
-    snprintf(file, sizeof file, "%s/SmolLM2-135M-Instruct.Q4_1.gguf", THIRD_PARTY);
-    if (access(file, R_OK)) {
-        print_message("skipped: no third-party files in %s\n", THIRD_PARTY);
-        skip();
-    }
-    struct model *model = open_right(file, MODEL_WHOLE);
-    assert_int_equal(model_view(model)->n_layers, 30);
-    assert_int_equal(model_view(model)->n_vocab, 49152);
-    assert_string_equal(model_quantisation(model), "Q4_1");
-    model_close(model);
+    third_party("models"); /* all of them or none: they come in one archive */
     for (size_t i = 0; i < sizeof vocabularies / sizeof *vocabularies; i++) {
         snprintf(file, sizeof file, "%s/models/ggml-vocab-%s.gguf", THIRD_PARTY, vocabularies[i].name);
-        model = open_right(file, MODEL_VOCABULARY);
+        struct model *model = open_right(file, MODEL_VOCABULARY);
         assert_int_equal(tokenizer_n_tokens(model_tokenizer(model)), vocabularies[i].n_tokens);
         model_close(model);
         struct err err;
@@ -257,13 +267,10 @@ static void third_parties(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_nano_model),
-        cmocka_unit_test(facts_of_one_model),
-        cmocka_unit_test(people_call_it_by_its_file),
-        cmocka_unit_test(rotary_frequencies),
-        cmocka_unit_test(forms_that_occur),
-        cmocka_unit_test(vocabulary_alone),
-        cmocka_unit_test(third_parties),
+        cmocka_unit_test(every_nano_model),           cmocka_unit_test(facts_of_one_model),
+        cmocka_unit_test(people_call_it_by_its_file), cmocka_unit_test(rotary_frequencies),
+        cmocka_unit_test(forms_that_occur),           cmocka_unit_test(vocabulary_alone),
+        cmocka_unit_test(the_default_model),          cmocka_unit_test(vocabularies_of_others),
     };
     snprintf(path, sizeof path, "/tmp/logitop-model-%ld.gguf", (long)getpid());
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
