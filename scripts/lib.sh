@@ -26,8 +26,18 @@ try() {
     "$@" >"$log" 2>&1 </dev/null
 }
 
-# Why a step failed, in a line: the first error in its log, or the last line.
-cause() { grep -m 1 -E '(^|[ :])(fatal )?[Ee]rror: |^(ERROR|E): |CMake Error' "$1" || tail -n 1 "$1"; }
+# Why a step failed, in a line: the first error in its log, or the last line. Where pip reaches nobody it says so in warnings, and ends
+# with an error about versions.
+cause() {
+    local broken
+    broken=$(sed -n 's/.*after connection broken by //p' "$1" | head -n 1 | tr -d "'\"" |
+        grep -oE 'certificate verify failed: [^(]*[^( ]|\[Errno [^)]*|(Connection to [^(]*|Read) timed out|Cannot connect to proxy' | tail -n 1 || true)
+    if [ -n "$broken" ]; then
+        printf 'no connection: %s\n' "$broken"
+    else
+        grep -m 1 -E '(^|[ :])(fatal )?[Ee]rror: |^(ERROR|E): |CMake Error' "$1" || tail -n 1 "$1"
+    fi
+}
 
 # step WORDS LOG COMMAND...: a line for a person - where $quiet is set only if it takes a while - and one that tells why when it
 # fails. Nobody can look into the log of a machine that is gone, so where CI is set its end is shown too.
