@@ -88,6 +88,18 @@ __device__ void store_n(void *plane, size_t index, uint32_t bytes, uint32_t valu
     else if (bytes == 1) ((uint8_t *)plane)[index] = (uint8_t)value;
 }
 
+/* Bytes of a chunk that no block has: they are copied with the others, so they are zeros and not what lay there before. */
+template <int T> __device__ void clear_room(char *chunk, uint32_t n) {
+    using P = planes<T>;
+    using C = chunk_of<T>;
+    auto clear = [=](uint32_t from, uint32_t to) {
+        for (; from < to; from++) chunk[from] = 0;
+    };
+    clear((n + 7) / 8 * P::super, C::scale);
+    clear(C::scale + n * P::scale, C::low);
+    clear(C::low + n * (P::low + P::high), C::size(n));
+}
+
 template <int T>
 __global__ void pack_kernel(device_matrix to, const uint8_t *raw, uint32_t first_row, uint32_t n_rows, uint32_t record_blocks,
                             uint32_t record_size) {
@@ -121,6 +133,7 @@ __global__ void pack_kernel(device_matrix to, const uint8_t *raw, uint32_t first
     }
     store_n(chunk + C::scale, l, P::scale, u.scale);
     if (P::super && l % 8 == 0) store_n(chunk, l / 8, P::super, u.super);
+    if (l + 1 == n) clear_room<T>(chunk, n);
 }
 
 /* Float types keep their elements; a row is padded with zeros to whole blocks. */
