@@ -153,10 +153,15 @@ int chat_queue(struct chat *chat, const char *text, size_t len, struct err *err)
     return STATUS_OK;
 }
 
+/* Behind what the front end had no room for yet. */
+static void give_back(struct chat *chat, const struct buf *text) {
+    if (chat->returned.len) buf_putc(&chat->returned, '\n');
+    buf_append(&chat->returned, text->data, text->len);
+}
+
 bool chat_unqueue(struct chat *chat) {
     if (!chat->waiting.len) return false;
-    if (chat->returned.len) buf_putc(&chat->returned, '\n');
-    buf_append(&chat->returned, chat->waiting.data, chat->waiting.len);
+    give_back(chat, &chat->waiting);
     buf_clear(&chat->waiting);
     return true;
 }
@@ -386,8 +391,7 @@ static void take_back(struct chat *chat) {
         return;
     }
     if (asked_now) {
-        buf_clear(&chat->returned);
-        buf_append(&chat->returned, question->text.data, question->text.len);
+        give_back(chat, &question->text);
         if (chat->wants_fold) buf_append(&chat->refused, question->text.data, question->text.len);
         chat->editing = chat->edited;
     }
@@ -406,8 +410,7 @@ static void send_waiting(struct chat *chat) {
     if (!chat->waiting.len) return;
     struct buf text = chat->waiting;
     chat->waiting = (struct buf){0};
-    if (chat_send(chat, text.data, text.len, &chat->error) < 0)
-        buf_append(&chat->returned, text.data, text.len);
+    if (chat_send(chat, text.data, text.len, &chat->error) < 0) give_back(chat, &text);
     buf_free(&text);
 }
 

@@ -51,10 +51,11 @@ struct screen {
     struct model_menu models;
     struct exporting exporting;
     struct view view;
-    struct buf hint;  /* what could be typed in the box */
-    const char *file; /* what is loaded, for the status line */
-    bool typed;       /* since the box was last looked at for the draft */
-    size_t waiting;   /* bytes of a question that waited then */
+    struct buf hint;     /* what could be typed in the box */
+    const char *file;    /* what is loaded, for the status line */
+    bool returned_waits; /* chat.returned, for the box to be empty */
+    bool typed;          /* since the box was last looked at for the draft */
+    size_t waiting;      /* bytes of questions that waited or came back then */
     int64_t draft_due;
     int64_t escape_ns; /* when Esc was pressed last with nothing to end; 0: not */
     bool quit;
@@ -291,19 +292,21 @@ static int delete_chat(struct screen *screen, int64_t id, struct err *err) {
 
 /* ---- inspect mode ---- */
 
-/* What came back unasked, where there is room for it. */
+/* What came back unasked, once there is room for it. */
 static void give_back(struct screen *screen) {
     struct buf *returned = &screen->chat.returned;
-    if (!returned->len || !ui_input_empty(screen->ui)) return;
+    bool waits = returned->len && !ui_input_empty(screen->ui);
+    if (waits && !screen->returned_waits)
+        ui_notice(screen->ui, NOTICE_MS, "what was not answered comes back when the box is empty");
+    screen->returned_waits = waits;
+    if (!returned->len || waits) return;
     ui_input_set(screen->ui, returned->data, returned->len);
     buf_clear(returned);
 }
 
 /* A question that waits goes back into the box. */
 static bool take_back(struct screen *screen) {
-    if (!chat_busy(&screen->chat) || !chat_unqueue(&screen->chat)) return false;
-    give_back(screen);
-    return true;
+    return chat_busy(&screen->chat) && chat_unqueue(&screen->chat);
 }
 
 /* Esc with nothing to end: twice in a row it goes back into what was said, token by token. */
@@ -548,7 +551,6 @@ static void take_events(struct screen *screen) {
     bool was_busy = chat_busy(chat);
     if (!chat_pump(chat)) return;
     if (was_busy && !chat_busy(chat)) ui_bell(screen->ui);
-    give_back(screen);
     if (chat->has_notice) ui_notice(screen->ui, NOTICE_MS, "%s", chat->notice.data);
     chat->has_notice = false;
     /* A model that never came leaves nothing to look at. One that was lost leaves the conversation. */
@@ -568,15 +570,17 @@ static const char *hint_of(struct screen *screen) {
     return screen->hint.len ? screen->hint.data : NULL;
 }
 
-/* What was not sent yet, half a second after a key and at the end: a question that waits for the model, and
- * the box. A command is no draft. */
+/* What was not sent yet, half a second after a key and at the end: questions that came back or wait for the
+ * model, and the box. A command is no draft. */
 static void keep_draft(struct screen *screen) {
-    const struct buf *waiting = &screen->chat.waiting;
-    if (waiting->len != screen->waiting) expect_draft(screen);
-    screen->waiting = waiting->len;
+    const struct buf *waiting = &screen->chat.waiting, *returned = &screen->chat.returned;
+    if (waiting->len + returned->len != screen->waiting) expect_draft(screen);
+    screen->waiting = waiting->len + returned->len;
     if (!screen->quit && (screen->opening || !screen->typed || clock_ns() < screen->draft_due)) return;
     struct buf box = {0}, text = {0};
     ui_input_text(screen->ui, &box);
+    buf_append(&text, returned->data, returned->len);
+    if (text.len && waiting->len) buf_putc(&text, '\n');
     buf_append(&text, waiting->data, waiting->len);
     if (box.len && box.data[0] != '/') {
         if (text.len) buf_putc(&text, '\n');
@@ -631,6 +635,7 @@ static bool step(void *context) {
     take_events(screen);
     take_answers(screen);
     take_export(screen);
+    give_back(screen);
     keep_draft(screen);
     if (screen->quit) return false;
     inspect_update(&screen->inspect);

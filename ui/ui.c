@@ -591,7 +591,7 @@ void ui_show_text(struct ui *ui, const char *title, const char *text, size_t len
 }
 
 bool ui_input_empty(struct ui *ui) {
-    return editor_empty(ui->editor);
+    return !ui->screen.typing && editor_empty(ui->editor);
 }
 
 bool ui_input_begins(struct ui *ui, char c) {
