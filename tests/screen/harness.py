@@ -76,7 +76,8 @@ class Tmux:
                        f"{quoted} 2>stderr\ncode=$?\n{after_stop}\necho $code >code; stty -a >after\necho LEFT-THE-PROGRAM\nexec sleep 1000\n")
         self.env = environment(**env)
         atexit.register(self.close)
-        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows), "sh", script,
+        self.tmux("-f", "/dev/null", "start-server", ";", "set", "-g", "default-terminal", "tmux-256color", ";", # before 3.3 it had eight colours
+                  "new-session", "-d", "-x", str(columns), "-y", str(rows), "sh", script,
                   ";", "set", "-g", "status", "off")
 
     def tmux(self, *arguments):
