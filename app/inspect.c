@@ -315,6 +315,14 @@ void inspect_move(struct inspect *inspect, enum ui_action_type move) {
     }
 }
 
+void inspect_select(struct inspect *inspect, uint64_t candidate) {
+    const struct inspect_token *token = inspect_token(inspect);
+    const struct kept_token *record = token ? inspect_record(token) : NULL;
+    if (!record || candidate >= record->n_top) return;
+    inspect->follow = false; /* they are this token's */
+    inspect->selected = (size_t)candidate;
+}
+
 void inspect_go_to(struct inspect *inspect, const struct said *said, size_t index) {
     size_t i = find_token(inspect, said->id, index);
     if (i != SIZE_MAX) go(inspect, i);

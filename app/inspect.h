@@ -107,6 +107,7 @@ void inspect_update(struct inspect *inspect);
 void inspect_move(struct inspect *inspect, enum ui_action_type move);
 /* To this token of a message, or the last one there is before it. */
 void inspect_go_to(struct inspect *inspect, const struct said *said, size_t index);
+void inspect_select(struct inspect *inspect, uint64_t candidate); /* if there is such a one */
 void inspect_point(struct inspect *inspect, uint64_t said, size_t offset);
 
 /* ---- app/inspect_take.c: ways from the cursor. box: gets a text to be edited and sent, where that is what

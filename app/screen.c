@@ -361,6 +361,7 @@ static int act_on_token(struct screen *screen, const struct ui_action *action, s
         break;
     case UI_ACTION_COMPARE: status = inspect_compare(inspect, err); break;
     case UI_ACTION_POINT: inspect_point(inspect, action->id, action->offset); break;
+    case UI_ACTION_CANDIDATE: inspect_select(inspect, action->id); break;
     default: inspect_move(inspect, action->type); break;
     }
     if (status == STATUS_OK && box.len) {

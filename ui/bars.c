@@ -313,7 +313,10 @@ static const char *enter_word(const struct screen *screen, const struct ui_model
 struct bar_entry {
     char keys[2 * 32];
     const char *word;
+    size_t binding; /* NO_BINDING: the Enter key */
+    int first;      /* cells of the first of two keys, which is that of the binding before; 0: it is one */
 };
+enum { NO_BINDING = -1 };
 
 static int entry_width(const struct bar_entry *entry) {
     return width_of(entry->keys) + (int)strlen(entry->word);
@@ -327,16 +330,32 @@ static bool bar_entry(size_t *i, const struct screen *screen, const struct ui_mo
     out->word = bar_word(&keymap[*i], screen, model);
     if (!out->word) return false;
     bar_name(&keymap[*i].key, name);
+    out->first = 0;
     if (!out->word[0]) { /* two keys, one word */
         bar_name(&keymap[++*i].key, second);
         out->word = keymap[*i].bar;
+        out->first = width_of(name);
     }
+    out->binding = *i;
     snprintf(out->keys, sizeof out->keys, "%s%s", name, second);
     return true;
 }
 
+/* The key that this action has in the chat. */
+static struct bar_entry entry_of(int action, const char *word) {
+    struct bar_entry entry = {.word = word};
+    while (entry.binding < n_keymap - 1 &&
+           (keymap[entry.binding].action != action || keymap[entry.binding].context > KEY_BOX))
+        entry.binding++;
+    key_name(&keymap[entry.binding].key, entry.keys);
+    return entry;
+}
+
 /* The column after it. */
 static int draw_entry(const struct bar_entry *entry, struct canvas *canvas, int y, int x, int limit) {
+    struct rect rect = {y, x + entry->first, 1, entry_width(entry) - entry->first};
+    if (entry->first) canvas_area(canvas, (struct rect){y, x, 1, entry->first}, AREA_KEY, entry->binding - 1);
+    canvas_area(canvas, rect, entry->binding == (size_t)NO_BINDING ? AREA_ENTER : AREA_KEY, entry->binding);
     x = canvas_printf(canvas, y, x, limit, STYLE_KEY, "%s", entry->keys);
     int first = toupper((unsigned char)entry->word[0]); /* verbs of lists too */
     return 1 + canvas_printf(canvas, y, x, limit, STYLE_KEY_LABEL, "%c%s", first, entry->word + 1);
@@ -350,8 +369,7 @@ static bool needs_help(const struct screen *screen, const struct ui_model *model
     if (screen_keys(screen) == KEY_BOX || screen->pager.on) return false;
     for (size_t i = 0; i < n_keymap; i++)
         if (bar_entry(&i, screen, model, &entry)) all += entry_width(&entry) + 1;
-    keymap_key(UI_ACTION_HELP, help->keys);
-    help->word = "Help";
+    *help = entry_of(UI_ACTION_HELP, "Help");
     return all > columns && help->keys[0];
 }
 
@@ -363,10 +381,11 @@ void keys_draw(const struct screen *screen, const struct ui_model *model, struct
     canvas_fill(canvas, rect, STYLE_KEY_LABEL, ' ');
     entry.word = enter_word(screen, model);
     if (entry.word) {
+        entry.binding = (size_t)NO_BINDING;
+        entry.first = 0;
         strcpy(entry.keys, "Enter");
         x = draw_entry(&entry, canvas, y, x, limit);
-        keymap_key(UI_ACTION_ESCAPE, entry.keys);
-        entry.word = "Back";
+        entry = entry_of(UI_ACTION_ESCAPE, "Back");
         draw_entry(&entry, canvas, y, x, limit);
         return;
     }

@@ -194,7 +194,12 @@ static void draw_rest(const struct table *t, const struct listing *list, struct 
 
 int table_draw(const struct table *t, struct canvas *canvas, int y, int end) {
     struct listing list = listing_of(t, end - y - 1);
-    for (size_t i = 0; i < list.n; i++) draw_candidate(t, listed(&list, i), canvas, y++);
+    for (size_t i = 0; i < list.n; i++, y++) {
+        size_t place = listed(&list, i);
+        struct rect row = {y, t->marker, 1, t->limit - t->marker};
+        draw_candidate(t, place, canvas, y);
+        if (t->selected != SIZE_MAX) canvas_area(canvas, row, AREA_CANDIDATE, place);
+    }
     draw_rest(t, &list, canvas, y);
     return y + 1;
 }

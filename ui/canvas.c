@@ -23,21 +23,40 @@ void canvas_clear(struct canvas *canvas) {
     canvas_clear_around(canvas, (struct rect){0});
 }
 
+static bool rect_holds(const struct rect *rect, int row, int column) {
+    return row >= rect->row && row < rect->row + rect->rows && column >= rect->column &&
+           column < rect->column + rect->columns;
+}
+
 void canvas_clear_around(struct canvas *canvas, struct rect rect) {
     for (int y = 0; y < canvas->rows; y++)
-        for (int x = 0; x < canvas->columns; x++) {
-            bool inside = y >= rect.row && y < rect.row + rect.rows && x >= rect.column &&
-                          x < rect.column + rect.columns;
-            if (!inside) canvas->cells[y * canvas->columns + x] = blank;
-        }
+        for (int x = 0; x < canvas->columns; x++)
+            if (!rect_holds(&rect, y, x)) canvas->cells[y * canvas->columns + x] = blank;
     canvas->cursor_row = canvas->cursor_column = -1;
     canvas->n_put = 0;
+    canvas->n_areas = 0;
 }
 
 void canvas_free(struct canvas *canvas) {
     free(canvas->cells);
+    free(canvas->areas);
     *canvas = (struct canvas){0};
 }
+
+/* ---- what answers to clicks ---- */
+
+void canvas_area(struct canvas *canvas, struct rect rect, enum area_kind kind, size_t value) {
+    grow_array(&canvas->areas, &canvas->cap_areas, canvas->n_areas + 1, sizeof *canvas->areas);
+    canvas->areas[canvas->n_areas++] = (struct area){rect, kind, value};
+}
+
+const struct area *canvas_area_at(const struct canvas *canvas, int row, int column) {
+    for (size_t i = 0; i < canvas->n_areas; i++)
+        if (rect_holds(&canvas->areas[i].rect, row, column)) return &canvas->areas[i];
+    return NULL;
+}
+
+/* ---- cells ---- */
 
 static struct cell *cell_at(struct canvas *canvas, int row, int column) {
     return &canvas->cells[row * canvas->columns + column];

@@ -25,16 +25,31 @@ struct cell {
  * lacks is drawn as something like it. */
 enum glyphs { GLYPHS_ALL, GLYPHS_BOXES, GLYPHS_ASCII };
 
+struct rect {
+    int row, column, rows, columns;
+};
+
+/* A part of the screen that answers to a click. */
+enum area_kind {
+    AREA_KEY,       /* as the key of binding `value` */
+    AREA_ENTER,     /* as the Enter key */
+    AREA_ROW,       /* row `value` of those that the list shows */
+    AREA_CANDIDATE, /* candidate `value` */
+};
+struct area {
+    struct rect rect;
+    enum area_kind kind;
+    size_t value;
+};
+
 struct canvas {
     struct cell *cells; /* [rows][columns] */
     int rows, columns;
     enum glyphs glyphs;
     int cursor_row, cursor_column; /* -1: no cursor */
     uint64_t n_put;                /* cells written since canvas_clear(): what drawing costs */
-};
-
-struct rect {
-    int row, column, rows, columns;
+    struct area *areas;            /* [n_areas] since then */
+    size_t n_areas, cap_areas;
 };
 
 void canvas_resize(struct canvas *canvas, int rows, int columns); /* cleared */
@@ -61,6 +76,9 @@ void canvas_words(struct canvas *canvas, struct rect rect, enum style style, con
 int canvas_words_rows(const char *text, int width);
 void canvas_fill(struct canvas *canvas, struct rect rect, enum style style, uint32_t c);
 void canvas_restyle(struct canvas *canvas, struct rect rect, enum style style); /* keeps the characters */
+
+void canvas_area(struct canvas *canvas, struct rect rect, enum area_kind kind, size_t value);
+const struct area *canvas_area_at(const struct canvas *canvas, int row, int column); /* NULL: none */
 
 bool cell_equal(const struct cell *a, const struct cell *b);
 

@@ -31,7 +31,8 @@ struct binding keymap[] = {
     {KEY_ANYWHERE, UI_ACTION_FIND, F(7), ALT('/'), "Find",
      "search in the conversation; n, N: the next, the one before"},
     {KEY_ANYWHERE, UI_ACTION_MOUSE, F(8), ALT('u'), "Mouse",
-     "the wheel scrolls, a click inspects; again: the terminal's own mouse"},
+     "the wheel scrolls, a click chooses a token, a candidate, a row, a key of the last line; again: the "
+     "terminal's own mouse"},
     {KEY_ANYWHERE, UI_ACTION_LOG, F(9), ALT('e'), "Log", "what libraries wrote to standard error"},
     {KEY_ANYWHERE, UI_ACTION_QUIT, F(10), ALT('q'), "Quit", "leave"},
     {KEY_ANYWHERE, UI_ACTION_CHATS, CTRL('o'), ALT('l'), NULL,

@@ -225,8 +225,10 @@ void picker_draw(struct picker *picker, const struct ui_picker *list, struct can
     for (size_t c = 0; head && c < columns.n; c++)
         draw_cell(&columns, c, list->right >> c & 1, 0, list->heads[c], STYLE_DIM, canvas, y);
     y += head;
-    for (size_t i = picker->top; i < picker->n && rows > 0; i++, rows--, y++)
+    for (size_t i = picker->top; i < picker->n && rows > 0; i++, rows--, y++) {
         draw_row(picker, list, &columns, i, canvas, rect, y);
+        canvas_area(canvas, (struct rect){y, rect.column, 1, rect.columns}, AREA_ROW, i);
+    }
     if (below)
         canvas_words(canvas, (struct rect){rect.row + rect.rows - n_below, x, n_below, limit - x},
                      STYLE_NOTICE, below);

@@ -186,8 +186,7 @@ static void mouse_switch(struct ui *ui, bool on) {
     ui->mouse = on;
     term_mouse(ui->term, on);
     ui_notice(ui, 5000,
-              on ? "mouse on: the wheel scrolls, a click inspects; Shift and drag selects text"
-                 : "mouse off");
+              on ? "mouse on: the wheel scrolls, a click chooses; Shift and drag selects text" : "mouse off");
 }
 
 /* What the colours say as digits. Where they say nothing yet they begin to; a score is never without. */
@@ -285,6 +284,31 @@ static void complete(struct ui *ui, const struct key *key) {
         editor_key(ui->editor, key);
 }
 
+static void take_key(struct ui *ui, const struct key *key);
+static bool picker_key(struct ui *ui, const struct key *key, int action);
+
+/* The key bar is pressed, a row of a list chosen and then picked, a candidate selected; all else is the
+ * conversation's. What was drawn last is what was clicked. */
+static void click(struct ui *ui, const struct key *key, bool covered) {
+    const struct area *area = canvas_area_at(&ui->canvas, key->row, key->column);
+    struct picker *picker = &ui->screen.picker;
+    if (!area) {
+        if (!covered) chat_click(&ui->screen.chat, key->row, key->column);
+        return;
+    }
+    switch (area->kind) {
+    case AREA_KEY: take_key(ui, &keymap[area->value].key); break;
+    case AREA_ENTER: take_key(ui, &(struct key){.code = KEY_CODE_ENTER}); break;
+    case AREA_ROW:
+        if (area->value == picker->at)
+            picker_key(ui, key, UI_ACTION_PICK);
+        else
+            picker_move(picker, (long)area->value - (long)picker->at);
+        break;
+    case AREA_CANDIDATE: push(ui, (struct ui_action){.type = UI_ACTION_CANDIDATE, .id = area->value}); break;
+    }
+}
+
 /* What is no key: true if this was none. */
 static bool terminal_event(struct ui *ui, const struct key *key) {
     const struct screen *screen = &ui->screen;
@@ -308,9 +332,7 @@ static bool terminal_event(struct ui *ui, const struct key *key) {
             chat_scroll(&ui->screen.chat, rows);
         return true;
     }
-    case KEY_CODE_CLICK:
-        if (!covered) chat_click(&ui->screen.chat, key->row, key->column);
-        return true;
+    case KEY_CODE_CLICK: click(ui, key, covered); return true;
     default: return false;
     }
 }

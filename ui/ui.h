@@ -234,8 +234,9 @@ enum ui_action_type {
     UI_ACTION_SIBLING_ON,
     UI_ACTION_COMPARE, /* this branch with a sibling; again: with the next, after the last leave */
     UI_ACTION_EXPORT,
-    UI_ACTION_EDIT,  /* put the message under the cursor into the box */
-    UI_ACTION_POINT, /* put the cursor on the token at byte `offset` of message `id` */
+    UI_ACTION_EDIT,      /* put the message under the cursor into the box */
+    UI_ACTION_POINT,     /* put the cursor on the token at byte `offset` of message `id` */
+    UI_ACTION_CANDIDATE, /* select candidate `id`, from 0 */
 
     UI_ACTION_PICK,        /* row `id` of the picker */
     UI_ACTION_PICK_DELETE, /* the same */
@@ -267,21 +268,21 @@ enum ui_action_type {
     UI_ACTION_FIND_BACK,
     UI_ACTION_SOURCE,   /* the conversation as it is written, or as its markdown looks */
     UI_ACTION_UNFOLD,   /* show what the model thought, or only that it did */
-    UI_ACTION_MOUSE,    /* the wheel scrolls, a click inspects; or the terminal's own */
+    UI_ACTION_MOUSE,    /* the wheel scrolls, a click chooses; or the terminal's own */
     UI_ACTION_EXTERNAL, /* the box in a text editor */
     UI_ACTION_COUNT,
 };
 
 /* A bit of ui_model.off. */
 #define UI_OFF(action) ((uint64_t)1 << (action))
-_Static_assert(UI_ACTION_COUNT <= 64, "an action a bit");
+_Static_assert(UI_ACTION_COUNT_APP <= 64, "an action of the app a bit");
 
 struct ui_action {
     enum ui_action_type type;
     const char *text; /* SUBMIT, FOLD, TYPED, FILTER, COMPLETE: [len] UTF-8 as typed, lines joined by LF
                          (SUBMIT, TYPED: not empty); lives until the next ui_next_action() */
     size_t len;
-    uint64_t id;   /* PICK, PICK_DELETE: of the row; POINT: of the message */
+    uint64_t id;   /* PICK, PICK_DELETE: of the row; POINT: of the message; CANDIDATE */
     size_t offset; /* POINT */
 };
 

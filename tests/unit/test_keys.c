@@ -173,7 +173,7 @@ static void rubbish_is_survived(void **state) {
 /* Actions that no key has: they come with a text, a click, or from the box. */
 static bool keyless(int action) {
     return action == UI_ACTION_SUBMIT || action == UI_ACTION_TYPED || action == UI_ACTION_POINT ||
-           action == UI_ACTION_FILTER;
+           action == UI_ACTION_CANDIDATE || action == UI_ACTION_FILTER;
 }
 
 /* What key_name() writes key_parse() reads, for every key of the table and more. */

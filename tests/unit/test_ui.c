@@ -66,6 +66,7 @@ static void note(struct bench *bench, const struct ui_action *action) {
         [UI_ACTION_PICK_DELETE] = "delete",
         [UI_ACTION_FILTER] = "filter",
         [UI_ACTION_POINT] = "point",
+        [UI_ACTION_CANDIDATE] = "candidate",
         [UI_ACTION_COMPLETE] = "complete",
     };
     if (bench->actions.len) buf_putc(&bench->actions, '|');
