@@ -2,8 +2,8 @@
 
 #include "base/text.h"
 
-#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void pager_open(struct pager *pager, const char *title, const char *text, size_t len) {
@@ -11,16 +11,17 @@ void pager_open(struct pager *pager, const char *title, const char *text, size_t
     buf_append(&pager->text, text, len);
     snprintf(pager->title, sizeof pager->title, "%s", title);
     pager->top = 0;
+    pager->width = 0;
     pager->on = true;
 }
 
 void pager_close(struct pager *pager) {
-    pager->on = false;
-    buf_free(&pager->text);
+    pager_free(pager);
 }
 
 void pager_free(struct pager *pager) {
     buf_free(&pager->text);
+    free(pager->rows);
     *pager = (struct pager){0};
 }
 
@@ -45,39 +46,45 @@ static bool is_heading(const char *text, size_t len, size_t at) {
     return true;
 }
 
-/* Calls for each row: draws those in view, or only counts (canvas NULL). Returns the number of rows. */
-static long walk(const struct pager *pager, struct canvas *canvas, struct rect rect) {
+static void make_rows(struct pager *pager, int width) {
     const char *text = pager->text.data ? pager->text.data : "";
     size_t len = pager->text.len;
     while (len > 0 && text[len - 1] == '\n') len--;
     struct text_row row = {.newline = true};
+    struct pager_row made = {0};
     unsigned hang = 0;
-    long n = 0;
-    enum style style = STYLE_TEXT;
+    pager->n_rows = 0;
+    pager->width = width;
+    pager->n_wrapped += len;
     while (row.next < len || row.newline) {
-        unsigned indent = row.newline ? 0 : hang;
-        if (canvas && row.newline) style = is_heading(text, len, row.next) ? STYLE_HEADING : STYLE_TEXT;
-        text_wrap(text, len, row.next, (unsigned)rect.columns - indent, &row);
-        if (!indent) hang = hang_of(text + row.start, row.end - row.start, (unsigned)rect.columns);
-        if (canvas && n >= pager->top && n < pager->top + rect.rows)
-            canvas_text(canvas, rect.row + (int)(n - pager->top), rect.column + (int)indent,
-                        rect.column + rect.columns, style, text + row.start, row.end - row.start);
-        n++;
+        made.indent = row.newline ? 0 : (int)hang;
+        if (row.newline) made.heading = is_heading(text, len, row.next);
+        text_wrap(text, len, row.next, (unsigned)(width - made.indent), &row);
+        if (!made.indent) hang = hang_of(text + row.start, row.end - row.start, (unsigned)width);
+        made.start = row.start;
+        made.end = row.end;
+        grow_array(&pager->rows, &pager->cap_rows, pager->n_rows + 1, sizeof *pager->rows);
+        pager->rows[pager->n_rows++] = made;
     }
-    return n;
 }
 
 void pager_draw(struct pager *pager, struct canvas *canvas, struct rect rect) {
     struct rect body = {rect.row + 2, rect.column + 1, rect.rows - 3, rect.columns - 2};
     canvas_fill(canvas, rect, STYLE_TEXT, ' ');
     if (body.rows < 1 || body.columns < 10) return;
-    long rows = walk(pager, NULL, body), last = rows - body.rows;
+    if (pager->width != body.columns) make_rows(pager, body.columns);
+    long rows = (long)pager->n_rows, last = rows - body.rows;
     if (pager->top > last) pager->top = last;
     if (pager->top < 0) pager->top = 0;
     pager->page = body.rows;
     canvas_text_end(canvas, rect.row, rect.column + 1, rect.column + rect.columns - 1, STYLE_STRONG,
                     pager->title, strlen(pager->title));
-    walk(pager, canvas, body);
+    const char *text = pager->text.data ? pager->text.data : "";
+    for (long i = 0; i < body.rows && pager->top + i < rows; i++) {
+        const struct pager_row *row = &pager->rows[pager->top + i];
+        canvas_text(canvas, body.row + (int)i, body.column + row->indent, body.column + body.columns,
+                    row->heading ? STYLE_HEADING : STYLE_TEXT, text + row->start, row->end - row->start);
+    }
     if (last > 0)
         canvas_printf(canvas, rect.row + rect.rows - 1, rect.column + 1, rect.column + rect.columns,
                       STYLE_DIM, "%ld-%ld of %ld", pager->top + 1, pager->top + body.rows, rows);

@@ -5,12 +5,23 @@
 #include "base/buf.h"
 #include "ui/canvas.h"
 
+struct pager_row { /* [start, end) of the text, so many columns in */
+    size_t start, end;
+    int indent;
+    bool heading;
+};
+
 struct pager {
     bool on;
     char title[128];
     struct buf text;
-    long top; /* first row shown; drawing keeps it within the text */
-    int page; /* rows of the last drawing */
+    struct pager_row
+        *rows; /* [n_rows] for a text of this width: a page may be long, and a key costs what is seen */
+    size_t n_rows, cap_rows;
+    int width;          /* 0: there are none yet */
+    uint64_t n_wrapped; /* bytes broken into rows so far: what it costs */
+    long top;           /* first row shown; drawing keeps it within the text */
+    int page;           /* rows of the last drawing */
 };
 
 void pager_open(struct pager *pager, const char *title, const char *text, size_t len);

@@ -252,6 +252,46 @@ static void box_screens(void **state) {
     scene_free(scene);
 }
 
+/* A key in a long page costs what is seen of it; another width is another layout. */
+static void a_page_is_laid_out_once(void **state) {
+    (void)state;
+    static struct pager pager, fresh;
+    struct canvas canvas = {0}, expected = {0};
+    struct rect rect = {0, 0, 24, 80};
+    struct buf text = {0}, shown = {0}, wanted = {0};
+    for (int i = 1; i <= 5000; i++)
+        buf_printf(&text, "Head %d\nF%d          Alt+h      %s\n\n", i, i, "words that go on and on and on");
+    pager_open(&pager, "A page", text.data, text.len);
+    for (int width = 80; width > 40; width -= 30) {
+        rect.columns = width;
+        canvas_resize(&canvas, 24, 80);
+        pager_draw(&pager, &canvas, rect);
+        uint64_t before = pager.n_wrapped;
+        for (int i = 0; i < 50; i++) {
+            pager.top += 37;
+            canvas_clear(&canvas);
+            pager_draw(&pager, &canvas, rect);
+        }
+        assert_int_equal(pager.n_wrapped, before);
+        pager_open(&fresh, "A page", text.data, text.len);
+        fresh.top = pager.top;
+        canvas_resize(&expected, 24, 80);
+        pager_draw(&fresh, &expected, rect);
+        buf_clear(&shown);
+        buf_clear(&wanted);
+        canvas_dump(&canvas, true, &shown);
+        canvas_dump(&expected, true, &wanted);
+        assert_string_equal(shown.data, wanted.data);
+    }
+    pager_free(&pager);
+    pager_free(&fresh);
+    canvas_free(&canvas);
+    canvas_free(&expected);
+    buf_free(&text);
+    buf_free(&shown);
+    buf_free(&wanted);
+}
+
 static void page_screens(void **state) {
     (void)state;
     struct scene *scene = scene_new();
@@ -427,6 +467,7 @@ int main(void) {
         cmocka_unit_test(foreign_screens),
         cmocka_unit_test(box_screens),
         cmocka_unit_test(page_screens),
+        cmocka_unit_test(a_page_is_laid_out_once),
         cmocka_unit_test(the_key_bar_is_true),
         cmocka_unit_test(figures_are_whole),
         cmocka_unit_test(words_have_the_rows_they_need),
