@@ -82,7 +82,7 @@ static int make_file(const char *path, struct err *err) {
     return STATUS_OK;
 }
 
-static int number(sqlite3 *db, const char *sql, uint32_t *value) {
+int db_number(sqlite3 *db, const char *sql, uint32_t *value) {
     sqlite3_stmt *statement;
     int code = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
     if (code != SQLITE_OK) return code;
@@ -99,7 +99,7 @@ static int make_schema(sqlite3 *db) {
     sqlite3_snprintf(sizeof numbers, numbers, "PRAGMA application_id=%d; PRAGMA user_version=%d",
                      APPLICATION_ID, SCHEMA_VERSION);
     int code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-    if (code == SQLITE_OK) code = number(db, "PRAGMA user_version", &version);
+    if (code == SQLITE_OK) code = db_number(db, "PRAGMA user_version", &version);
     if (code == SQLITE_OK && version == 0) {
         code = sqlite3_exec(db, schema, NULL, NULL, NULL);
         if (code == SQLITE_OK) code = sqlite3_exec(db, numbers, NULL, NULL, NULL);
@@ -116,9 +116,9 @@ struct facts {
 /* As they are at one moment: another program may be making the schema. */
 static int read_facts(sqlite3 *db, struct facts *facts) {
     int code = sqlite3_exec(db, "BEGIN", NULL, NULL, NULL);
-    if (code == SQLITE_OK) code = number(db, "SELECT count(*) FROM sqlite_master", &facts->n_tables);
-    if (code == SQLITE_OK) code = number(db, "PRAGMA user_version", &facts->version);
-    if (code == SQLITE_OK) code = number(db, "PRAGMA application_id", &facts->application);
+    if (code == SQLITE_OK) code = db_number(db, "SELECT count(*) FROM sqlite_master", &facts->n_tables);
+    if (code == SQLITE_OK) code = db_number(db, "PRAGMA user_version", &facts->version);
+    if (code == SQLITE_OK) code = db_number(db, "PRAGMA application_id", &facts->application);
     if (code == SQLITE_OK) return sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
     sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
     return code;
@@ -152,6 +152,8 @@ static int prepare_connection(sqlite3 *db, const char *path, enum db_kind kind, 
         return sqlite3_exec(db, "PRAGMA query_only=ON; PRAGMA temp_store=MEMORY", NULL, NULL, NULL);
     code = sqlite3_exec(db, "PRAGMA foreign_keys=ON; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY", NULL,
                         NULL, NULL);
+    if (code == SQLITE_OK && empty) /* before all else: the file can be made smaller again, in parts */
+        code = sqlite3_exec(db, "PRAGMA auto_vacuum=INCREMENTAL", NULL, NULL, NULL);
     if (code == SQLITE_OK) code = use_wal(db);
     return code == SQLITE_OK && empty ? make_schema(db) : code;
 }

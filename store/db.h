@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum db_kind { DB_WRITER /* makes the schema where there is none */, DB_READER };
 
@@ -18,6 +19,7 @@ int db_open(sqlite3 **db, const char *path, enum db_kind kind, bool *damaged, st
 int db_open_damaged(sqlite3 **db, const char *path);
 
 bool db_is_damage(int code); /* an SQLite result that means the file is broken */
+int db_number(sqlite3 *db, const char *sql, uint32_t *value);  /* of the first row; an SQLite code */
 int db_error(sqlite3 *db, const char *doing, struct err *err); /* STATUS_FAILED with SQLite's words */
 
 /* In place of a damaged database a new one with all that can be read of it; the line tells how much that was.

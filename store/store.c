@@ -125,9 +125,9 @@ static bool publish(struct store *store, const struct job *jobs) {
 }
 
 /* Behind what waits already: no message waits for all of it. Locked. */
-static void put_merge(struct store *store) {
+static void put_cleaning(struct store *store) {
     struct job *job = xcalloc(1, sizeof *job);
-    job->kind = JOB_MERGE;
+    job->kind = JOB_CLEAN;
     job->epoch = store->epoch;
     *store->end = job;
     store->end = &job->next;
@@ -171,7 +171,7 @@ static bool work(struct store *store) {
     }
     bool news = store->error.code != STATUS_OK;
     if (outcome == OUTCOME_DONE) news |= publish(store, jobs);
-    if (outcome == OUTCOME_DONE && store->writer.merging) put_merge(store);
+    if (outcome == OUTCOME_DONE && store->writer.cleaning) put_cleaning(store);
     if (outcome == OUTCOME_VOID) store->epoch++;
     if (outcome == OUTCOME_VOID || news) wake(store);
     store->error.code = STATUS_OK;

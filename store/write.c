@@ -183,15 +183,37 @@ static int remove_message(struct writer *writer, int64_t row) {
     return code == SQLITE_OK ? run(writer, REMOVE_MESSAGE, "i", row) : code;
 }
 
-/* Deleted words leave the index when its parts are merged into one ("merge" in
+/* Deleted words leave the index when its parts are cleaned into one ("merge" in
  * https://sqlite.org/fts5.html#the_merge_command), which takes long where there are many. `all` begins that;
  * it goes on, in the next run of the program too, with every call until one finds nothing to do. */
 static int merge_index(struct writer *writer, bool all) {
     enum { PAGES = 400 }; /* some 50 ms */
     int before = sqlite3_total_changes(writer->db);
     int code = run(writer, MERGE_INDEX, "i", (int64_t)(all ? -PAGES : PAGES));
-    writer->merging = all || sqlite3_total_changes(writer->db) - before >= 2;
+    writer->cleaning = all || sqlite3_total_changes(writer->db) - before >= 2;
     return code;
+}
+
+/* Pages that are of no use any more go back to the file system, but for some. A file that cannot shrink so,
+ * made by an earlier version, stays. */
+static int shrink(struct writer *writer) {
+    enum { PAGES = 2000, SPARE = 256 };
+    static const char count[] = "PRAGMA freelist_count";
+    uint32_t before = 0, after = 0;
+    char part[48];
+    int code = db_number(writer->db, count, &before);
+    if (code != SQLITE_OK || before <= SPARE) return code;
+    sqlite3_snprintf(sizeof part, part, "PRAGMA incremental_vacuum(%d)",
+                     before - SPARE < PAGES ? (int)before - SPARE : PAGES);
+    code = sqlite3_exec(writer->db, part, NULL, NULL, NULL);
+    if (code == SQLITE_OK) code = db_number(writer->db, count, &after);
+    writer->cleaning = after < before && after > SPARE;
+    return code;
+}
+
+static int clean(struct writer *writer) {
+    int code = merge_index(writer, false);
+    return code == SQLITE_OK && !writer->cleaning ? shrink(writer) : code;
 }
 
 static int delete_conversation(struct writer *writer, int64_t id) {
@@ -206,7 +228,7 @@ static int delete_conversation(struct writer *writer, int64_t id) {
 static int index_unfinished(struct writer *writer) {
     int code = run(writer, INDEX_UNFINISHED, "");
     if (code == SQLITE_OK) code = run(writer, UNFINISHED_INDEXED, "");
-    return code == SQLITE_OK ? merge_index(writer, false) : code;
+    return code == SQLITE_OK ? clean(writer) : code;
 }
 
 static void resume(struct writer *writer, const struct job *job) {
@@ -233,7 +255,7 @@ static int run_job(struct writer *writer, const struct job *job) {
     case JOB_DELETE: return delete_conversation(writer, job->id);
     case JOB_RESUME: resume(writer, job); return SQLITE_OK;
     case JOB_TIDY: return index_unfinished(writer);
-    case JOB_MERGE: return merge_index(writer, false);
+    case JOB_CLEAN: return clean(writer);
     case JOB_REPAIR: return SQLITE_CORRUPT;
     }
     return SQLITE_OK;
@@ -299,24 +321,24 @@ static bool file_is_gone(const struct writer *writer) {
 static bool is_durable(const struct job *jobs) {
     for (; jobs; jobs = jobs->next)
         if (jobs->kind != JOB_APPEND && jobs->kind != JOB_DRAFT && jobs->kind != JOB_TIDY &&
-            jobs->kind != JOB_MERGE)
+            jobs->kind != JOB_CLEAN)
             return true;
     return false;
 }
 
 static int transaction(struct writer *writer, const struct job *jobs) {
-    bool merged = false;
+    bool cleaned = false;
     int code =
         sqlite3_exec(writer->db, is_durable(jobs) ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL",
                      NULL, NULL, NULL);
     if (code == SQLITE_OK) code = sqlite3_exec(writer->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-    writer->merging = false;
+    writer->cleaning = false;
     for (; jobs && code == SQLITE_OK; jobs = jobs->next) {
         code = run_job(writer, jobs);
-        merged |= jobs->kind == JOB_MERGE;
+        cleaned |= jobs->kind == JOB_CLEAN;
     }
     if (code == SQLITE_OK) code = sqlite3_exec(writer->db, "COMMIT", NULL, NULL, NULL);
-    if (code == SQLITE_OK && merged && !writer->merging) /* out of the journal too */
+    if (code == SQLITE_OK && cleaned && !writer->cleaning) /* out of the journal too */
         sqlite3_exec(writer->db, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL);
     return code;
 }

@@ -21,7 +21,7 @@ enum job_kind {
     JOB_DELETE,
     JOB_RESUME,
     JOB_TIDY,   /* what a program that is gone left */
-    JOB_MERGE,  /* a part of taking deleted words out of the index */
+    JOB_CLEAN,  /* a part of what is left to do after deleting */
     JOB_REPAIR, /* a reader met damage */
 };
 
@@ -61,7 +61,7 @@ struct writer {
     int64_t *conversations; /* ids, by handle */
     int64_t *rows;          /* of messages, by number */
     size_t cap_conversations, cap_rows;
-    bool merging;      /* after the newest transaction: there may be more to merge */
+    bool cleaning;     /* after the newest transaction: there may be more to clean */
     struct err notice; /* of a damaged database; code 0: none */
 };
 

@@ -370,6 +370,29 @@ static void keep_many_words(struct store *store) {
     }
 }
 
+static off_t size_of(const char *path) {
+    struct stat file;
+    return stat(path, &file) ? -1 : file.st_size;
+}
+
+/* What a deleted chat took is given back to the disk. */
+static void test_delete_makes_it_small(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    keep_many_words(store);
+    store_close(store, NULL);
+    off_t before = size_of(store_path);
+    assert_true(before > 4 << 20);
+    store = must_open();
+    int64_t other = kept_conversation(store, 0);
+    store_delete(store, 1);
+    assert_int_equal(wait_store(store).error.code, 0);
+    check_conversation(store, other);
+    store_close(store, NULL);
+    assert_true(size_of(store_path) < before / 2);
+    check_integrity();
+}
+
 /* A program that ends before all is merged leaves the rest to the next one. */
 static void test_delete_goes_on(void **state) {
     (void)state;
@@ -831,6 +854,7 @@ int main(void) {
         TEST(search_of_unfinished),
         TEST(delete_leaves_nothing),
         TEST(delete_goes_on),
+        TEST(delete_makes_it_small),
         TEST(remove_and_drafts),
         TEST(deleted_at_once),
         TEST(reading_is_stopped),

@@ -253,7 +253,7 @@ static void test_full_while_repairing(void **state) {
         for (uint64_t i = 0; i < 10; i++) keep_conversation(store, 10 * i);
         assert_int_equal(store_close(store, NULL), STATUS_OK);
         FILE *file = fopen(store_path, "r+b");
-        fseek(file, 4096, SEEK_SET); /* an inner page, which a start does not read */
+        fseek(file, 8192, SEEK_SET); /* an inner page, which a start does not read; the one before is none */
         for (int i = 0; i < 4096; i++) fputc(0xA5, file);
         fclose(file);
         struct err aside = {0}, err = {0};
