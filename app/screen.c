@@ -679,8 +679,13 @@ static void print_transcript(struct chat *chat) {
 
 /* What was being written is finished: a person who leaves has asked for both. */
 static void finish_export(struct screen *screen) {
+    enum { SOON_MS = 200 };
+    const struct export *export = screen->exporting.export;
+    struct pollfd fd = {.fd = export_wake_fd(export), .events = POLLIN};
     struct buf line = {0};
     struct err err = {0};
+    if (export && poll(&fd, 1, SOON_MS) == 0)
+        out_error("%s is still being written; Ctrl-C gives it up", export_path(export));
     if (exporting_finish(&screen->exporting, &line, &err)) out_error("%s", err.code ? err.text : line.data);
     buf_free(&line);
 }
