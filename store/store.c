@@ -124,10 +124,18 @@ static bool publish(struct store *store, const struct job *jobs) {
     return any;
 }
 
+/* What was deleted here is gone in the end; what others left has time. */
+static bool must_clean(const struct job *jobs) {
+    while (jobs && jobs->kind != JOB_DELETE && !(jobs->kind == JOB_CLEAN && jobs->flag)) jobs = jobs->next;
+    return jobs != NULL;
+}
+
 /* Behind what waits already: no message waits for all of it. Locked. */
-static void put_cleaning(struct store *store) {
+static void put_cleaning(struct store *store, bool must) {
+    if (store->closing && !must) return;
     struct job *job = xcalloc(1, sizeof *job);
     job->kind = JOB_CLEAN;
+    job->flag = must;
     job->epoch = store->epoch;
     *store->end = job;
     store->end = &job->next;
@@ -171,7 +179,7 @@ static bool work(struct store *store) {
     }
     bool news = store->error.code != STATUS_OK;
     if (outcome == OUTCOME_DONE) news |= publish(store, jobs);
-    if (outcome == OUTCOME_DONE && store->writer.cleaning) put_cleaning(store);
+    if (outcome == OUTCOME_DONE && store->writer.cleaning) put_cleaning(store, must_clean(jobs));
     if (outcome == OUTCOME_VOID) store->epoch++;
     if (outcome == OUTCOME_VOID || news) wake(store);
     store->error.code = STATUS_OK;

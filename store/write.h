@@ -34,7 +34,7 @@ struct job { /* what a kind does not need is 0 */
     int64_t id;               /* JOB_DELETE, JOB_RESUME: of the conversation; JOB_DRAFT: in its stead */
     int64_t time;             /* born, began; otherwise when it was asked for */
     enum store_role role;
-    bool flag; /* named, dropped */
+    bool flag; /* named, dropped; JOB_CLEAN: it is not left to the next program */
     uint64_t vocabulary;
     size_t first;
     struct buf text; /* said, title, draft */
