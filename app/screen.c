@@ -13,6 +13,7 @@
 #include "app/scoring.h"
 #include "app/signals.h"
 #include "app/slash.h"
+#include "app/transcript.h"
 #include "app/view.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -199,8 +200,11 @@ static void submit(struct screen *screen, const char *text, size_t len) {
 
 /* Tab behind a slash. */
 static void complete(struct screen *screen, const char *text, size_t len) {
-    struct buf line = {0}, choices = {0}; /* which are shown already: hint_of() */
-    slash_complete(text, len, &line, &choices);
+    struct buf line = {0}, choices = {0}; /* but for files they are shown already: hint_of() */
+    if (!slash_complete_path(text, len, &line, &choices))
+        slash_complete(text, len, &line, &choices);
+    else if (choices.len && line.len == len)
+        ui_notice(screen->ui, NOTICE_MS, "%s", choices.data);
     if (line.len > len) ui_input_set(screen->ui, line.data, line.len);
     buf_free(&line);
     buf_free(&choices);
@@ -654,29 +658,6 @@ static bool step(void *context) {
 
 /* ---- before and after ---- */
 
-/* What was said goes where it can be scrolled and copied. A long one only with its end. */
-static void print_transcript(struct chat *chat) {
-    enum { TRANSCRIPT_MAX = 256 * 1024, LINE_NEAR = 4096 };
-    struct buf clean = {0};
-    conversation_print(&chat->conversation, &chat->earlier);
-    const char *text = chat->earlier.data;
-    size_t len = chat->earlier.len;
-    if (len > TRANSCRIPT_MAX) {
-        size_t skip = len - TRANSCRIPT_MAX;
-        const char *newline = memchr(text + skip, '\n', LINE_NEAR);
-        if (newline) skip = (size_t)(newline + 1 - text);
-        while (skip < len && ((unsigned char)text[skip] & 0xC0) == 0x80) skip++;
-        buf_puts(&clean, "... (the beginning is left out)\n");
-        text += skip;
-        len -= skip;
-    }
-    text_sanitize(&clean, text, len);
-    struct out out;
-    out_open(&out, STDOUT_FILENO);
-    out_bytes(&out, clean.data, clean.len, NULL);
-    buf_free(&clean);
-}
-
 /* What was being written is finished: a person who leaves has asked for both. */
 static void finish_export(struct screen *screen) {
     enum { SOON_MS = 200 };
@@ -777,7 +758,7 @@ int screen_chat(struct options *options, struct err *err) {
     xmalloc_last_words = NULL;
     ui_close(screen.ui);
     model_menu_close(&screen.models);
-    print_transcript(&screen.chat);
+    transcript_print(&screen.chat);
     finish_export(&screen);
     branch_list_free(&screen.branches);
     lookup_close(screen.lookup);

@@ -1,6 +1,7 @@
 #include "app/slash_internal.h"
 
 #include "app/config.h"
+#include "app/path_complete.h"
 #include "app/suggest.h"
 #include "base/mem.h"
 
@@ -325,6 +326,34 @@ void slash_complete(const char *text, size_t len, struct buf *line, struct buf *
     if (completion.n == 1) buf_clear(choices);
     buf_free(&completion.common);
     free(copy);
+}
+
+/* Where a path begins in what is behind a command; NULL: there is none yet. */
+static const char *path_in(const struct slash *command, const char *arguments) {
+    const char *at = arguments;
+    if (command->run == slash_model) return *at && strchr("~/.", *at) ? at : NULL;
+    if (command->run == slash_copy && strncmp(at, "file ", 5) && (at = strstr(at, " file "))) at++;
+    if (command->run == slash_copy || command->run == slash_export) {
+        size_t word = at ? strcspn(at, " ") : 0;
+        return word && at[word] ? at + word + strspn(at + word, " ") : NULL;
+    }
+    return NULL;
+}
+
+bool slash_complete_path(const char *text, size_t len, struct buf *line, struct buf *choices) {
+    if (!len || text[0] != '/' || memchr(text, '\n', len)) return false;
+    char *copy = xmemdup(text, len), name[NAME_SIZE];
+    size_t n = strcspn(copy + 1, " ");
+    snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), copy + 1);
+    const struct slash *command = find_command(name);
+    const char *arguments = copy + 1 + n + strspn(copy + 1 + n, " ");
+    const char *path = command && *arguments ? path_in(command, arguments) : NULL;
+    if (path) {
+        buf_append(line, text, len);
+        path_complete(path, line, choices);
+    }
+    free(copy);
+    return path != NULL;
 }
 
 /* ---- while it is typed ---- */

@@ -54,6 +54,10 @@ void slash_result_free(struct slash_result *result);
  * Where several are possible, `choices` lists them and the line goes on as far as all of them do. */
 void slash_complete(const char *text, size_t len, struct buf *line, struct buf *choices);
 
+/* The same of a command that ends in the path of a file, by what is in its folder. False: it ends in none,
+ * and nothing was done. */
+bool slash_complete_path(const char *text, size_t len, struct buf *line, struct buf *choices);
+
 /* What could be typed next, in a line: the names that fit, or how the command is used. Nothing where the text
  * begins no command. */
 void slash_hint(const struct chat *chat, const char *text, size_t len, struct buf *out);

@@ -253,6 +253,56 @@ static void commands_are_completed(void **state) {
     completed("/", "/", NULL);
 }
 
+static void paths_are_completed(void **state) {
+    (void)state;
+    static const char *const files[] = {"notes.md",        "notes.txt",       ".hidden",
+                                        "with a blank.md", "\xE6\x97\xA5.md", "\xE6\x97\xA4.md",
+                                        "bad\xFF",         "bad\n",           "models/x"};
+    static const struct {
+        const char *typed, *rest, *choices;
+    } cases[] = {
+        {"/export md %s/n", "otes.", "notes.md  notes.txt"},
+        {"/exp md %s/notes.m", "d", ""},
+        {"/export md %s/none", "", ""},
+        {"/export md %s/with a", " blank.md", ""},
+        {"/copy 2 file %s/mod", "els/", ""},
+        {"/copy file %s/models/", "x", ""},
+        {"/model %s/.h", "idden", ""},
+        {"/copy file %s/\xE6", "", "\xE6\x97\xA4.md  \xE6\x97\xA5.md"}, /* no half of a character */
+        {"/copy file %s/bad", "", ""},
+    };
+    char place[] = "/tmp/logitop-paths-XXXXXX", path[128], command[128];
+    assert_non_null(mkdtemp(place));
+    snprintf(path, sizeof path, "%s/models", place);
+    mkdir(path, 0700);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "%s/%s", place, files[i]);
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        fclose(file);
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf line = {0}, choices = {0}, expected = {0};
+        const char *at = strstr(cases[i].typed, "%s");
+        buf_printf(&expected, "%.*s%s%s", (int)(at - cases[i].typed), cases[i].typed, place, at + 2);
+        size_t len = expected.len;
+        buf_puts(&expected, cases[i].rest);
+        assert_true(slash_complete_path(expected.data, len, &line, &choices));
+        buf_append(&choices, "", 0);
+        assert_string_equal(line.data, expected.data);
+        assert_string_equal(choices.data, cases[i].choices);
+        buf_free(&line);
+        buf_free(&choices);
+        buf_free(&expected);
+    }
+    static const char *const none[] = {"/model llama", "/export md",  "/export", "/copy 2",
+                                       "/set temp 1",  "export md x", "/new",    "/nonsense x y"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_false(slash_complete_path(none[i], strlen(none[i]), NULL, NULL));
+    snprintf(command, sizeof command, "rm -r %s", place);
+    assert_int_equal(system(command), 0);
+}
+
 static void hinted(const struct chat *chat, const char *text, const char *hint) {
     struct buf out = {0};
     slash_hint(chat, text, strlen(text), &out);
@@ -308,10 +358,15 @@ static void any_bytes_are_read(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_sets_options),         cmocka_unit_test(mistakes_are_told_by_line),
-        cmocka_unit_test(what_is_printed_is_read), cmocka_unit_test(themes_are_files),
-        cmocka_unit_test(commands_are_completed),  cmocka_unit_test(every_style_has_a_look),
-        cmocka_unit_test(the_background_chooses),  cmocka_unit_test(what_could_be_typed_is_shown),
+        cmocka_unit_test(it_sets_options),
+        cmocka_unit_test(mistakes_are_told_by_line),
+        cmocka_unit_test(what_is_printed_is_read),
+        cmocka_unit_test(themes_are_files),
+        cmocka_unit_test(commands_are_completed),
+        cmocka_unit_test(every_style_has_a_look),
+        cmocka_unit_test(paths_are_completed),
+        cmocka_unit_test(the_background_chooses),
+        cmocka_unit_test(what_could_be_typed_is_shown),
         cmocka_unit_test(any_bytes_are_read),
     };
     return cmocka_run_group_tests_name("config", tests, begin, end);
