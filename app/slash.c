@@ -201,15 +201,27 @@ static int run_help(struct chat *chat, const char *arguments, struct slash_resul
 
 bool slash_is(const char *text, size_t len) {
     if (len < 2 || text[0] != '/') return false;
+    if (len == 2 && text[1] == '?') return true;
     size_t i = 1;
     while (i < len && isalpha((unsigned char)text[i])) i++;
     return i > 1 && (i == len || isspace((unsigned char)text[i]));
 }
 
+/* What other chats call them: understood, and told by nobody. */
+static const struct {
+    const char *habit, *name;
+} habits[] = {
+    {"?", "help"},       {"exit", "quit"},        {"bye", "quit"},     {"clear", "new"},   {"reset", "new"},
+    {"retry", "regen"},  {"regenerate", "regen"}, {"models", "model"}, {"resume", "open"}, {"chats", "open"},
+    {"themes", "theme"}, {"settings", "set"},     {"search", "find"},
+};
+
 /* By its name, or by a beginning that no other has. */
 static const struct slash *find_command(const char *name) {
     const struct slash *found = NULL;
     size_t n = 0;
+    for (size_t i = 0; i < sizeof habits / sizeof *habits; i++)
+        if (strcmp(name, habits[i].habit) == 0) name = habits[i].name;
     for (size_t i = 0; i < N_COMMANDS; i++) {
         if (strcmp(name, table[i].name) == 0) return &table[i];
         if (strncmp(name, table[i].name, strlen(name))) continue;

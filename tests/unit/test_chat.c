@@ -418,6 +418,9 @@ static void test_commands(void **state) {
         const char *says; /* line, page or err */
     } cases[] = {
         {"/help", STATUS_OK, "/continue"},
+        {"/?", STATUS_OK, "/continue"},
+        {"/exit now", STATUS_USAGE, "/quit: found \"now\""},
+        {"/clear", STATUS_OK, "a new chat"},
         {"/he", STATUS_OK, "/continue"},
         {"/se temp 0.5", STATUS_OK, "temp is 0.5 from"},
         {"/qui now", STATUS_USAGE, "/quit: found \"now\", expected nothing after it"},

@@ -282,6 +282,8 @@ static void test_slash_is(void **state) {
     assert_false(slash_is("/", 1));
     assert_false(slash_is("help", 4));
     assert_false(slash_is("/1", 2));
+    assert_true(slash_is("/?", 2));
+    assert_false(slash_is("/? what", 7));
 }
 
 int main(void) {
