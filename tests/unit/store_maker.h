@@ -176,6 +176,25 @@ static inline void check_conversation(struct store *store, int64_t id) {
     store_conversation_free(&got);
 }
 
+static inline int64_t kept_conversation(struct store *store, uint64_t base) {
+    store_handle handle = keep_conversation(store, base);
+    struct store_look look = wait_store(store);
+    if (look.error.code) fail_msg("%s", look.error.text);
+    assert_int_not_equal(store_id(store, handle), 0);
+    return store_id(store, handle);
+}
+
+/* How many conversations have these words. */
+static inline size_t found(struct store *store, const char *query) {
+    struct arena arena = {0};
+    struct store_row *rows;
+    struct err err = {0};
+    size_t n;
+    if (store_list(store, query, 100, &arena, &rows, &n, &err) < 0) fail_msg("%s: %s", query, err.text);
+    arena_free(&arena);
+    return n;
+}
+
 /* What SQLite says about the file; "ok". */
 static inline void check_integrity(void) {
     sqlite3 *db;

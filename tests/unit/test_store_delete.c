@@ -1,0 +1,173 @@
+/* Deleting: nothing is left of it, nobody waits for that, and it is seen at once. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/store_maker.h"
+
+#include <sys/wait.h>
+
+static int folder(void **state) {
+    (void)state;
+    make_store_folder();
+    return 0;
+}
+
+static int no_folder(void **state) {
+    (void)state;
+    remove_store_folder();
+    return 0;
+}
+
+static size_t occurrences(const char *path, const char *what) {
+    FILE *file = fopen(path, "rb");
+    if (!file) return 0;
+    static char all[16 << 20];
+    size_t len = fread(all, 1, sizeof all, file), n = 0, width = strlen(what);
+    fclose(file);
+    for (size_t i = 0; i + width <= len; i++) n += memcmp(all + i, what, width) == 0;
+    return n;
+}
+
+static void test_delete_leaves_nothing(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    kept_conversation(store, 0);
+    store_handle handle =
+        store_begin(store, &(struct store_facts){.title = "a qwertzuiop title", .settings = ""});
+    add_message(store, handle, 11, 0, STORE_USER, "my qwertzuiop secret");
+    end_message(store, 11, NULL, false);
+    store_draft(store, handle, "qwertzuiop", 10);
+    wait_store(store);
+    assert_int_equal(found(store, "qwertzuiop"), 1);
+    store_delete(store, store_id(store, handle));
+    wait_store(store);
+    assert_int_equal(found(store, "qwertzuiop"), 0);
+    assert_int_equal(found(store, NULL), 1);
+    store_close(store, NULL);
+    assert_int_equal(occurrences(store_path, "qwertzuiop"), 0);
+    assert_int_equal(occurrences(store_path, "zui"), 0); /* no other word of the index begins like this one */
+    check_integrity();
+}
+
+static int count_of(const char *statement) {
+    sqlite3 *db;
+    sqlite3_stmt *count;
+    assert_int_equal(sqlite3_open(store_path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, statement, -1, &count, NULL), SQLITE_OK);
+    int n = sqlite3_step(count) == SQLITE_ROW ? sqlite3_column_int(count, 0) : -1;
+    sqlite3_finalize(count);
+    sqlite3_close(db);
+    return n;
+}
+
+/* An index that takes its time to be rid of words: many parts, and more than one transaction merges. */
+static void keep_many_words(struct store *store) {
+    enum { MESSAGES = 12, BYTES = 200000 };
+    static char text[BYTES + 1];
+    uint32_t random = 1;
+    store_handle handle = store_begin(store, &paper_facts);
+    for (uint64_t m = 0; m < MESSAGES; m++) {
+        for (size_t i = 0; i < BYTES; i++) {
+            random = random * 1664525 + 1013904223;
+            text[i] = random >> 24 < 40 ? ' ' : (char)('a' + (random >> 16) % 16); /* to 'p' */
+        }
+        add_message(store, handle, 100 + m, m ? 99 + m : 0, STORE_USER, text);
+        end_message(store, 100 + m, NULL, false);
+        assert_int_equal(wait_store(store).error.code, 0);
+    }
+}
+
+static off_t size_of(const char *path) {
+    struct stat file;
+    return stat(path, &file) ? -1 : file.st_size;
+}
+
+/* What a deleted chat took is given back to the disk. */
+static void test_delete_makes_it_small(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    keep_many_words(store);
+    store_close(store, NULL);
+    off_t before = size_of(store_path);
+    assert_true(before > 4 << 20);
+    store = must_open();
+    int64_t other = kept_conversation(store, 0);
+    store_delete(store, 1);
+    assert_int_equal(wait_store(store).error.code, 0);
+    check_conversation(store, other);
+    store_close(store, NULL);
+    assert_true(size_of(store_path) < before / 2);
+    check_integrity();
+}
+
+/* A program that ends before all is merged leaves the rest to the next one. */
+static void test_delete_goes_on(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    store_handle handle = store_begin(store, &paper_facts);
+    add_message(store, handle, 11, 0, STORE_USER, "my qwertzuiop secret");
+    end_message(store, 11, NULL, false);
+    keep_many_words(store);
+    int64_t id = store_id(store, handle);
+    store_close(store, NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        store = must_open();
+        store_delete(store, id);
+        while (count_of("SELECT count(*) FROM conversation") != 1) poll(NULL, 0, 1);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    store = must_open();
+    assert_int_equal(wait_store(store).error.code, 0);
+    store_close(store, NULL);
+    assert_int_equal(occurrences(store_path, "qwertzuiop"), 0);
+    assert_int_equal(occurrences(store_path, "zui"), 0); /* no other word of the index begins like this one */
+    check_integrity();
+}
+
+/* What is to be deleted is gone for everybody here, however long the disk takes. */
+static void test_deleted_at_once(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    int64_t first = kept_conversation(store, 0), second = kept_conversation(store, 10);
+    sqlite3 *other;
+    assert_int_equal(sqlite3_open(store_path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    store_delete(store, second);
+    struct store_conversation got;
+    struct err err = {0};
+    for (int moment = 0; moment < 2; moment++) { /* in the queue, and in the writer's hands */
+        assert_int_equal(found(store, NULL), 1);
+        assert_int_equal(found(store, "welt"), 1);
+        assert_int_equal(store_load(store, second, &got, &err), STATUS_USAGE);
+        assert_string_equal(err.text, "there is no chat 2");
+        store_conversation_free(&got);
+        check_conversation(store, first);
+        assert_int_equal(newest_of(store), first);
+        poll(NULL, 0, 50);
+    }
+    assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+    assert_int_equal(wait_store(store).error.code, 0);
+    assert_int_equal(found(store, NULL), 1);
+    store_close(store, NULL);
+    check_integrity();
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, folder, no_folder)
+    const struct CMUnitTest tests[] = {
+        TEST(delete_leaves_nothing),
+        TEST(delete_makes_it_small),
+        TEST(delete_goes_on),
+        TEST(deleted_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
