@@ -190,7 +190,8 @@ static inline size_t found(struct store *store, const char *query) {
     struct store_row *rows;
     struct err err = {0};
     size_t n;
-    if (store_list(store, query, 100, &arena, &rows, &n, &err) < 0) fail_msg("%s: %s", query, err.text);
+    if (store_list(store, query, 100, &arena, &rows, &n, &err) < 0)
+        fail_msg("%s: %s", query ? query : "all", err.text);
     arena_free(&arena);
     return n;
 }
