@@ -72,7 +72,7 @@ struct backend_options {
 
 struct memory_estimate { /* bytes */
     uint64_t weights, kv, work, total, available;
-    uint64_t copies;      /* taken on top of total, where there is room: weights in 16 bits, for prompts */
+    uint64_t copies;      /* taken on top of total, where there is room: weights in 16 bits, for prompts, or in another order, for decoding */
     uint32_t largest_ctx; /* that would fit; 0 if not even the weights do */
 };
 

@@ -29,7 +29,7 @@ struct decode_buffers { /* of a backend */
     /* Whole steps, where backend->whole. */
     struct whole_plan whole;
     struct whole_product *products;
-    void *exchange;
+    void *exchange, *slices;
     uint32_t *epoch;
 };
 
@@ -86,37 +86,44 @@ static size_t whole_memory(const struct model_view *m) {
     return plan.exchange + (4 * (size_t)m->n_layers + 1) * sizeof(struct whole_product) + sizeof(uint32_t);
 }
 
-static struct whole_part whole_part(const struct device_matrix *w, const float *bias) {
-    return (struct whole_part){.data = w->data, .bias = bias, .type = (uint32_t)w->type, .units = w->rows};
+static struct whole_part whole_part(const struct weight *w) { return (struct whole_part){.type = (uint32_t)w->type, .units = (uint32_t)w->rows}; }
+
+static struct whole_product whole_product(enum whole_kind kind, const struct weight *w) {
+    return (struct whole_product){.part = {whole_part(w)}, .n_parts = 1, .rows_a_unit = 1, .run = 1, .kind = kind, .cols = (uint32_t)w->cols};
 }
 
-static struct whole_product whole_product(enum whole_kind kind, const struct device_matrix *w, const float *norm) {
-    return (struct whole_product){.part = {whole_part(w, NULL)}, .n_parts = 1, .rows_a_unit = 1, .run = 1, .kind = kind, .cols = w->cols, .norm = norm};
-}
-
-static bool in_turns(const struct device_matrix *gate, const struct device_matrix *up) {
-    return gate->type == up->type && gate->pitch == 2 * row_bytes(gate->type, gate->blocks) && (char *)gate->data + gate->pitch / 2 == (char *)up->data;
-}
-
-/* The products of a step: 4 a layer, and the head. */
-static void list_products(const struct backend *b, struct whole_product *to) {
-    for (uint32_t i = 0; i < b->model->n_layers; i++) {
-        const struct device_layer *l = &b->layers[i];
-        *to = whole_product(WHOLE_QKV, &l->q, l->attn_norm);
-        to->n_parts = 3;
-        to->part[0].bias = l->q_bias;
-        to->part[1] = whole_part(&l->k, l->k_bias);
-        to->part[2] = whole_part(&l->v, l->v_bias);
-        to->q_norm = l->q_norm;
-        to->k_norm = l->k_norm;
-        to++;
-        *to++ = whole_product(WHOLE_OUTPUT, &l->o, NULL);
-        *to = whole_product(WHOLE_GATE, &l->gate, l->ffn_norm);
-        to++->rows_a_unit = 2;
-        *to++ = whole_product(WHOLE_DOWN, &l->down, NULL);
+/* The products of a step, 4 a layer and the head, without their data. */
+static void list_products(const struct model_view *m, struct whole_product *to) {
+    for (uint32_t i = 0; i < m->n_layers; i++, to += 4) {
+        const struct layer_view *l = &m->layers[i];
+        to[WHOLE_QKV] = whole_product(WHOLE_QKV, l->attn_q);
+        to[WHOLE_QKV].n_parts = 3;
+        to[WHOLE_QKV].part[1] = whole_part(l->attn_k);
+        to[WHOLE_QKV].part[2] = whole_part(l->attn_v);
+        to[WHOLE_OUTPUT] = whole_product(WHOLE_OUTPUT, l->attn_output);
+        to[WHOLE_GATE] = whole_product(WHOLE_GATE, l->ffn_gate);
+        to[WHOLE_GATE].rows_a_unit = 2;
+        to[WHOLE_DOWN] = whole_product(WHOLE_DOWN, l->ffn_down);
     }
-    *to = whole_product(WHOLE_HEAD, &b->output, b->output_norm);
-    to->part[0].units = b->model->n_vocab; /* rows beyond are padding */
+    *to = whole_product(WHOLE_HEAD, m->output);
+    to->part[0].units = m->n_vocab; /* rows beyond are padding */
+}
+
+/* Their data, of down the rows. */
+static void fill_products(const struct backend *b, struct whole_product *to) {
+    for (uint32_t i = 0; i < b->model->n_layers; i++, to += 4) {
+        const struct device_layer *l = &b->layers[i];
+        const struct device_matrix *const qkv[] = {&l->q, &l->k, &l->v};
+        const float *const bias[] = {l->q_bias, l->k_bias, l->v_bias};
+        for (int p = 0; p < 3; p++) to[WHOLE_QKV].part[p].data = qkv[p]->data, to[WHOLE_QKV].part[p].bias = bias[p];
+        to[WHOLE_QKV].norm = l->attn_norm, to[WHOLE_QKV].q_norm = l->q_norm, to[WHOLE_QKV].k_norm = l->k_norm;
+        to[WHOLE_OUTPUT].part[0].data = l->o.data;
+        to[WHOLE_GATE].part[0].data = l->gate.data; /* rows of up in turns with it */
+        to[WHOLE_GATE].norm = l->ffn_norm;
+        to[WHOLE_DOWN].part[0].data = l->down.data;
+    }
+    to->part[0].data = b->output.data;
+    to->norm = b->output_norm;
 }
 
 /* Steps that read more than this wait for the memory, and the chain of kernels gets more of it: on an H100 one kernel wins at 4.4 GB
@@ -156,21 +163,62 @@ static int whole_runs_at_once(const struct backend *b, bool *at_once, struct err
     return STATUS_OK;
 }
 
-int decode_whole_new(struct backend *b, struct err *err) {
-    struct decode_buffers *d = b->decode;
-    const struct model_view *m = b->model;
+/* Plan whole steps for a model on a card. NULL: they cannot be, or would not pay; else the products, to be freed. */
+static struct whole_product *plan_whole(const struct model_view *m, const struct device_shape *card, struct whole_plan *plan) {
     const size_t n = 4 * (size_t)m->n_layers + 1;
-    if (b->exact || b->crowded || b->properties.major < 9) return STATUS_OK;
+    if (card->capability < 9) return NULL;
     for (uint32_t i = 0; i < m->n_layers; i++)
-        if (!in_turns(&b->layers[i].gate, &b->layers[i].up)) return STATUS_OK;
+        if (m->layers[i].ffn_gate->type != m->layers[i].ffn_up->type) return NULL; /* their rows do not lie in turns */
     struct whole_product *all = xcalloc(n, sizeof *all);
-    list_products(b, all);
-    d->whole.args = (struct whole_args){.n_layers = m->n_layers, .n_embd = m->n_embd, .n_ff = m->n_ff, .rope = b->rope, .table = b->token_embd,
-                                        .state = d->state, .logits = b->logits};
-    b->whole = bytes_of(all, n) <= WHOLE_BYTES &&
-               whole_fits(&d->whole, all, (uint32_t)b->properties.multiProcessorCount, b->properties.sharedMemPerBlockOptin);
-    int status = b->whole ? whole_runs_at_once(b, &b->whole, err) : STATUS_OK;
-    if (status == STATUS_OK && b->whole) status = upload_products(b, all, n * sizeof *all, err);
+    list_products(m, all);
+    plan->args = (struct whole_args){.n_layers = m->n_layers, .n_embd = m->n_embd, .n_ff = m->n_ff, .rope = shape_of(m)};
+    if (bytes_of(all, n) <= WHOLE_BYTES && whole_fits(plan, all, card->multiprocessors, card->shared)) return all;
+    free(all);
+    return NULL;
+}
+
+static size_t layer_slices(const struct whole_plan *plan, const struct layer_view *l) {
+    return plan->args.sliced ? slices_bytes(&plan->args.slices, (uint32_t)l->ffn_down->type) : 0;
+}
+
+size_t decode_slices(const struct model_view *m, const struct device_shape *card) {
+    struct whole_plan plan = {0};
+    struct whole_product *all = plan_whole(m, card, &plan);
+    size_t bytes = 0;
+    for (uint32_t i = 0; all && i < m->n_layers; i++) bytes += layer_slices(&plan, &m->layers[i]);
+    free(all);
+    return bytes;
+}
+
+/* The slices of down of all layers, made from its rows. */
+static int make_slices(struct backend *b, struct whole_product *all, size_t bytes, struct err *err) {
+    struct decode_buffers *d = b->decode;
+    CUDA_TRY(cudaMalloc(&d->slices, bytes));
+    CUDA_TRY(cudaMemsetAsync(d->slices, 0, bytes, b->stream)); /* what is read ahead of the last scales is nothing */
+    char *at = d->slices;
+    for (uint32_t i = 0; i < b->model->n_layers; i++) {
+        CUDA_TRY(launch_slices(b->stream, b->layers[i].down, &d->whole.args.slices, at));
+        all[4 * i + WHOLE_DOWN].part[0].data = at;
+        at += layer_slices(&d->whole, &b->model->layers[i]);
+    }
+    CUDA_TRY(cudaStreamSynchronize(b->stream));
+    return STATUS_OK;
+}
+
+int decode_whole_new(struct backend *b, const struct device_shape *card, size_t room, struct err *err) {
+    struct decode_buffers *d = b->decode;
+    const size_t slices = decode_slices(b->model, card);
+    if (b->exact || b->crowded || slices > room) return STATUS_OK;
+    struct whole_product *all = plan_whole(b->model, card, &d->whole);
+    if (!all) return STATUS_OK;
+    fill_products(b, all);
+    d->whole.args.rope = b->rope;
+    d->whole.args.table = b->token_embd;
+    d->whole.args.state = d->state;
+    d->whole.args.logits = b->logits;
+    int status = whole_runs_at_once(b, &b->whole, err);
+    if (status == STATUS_OK && b->whole && d->whole.args.sliced) status = make_slices(b, all, slices, err);
+    if (status == STATUS_OK && b->whole) status = upload_products(b, all, (4 * (size_t)b->model->n_layers + 1) * sizeof *all, err);
     free(all);
     return status;
 }
@@ -225,6 +273,7 @@ void decode_memory_free(struct backend *b) {
     cudaFree(d->all.scratch);
     cudaFree(d->products);
     cudaFree(d->exchange);
+    cudaFree(d->slices);
     cudaFree(d->epoch);
     cudaFreeHost(d->host_state);
     cudaFreeHost(d->host_order);

@@ -138,13 +138,23 @@ struct whole_type {
 };
 enum whole_kind { WHOLE_QKV, WHOLE_OUTPUT, WHOLE_GATE, WHOLE_DOWN, WHOLE_HEAD, WHOLE_KINDS };
 struct whole_product {
-    struct whole_part part[WHOLE_PARTS];
+    struct whole_part part[WHOLE_PARTS]; /* of down where `sliced`, data are slices */
     uint32_t n_parts, rows_a_unit, kind, floats; /* floats: F16 or BF16 weights, which meet the vector in F32 */
-    uint32_t run; /* units that one block has together: 16 where it tells them as quants, else 1 */
+    uint32_t run; /* units that one block has together */
     uint32_t cols, blocks, chunks, chunks_magic; /* of a row; 2^32 / chunks rounded up */
     const float *norm; /* weights of the RMS norm over the vector, or NULL */
     const float *q_norm, *k_norm; /* of the heads, in the product of q, k, v */
 };
+/* How the hidden values between gate and down are shared out, and with them the columns of down (slices.cuh). */
+struct whole_slices {
+    uint32_t n, unit, units; /* slices, one a block of the kernel; hidden values that stay together, and how many such units there are */
+    uint32_t columns;        /* of a tile: 8 of a float type, or a block of 32 */
+    uint32_t groups, widest, supers; /* groups of 32 rows; tiles across the widest slice; blocks of 256 columns that a slice meets, at most */
+};
+uint32_t tile_bytes(uint32_t type); /* of 32 rows; 0: not a type of slices */
+size_t slices_bytes(const struct whole_slices *slices, uint32_t type); /* of a matrix */
+cudaError_t launch_slices(cudaStream_t stream, struct device_matrix from, const struct whole_slices *slices, void *to);
+
 struct whole_args {
     const struct whole_product *products; /* 4 a layer, then the head */
     uint32_t n_layers, n_embd, n_ff;
@@ -154,16 +164,20 @@ struct whole_args {
     uint32_t *epoch; /* begins at 1 */
     void *cache;     /* of the timeline */
     uint32_t n_ctx;
-    struct whole_type types[WHOLE_TYPES];
+    struct whole_type types[WHOLE_TYPES], tiles[WHOLE_TYPES]; /* of chunks; of the tiles of down */
+    struct whole_slices slices; /* where `sliced` */
     float *logits;
     int sample; /* choose the next token too, as `choice` says */
     struct sample_args choice;
-    /* Exchanges (exchange.cuh): x after a layer, q and k and v, attention, x within a layer, the gated vector, parts of attention, largest logits. */
-    uint64_t *x, *qkv, *attn, *middle, *gated, *partial, *largest;
+    /* Exchanges (exchange.cuh): x after a layer (where `sliced` as sums, for even epochs and for odd ones), q and k and v, attention, x within a layer, hidden
+     * values, parts of attention, largest logits. */
+    uint64_t *x[2], *qkv, *attn, *middle, *hidden, *partial, *largest;
+    uint32_t *spoiled; /* the epoch of the last step in which a value did not fit into its sum */
     uint32_t most_splits;
-    uint32_t gated_quants; /* the gated vector is told as quants */
+    uint32_t sliced;        /* hidden values stay with their block, which has a slice of down */
+    uint32_t hidden_quants; /* else: are they told as quants? */
     /* Where things lie in shared memory, bytes, and how large they are. */
-    uint32_t shares_at, sums_at, sums_each, attention_at, lanes_at, units_at, most_qkv, most_x, briefs_at, barriers_at, ring_at, slot_size, n_slots;
+    uint32_t shares_at, sums_at, sums_each, attention_at, slice_vector_at, lanes_at, units_at, most_qkv, most_x, briefs_at, barriers_at, ring_at, slot_size, n_slots;
 };
 
 struct whole_plan { /* how a model is run; shared memory in bytes */
@@ -171,7 +185,7 @@ struct whole_plan { /* how a model is run; shared memory in bytes */
     uint32_t blocks, shared;
     size_t exchange; /* bytes, zeroed before the first step */
 };
-/* Are these products, 4 a layer and the head, something whole steps can run? Fills the layout of args. */
+/* Are these products, 4 a layer and the head, something whole steps can run? Fills the layout of args. Data of down may be missing still. */
 int whole_fits(struct whole_plan *plan, struct whole_product *products, uint32_t multiprocessors, size_t shared_limit);
 /* Cut `memory`, of plan->exchange bytes, into the exchanges. */
 void whole_exchange(struct whole_plan *plan, void *memory);

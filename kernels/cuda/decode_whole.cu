@@ -2,13 +2,16 @@
  *
  * A layer is four products and attention:
  *     x -> norm, q k v -> attention -> output + residual -> norm, gate, up, silu -> down + residual -> x
- * Each block computes an equal share of the rows of every product and tells its results to all others through an exchange
- * (exchange.cuh); each prepares the whole vector for itself. Meanwhile weights keep coming through the rings (weight_ring.cuh). The residual
- * of a row stays with the block that has the row.
+ * Each block computes an equal share of the rows of a product and tells its results to all others through an exchange
+ * (exchange.cuh); each prepares the whole vector for itself. Where the model is small a block keeps its hidden values, those between gate and
+ * down: it multiplies them by their columns of down, its slice (slices.cuh), and adds what that gives to all of x, so that one exchange of
+ * five falls away. Meanwhile weights keep coming through the rings (weight_ring.cuh). The residual of a row belongs to the block that has
+ * the row in the output product.
  *
  * When may a place of an exchange be written again? Every block has rows of every product (whole_fits() sees to it) and reads
  * all of a product's vector before it writes any of its results. So who has read all results of a product knows that
- * every block has read all that came before, and between two writings of the same place lies at least one product.
+ * every block has read all that came before, and between two writings of the same place lies at least one product. The sums of x, which must
+ * be zero before the first contribution, are two, in turns: one is made zero while the other is filled.
  *
  * All blocks must run at the same time, or those that run wait for ever for those that do not: there are no more than multiprocessors
  * that hold one each (whole_load()), and no other process holds some of them (MPS: decode.c). A step is launched dependent on the one before: its blocks
@@ -22,30 +25,22 @@
 #include "kernels/cuda/vector.cuh"
 #include "kernels/cuda/weight_ring.cuh"
 #include "kernels/cuda/whole_attention.cuh"
-
-/* What a block keeps besides what whole_args places in its dynamic memory. */
-__shared__ whole_args args;
-__shared__ __align__(16) float squares[2][WHOLE_WARPS + 1]; /* of the vectors of this product and the one before, by warp; the last is zero */
-__shared__ uint32_t the_epoch, it_attends;       /* the epoch that x begins with; does the block have a part of attention? */
-__shared__ uint32_t the_units[WHOLE_HEAD];       /* of the block, by kind of product */
-__shared__ uint32_t ring_states[WHOLE_WARPS];
-extern __shared__ __align__(128) char memory[]; /* the vector is at its beginning */
+#include "kernels/cuda/whole_memory.cuh"
+#include "kernels/cuda/whole_walk.cuh"
 
 namespace {
-
-__device__ __forceinline__ const shares &the_shares() { return *(const shares *)(memory + args.shares_at); }
 
 /* ---- the vector ---- */
 
 /* Two values a thread, for vectors that are short: a run of 16 is eight lanes'. */
-__device__ __forceinline__ void prepare_pairs(const uint64_t *from, uint32_t epoch, uint32_t cols, const float *norm, bool is_float, bool gently,
+__device__ __forceinline__ void prepare_pairs(const uint64_t *from, awaited what, uint32_t cols, const float *norm, bool is_float, bool gently,
                                               float &sum) {
     const uint32_t blocks = (cols + 31) / 32, at = threadIdx.x * 2;
     if (threadIdx.x / 32 * 64 >= blocks * 32) return;
     float v[2] = {};
     float2 w = {1, 1};
     if (norm && at < cols) w = __ldg((const float2 *)(norm + at));
-    hear<2>(from + at, epoch, v, 2, gently, at < cols);
+    hear<2>(from + (what.is_sum() ? sum_place(at) : at), what, v, 2, gently, at < cols);
     __syncwarp();
     sum = v[0] * v[0] + v[1] * v[1];
     v[0] *= w.x, v[1] *= w.y;
@@ -72,7 +67,7 @@ __device__ __forceinline__ void prepare_pairs(const uint64_t *from, uint32_t epo
     }
 }
 
-__device__ __forceinline__ void prepare_eights(const uint64_t *from, uint32_t epoch, uint32_t cols, const float *norm, bool is_float, bool gently,
+__device__ __forceinline__ void prepare_eights(const uint64_t *from, awaited what, uint32_t cols, const float *norm, bool is_float, bool gently,
                                               float &sum) {
     const uint32_t blocks = (cols + 31) / 32, padded = blocks * 32, warp = threadIdx.x / 32;
     const quantised_vector quantised = quantised_at(memory, blocks);
@@ -84,7 +79,7 @@ __device__ __forceinline__ void prepare_eights(const uint64_t *from, uint32_t ep
         float4 w0 = {1, 1, 1, 1}, w1 = {1, 1, 1, 1};
         float v[8] = {};
         if (norm && at < cols) w0 = __ldg((const float4 *)(norm + at)), w1 = __ldg((const float4 *)(norm + at) + 1);
-        hear_eight(from, at, epoch, v, gently, at < cols);
+        hear_eight(from, at, what, v, gently, at < cols);
         __syncwarp();
 #pragma unroll
         for (int e = 0; e < 8; e++) sum += v[e] * v[e];
@@ -95,10 +90,10 @@ __device__ __forceinline__ void prepare_eights(const uint64_t *from, uint32_t ep
 }
 
 /* Listen for the values of a product's vector and prepare it. */
-__device__ __forceinline__ void prepare(uint32_t i, const uint64_t *from, uint32_t epoch, uint32_t cols, const float *norm, bool is_float, bool gently) {
+__device__ __forceinline__ void prepare(uint32_t i, const uint64_t *from, awaited what, uint32_t cols, const float *norm, bool is_float, bool gently) {
     float sum = 0;
-    if (in_pairs(cols)) prepare_pairs(from, epoch, cols, norm, is_float, gently, sum);
-    else prepare_eights(from, epoch, cols, norm, is_float, gently, sum);
+    if (in_pairs(cols)) prepare_pairs(from, what, cols, norm, is_float, gently, sum);
+    else prepare_eights(from, what, cols, norm, is_float, gently, sum);
     if (norm) {
         sum = warp_sum(sum);
         if (threadIdx.x % 32 == 0) squares[i % 2][threadIdx.x / 32] = sum;
@@ -106,11 +101,11 @@ __device__ __forceinline__ void prepare(uint32_t i, const uint64_t *from, uint32
     consumers_meet();
 }
 
-/* The same for the gated vector where it comes as quants. */
+/* The same for the hidden values where they come as quants. */
 __device__ __forceinline__ void prepare_quants(uint32_t epoch, uint32_t cols) {
     enum { TOGETHER = 5 };
     const quantised_vector to = quantised_at(memory, cols / 32);
-    const told_quants *from = (const told_quants *)args.gated;
+    const told_quants *from = (const told_quants *)args.hidden;
     for (uint32_t first = threadIdx.x; first - threadIdx.x % 32 < cols / 8; first += TOGETHER * WHOLE_CONSUMERS) {
         told_quants got[TOGETHER] = {};
         bool there = false;
@@ -131,102 +126,6 @@ __device__ __forceinline__ void prepare_quants(uint32_t epoch, uint32_t cols) {
         }
     }
     consumers_meet();
-}
-
-/* ---- rows ---- */
-
-/* Where a warp is among its chunks. Sums of rows are first kept by lane, several rows together, and then added up across the lanes. */
-enum { ROWS_TOGETHER = 4, ROW_PITCH = 33 /* words: lanes of all rows meet no bank twice */ };
-struct row_walk {
-    uint32_t col, chunks, tail; /* chunk of the row, chunks of a row, blocks of the last one */
-    float sum;                  /* of this lane */
-    float *lanes;               /* [ROWS_TOGETHER][ROW_PITCH] of the warp */
-    float *out;                 /* where the sum of the next row goes */
-    uint32_t rows;              /* in `lanes` */
-
-    __device__ __forceinline__ void add_up() {
-        const uint32_t lane = threadIdx.x % 32, row = lane / 8;
-        __syncwarp();
-        float total = 0;
-#pragma unroll
-        for (int i = 0; i < 4; i++) total += lanes[row * ROW_PITCH + lane % 8 * 4 + i];
-#pragma unroll
-        for (int m = 1; m < 8; m *= 2) total += __shfl_xor_sync(~0u, total, m);
-        if (lane % 8 == 0 && row < rows) out[row] = total;
-        __syncwarp();
-        out += rows;
-        rows = 0;
-    }
-    __device__ __forceinline__ void end_row() {
-        lanes[rows * ROW_PITCH + threadIdx.x % 32] = sum;
-        sum = 0;
-        col = 0;
-        if (++rows == ROWS_TOGETHER) add_up();
-    }
-    __device__ __forceinline__ void take(float value) {
-        sum += value;
-        if (++col == chunks) end_row();
-    }
-};
-
-template <int T> struct quantised_chunks {
-    using vector = quantised_vector;
-    static __device__ __forceinline__ uint32_t size(uint32_t n) { return chunk_of<T>::size(n); }
-    static __device__ __forceinline__ vector make(char *memory, uint32_t blocks) { return quantised_at(memory, blocks); }
-    /* Lanes without a block read what lies behind and drop it. */
-    static __device__ __forceinline__ float dot(const char *chunk, const vector &x, uint32_t col, uint32_t n) {
-        const uint32_t lane = threadIdx.x % 32;
-        const float value = block_dot<T>(chunk_block<T, from_shared>(chunk, lane, n), x, col * CHUNK + lane);
-        return lane < n ? value : 0.0f;
-    }
-};
-template <class E> struct float_chunks {
-    using vector = float_vector;
-    static constexpr uint32_t units = CHUNK * 4; /* of 16 bytes */
-    static __device__ __forceinline__ uint32_t size(uint32_t n) { return n * 64; }
-    static __device__ __forceinline__ vector make(char *memory, uint32_t blocks) {
-        float_vector v;
-        v.plane[0] = (float4 *)memory;
-        v.plane[1] = v.plane[0] + blocks * 4;
-        return v;
-    }
-    static __device__ __forceinline__ float dot(const char *chunk, const vector &x, uint32_t col, uint32_t n) {
-        float sum = 0;
-#pragma unroll
-        for (uint32_t i = 0; i < units / 32; i++) {
-            uint32_t u = i * 32 + threadIdx.x % 32;
-            if (u < n * 4) sum += dot_bits(*(const uint4 *)(chunk + u * 16), x, col * units + u, E());
-        }
-        return sum;
-    }
-};
-
-/* n chunks that lie together, two at a time. */
-template <class C> __device__ __forceinline__ void take_chunks(const char *at, uint32_t n, char *memory, uint32_t blocks, row_walk &w) {
-    const typename C::vector x = C::make(memory, blocks);
-    const uint32_t last = w.chunks - 1;
-    for (; n >= 2; n -= 2) {
-        const uint32_t c0 = w.col, c1 = c0 == last ? 0 : c0 + 1, n0 = c0 == last ? w.tail : CHUNK, n1 = c1 == last ? w.tail : CHUNK;
-        const char *second = at + C::size(n0);
-        const float first = C::dot(at, x, c0, n0), other = C::dot(second, x, c1, n1);
-        at = second + C::size(n1);
-        w.take(first);
-        w.take(other);
-    }
-    if (n) w.take(C::dot(at, x, w.col, w.col == last ? w.tail : (uint32_t)CHUNK));
-}
-
-/* The chunks of one slot, of any type. */
-__device__ __forceinline__ void take_slot(uint32_t type, const char *at, uint32_t n, char *memory, uint32_t blocks, row_walk &w) {
-    switch (type) {
-    case DTYPE_F16: take_chunks<float_chunks<__half>>(at, n, memory, blocks, w); break;
-    case DTYPE_BF16: take_chunks<float_chunks<__nv_bfloat16>>(at, n, memory, blocks, w); break;
-#define X(T)                                                                                                 \
-    case T: take_chunks<quantised_chunks<T>>(at, n, memory, blocks, w); break;
-        QUANT_TYPES(X)
-#undef X
-    default: break;
-    }
 }
 
 /* ---- results ---- */
@@ -257,14 +156,13 @@ __device__ __forceinline__ uint32_t units_of(const block_share &share) {
     return units;
 }
 
-/* A unit of the block, in shared memory by the thread that has it: where its rows' sums are, and where its result goes in the exchange.
- * The output and the down product have the same units. */
+/* A unit of the block, in shared memory by the thread that has it: where its rows' sums are, and where its result goes in the exchange. */
 struct __align__(16) qkv_unit {
     row_place row;
     uint32_t to, bias_at; /* part << 28 | place in the part */
     float bias;
 };
-struct __align__(16) x_unit {
+struct __align__(16) x_unit { /* output and down have the same units, where down goes by rows */
     row_place output, down;
     uint32_t to;
     float residual;
@@ -275,7 +173,7 @@ struct __align__(16) gate_unit {
 };
 __device__ __forceinline__ qkv_unit *qkv_units() { return (qkv_unit *)(memory + args.units_at); }
 __device__ __forceinline__ x_unit *x_units() { return (x_unit *)(memory + args.units_at) + args.most_qkv; }
-__device__ __forceinline__ gate_unit *gate_units() { return (gate_unit *)(memory + args.units_at) + args.most_qkv + args.most_x; }
+__device__ __forceinline__ gate_unit *gate_units() { return (gate_unit *)(x_units() + args.most_x); }
 
 /* Element e of a row of the table. */
 __device__ __noinline__ float table_element(const device_matrix &table, uint32_t row, uint32_t e) {
@@ -288,7 +186,7 @@ __device__ __noinline__ float table_element(const device_matrix &table, uint32_t
     return found;
 }
 
-__device__ __noinline__ void place_units() {
+template <bool sliced> __device__ __noinline__ void place_units() {
     const shares &all = the_shares();
     const uint32_t u = threadIdx.x;
     if (u < WHOLE_HEAD) the_units[u] = units_of(all.block[u]);
@@ -305,11 +203,11 @@ __device__ __noinline__ void place_units() {
     }
     if (u < units_of(all.block[WHOLE_OUTPUT])) {
         const uint32_t row = all.block[WHOLE_OUTPUT].begin[0] + u;
-        x_units()[u] = {place_row(WHOLE_OUTPUT, u), place_row(WHOLE_DOWN, u), place_of(row, args.n_embd), 0};
+        x_units()[u] = {place_row(WHOLE_OUTPUT, u), sliced ? row_place{} : place_row(WHOLE_DOWN, u), place_of(row, args.n_embd), 0};
     }
     if (u < units_of(all.block[WHOLE_GATE])) {
         const uint32_t to = all.block[WHOLE_GATE].begin[0] + u;
-        gate_units()[u] = {place_row(WHOLE_GATE, 2 * u), place_row(WHOLE_GATE, 2 * u + 1), args.gated_quants ? to : place_of(to, args.n_ff), 0};
+        gate_units()[u] = {place_row(WHOLE_GATE, 2 * u), place_row(WHOLE_GATE, 2 * u + 1), args.hidden_quants ? to : place_of(to, args.n_ff), 0};
     }
 }
 
@@ -321,7 +219,7 @@ __device__ __forceinline__ float norm_factor(uint32_t i) {
     return rsqrtf(sum / (float)args.n_embd + args.rope.eps);
 }
 
-/* The gated vector as quants: neighbouring threads have the values of a run. */
+/* Hidden values as quants: neighbouring threads have the values of a run. */
 __device__ __forceinline__ void tell_quants(bool has, uint32_t to, float value, uint32_t epoch) {
     const uint32_t lane = threadIdx.x % 32;
     uint32_t bits = __float_as_uint(value) & 0x7FFFFFFFu; /* as in store_quantised() */
@@ -332,28 +230,69 @@ __device__ __forceinline__ void tell_quants(bool has, uint32_t to, float value, 
     word |= __shfl_xor_sync(~0u, word, 1);
     word |= __shfl_xor_sync(~0u, word, 2);
     const uint32_t second = __shfl_down_sync(~0u, word, 4);
-    if (lane % 8 == 0 && has) tell((told_quants *)args.gated + to / 8, {make_uint2(word, second), largest * (1.0f / 127.0f), epoch});
+    if (lane % 8 == 0 && has) tell((told_quants *)args.hidden + to / 8, {make_uint2(word, second), largest * (1.0f / 127.0f), epoch});
+}
+
+/* The hidden values become the vector of the block's slice of down: one thread a value, zero where the neighbour has it. */
+__device__ __forceinline__ void finish_hidden(float factor, bool is_float) {
+    const hidden_share share = hidden_of(args.slices, blockIdx.x);
+    const uint32_t at = threadIdx.x, padded = share.n * args.slices.columns, u = share.first * args.slices.columns + at - share.begin;
+    if (at / 32 * 32 >= padded) return;
+    float value = 0;
+    if (u < share.end - share.begin) {
+        const gate_unit unit = gate_units()[u];
+        value = silu(row_sum(unit.gate) * factor) * (row_sum(unit.up) * factor);
+    }
+    char *to = memory + args.slice_vector_at;
+    if (is_float) {
+        if (at < padded) ((float *)((float4 *)to + at / 4 % 2 * share.n + at / 8))[at % 4] = value;
+        return;
+    }
+    uint32_t bits = __float_as_uint(value) & 0x7FFFFFFFu; /* as in store_quantised() */
+#pragma unroll
+    for (int m = 1; m < 16; m *= 2) bits = max(bits, __shfl_xor_sync(~0u, bits, m));
+    const float largest = __uint_as_float(bits), inverse = bits ? __fdividef(127.0f, largest) : 0, scale = largest * (1.0f / 127.0f);
+    const int q = __float2int_rn(value * inverse);
+    int total = q;
+#pragma unroll
+    for (int m = 1; m < 16; m *= 2) total += __shfl_xor_sync(~0u, total, m);
+    const quantised_vector x = quantised_at(to, share.n);
+    const uint32_t block = at / 32, half = at % 32 / 16;
+    ((int8_t *)((half ? x.b : x.a) + block))[at % 16] = (int8_t)q;
+    if (at % 16) return;
+    ((float *)(x.scale + block))[half] = scale;
+    ((float *)(x.sum + block))[half] = scale * (float)total;
 }
 
 /* What the block makes of the sums of its rows: one thread a unit. The sums of all warps are there. */
-__device__ __forceinline__ void finish(uint32_t i, uint32_t kind, float factor) {
+template <bool sliced> __device__ __forceinline__ void finish(uint32_t i, uint32_t kind, float factor) {
     const uint32_t epoch = the_epoch + i / 4 + 1, units = the_units[kind];
     const bool has = threadIdx.x < units;
-    if (threadIdx.x / 32 * 32 >= units) return;
-    if (kind == WHOLE_QKV) {
-        if (!has) return;
-        const qkv_unit unit = qkv_units()[threadIdx.x];
-        tell(args.qkv + unit.to, row_sum(unit.row) * factor + unit.bias, epoch);
-    } else if (kind == WHOLE_GATE) {
+    if (kind == WHOLE_GATE) {
+        if (sliced) {
+            /* All have read the sums of x before: they told what came of them. */
+            if (threadIdx.x < the_units[WHOLE_OUTPUT]) args.x[(epoch - 1) % 2][sum_place(x_units()[threadIdx.x].to)] = 0;
+            finish_hidden(factor, ((const whole_brief *)(memory + args.briefs_at))[i + 1].floats);
+            return;
+        }
+        if (threadIdx.x / 32 * 32 >= units) return;
         const gate_unit unit = gate_units()[has ? threadIdx.x : 0];
         const float value = silu(row_sum(unit.gate) * factor) * (row_sum(unit.up) * factor);
-        if (args.gated_quants) tell_quants(has, unit.to, has ? value : 0, epoch);
-        else if (has) tell(args.gated + unit.to, value, epoch);
-    } else if (has) {
+        if (args.hidden_quants) tell_quants(has, unit.to, has ? value : 0, epoch);
+        else if (has) tell(args.hidden + unit.to, value, epoch);
+    } else if (kind == WHOLE_QKV && has) {
+        const qkv_unit unit = qkv_units()[threadIdx.x];
+        tell(args.qkv + unit.to, row_sum(unit.row) * factor + unit.bias, epoch);
+    } else if (kind == WHOLE_OUTPUT && has) {
         x_unit &unit = x_units()[threadIdx.x];
-        const float value = unit.residual + row_sum(kind == WHOLE_OUTPUT ? unit.output : unit.down);
-        tell((kind == WHOLE_OUTPUT ? args.middle : args.x) + unit.to, value, epoch);
-        unit.residual = value;
+        const float value = unit.residual + row_sum(unit.output);
+        tell(args.middle + unit.to, value, epoch);
+        if (sliced) contribute(args.x[epoch % 2] + sum_place(unit.to), value, 1, SUM_LIMIT_RESIDUAL, args.spoiled, the_epoch);
+        else unit.residual = value;
+    } else if (!sliced && kind == WHOLE_DOWN && has) {
+        x_unit &unit = x_units()[threadIdx.x];
+        unit.residual += row_sum(unit.down);
+        tell(args.x[0] + unit.to, unit.residual, epoch);
     }
 }
 
@@ -370,10 +309,11 @@ __device__ __forceinline__ end_memory &the_end() { return *(end_memory *)(memory
 /* The logits of the block's rows, to all and to the_end(). Returns the largest of this thread's. */
 __device__ __forceinline__ float make_logits(uint32_t i, const block_share &share, uint32_t units) {
     const float factor = norm_factor(i);
+    const bool spoiled = *(volatile uint32_t *)args.spoiled == the_epoch;
     float largest = -INFINITY;
     for (uint32_t u = threadIdx.x; u < units; u += WHOLE_THREADS) {
         const uint32_t id = share.begin[0] + u;
-        float l = row_sum(place_row(WHOLE_HEAD, u)) * factor;
+        float l = spoiled ? NAN : row_sum(place_row(WHOLE_HEAD, u)) * factor;
         args.logits[id] = l;
         the_end().logits[u] = l;
         if (args.sample && !is_finite(l)) atomicMin(&args.choice.scratch->bad, id);
@@ -419,7 +359,7 @@ __device__ __noinline__ void finish_head(uint32_t i, uint32_t epoch) {
         const uint32_t at = (k * WHOLE_THREADS + threadIdx.x) * 2;
         if (at >= all) break;
         float two[2];
-        hear<2>(args.largest + at, epoch, two);
+        hear<2>(args.largest + at, value_of(epoch), two);
         keys[2 * k] = sampling_key(two[0]), keys[2 * k + 1] = sampling_key(two[1]);
         max = fmaxf(max, fmaxf(two[0], two[1]));
     }
@@ -444,79 +384,84 @@ template <int D> __device__ __noinline__ void attention_of(uint32_t i) {
 }
 
 /* The vector of a product, from what was told. */
-__device__ __forceinline__ void prepare_product(uint32_t i, uint32_t kind, const whole_brief &brief) {
+template <bool sliced> __device__ __forceinline__ void prepare_product(uint32_t i, uint32_t kind, const whole_brief &brief) {
     const uint32_t before = the_epoch + i / 4, now = before + 1;
     if (kind == WHOLE_QKV && threadIdx.x < the_units[WHOLE_QKV]) {
         qkv_unit &unit = qkv_units()[threadIdx.x];
         const float *bias = brief.bias[unit.bias_at >> 28];
         if (bias) unit.bias = __ldg(bias + (unit.bias_at & 0xFFFFFFF));
     }
-    if (kind == WHOLE_DOWN && args.gated_quants) {
+    if (!sliced && kind == WHOLE_DOWN && args.hidden_quants) {
         prepare_quants(now, args.n_ff);
         return;
     }
-    const bool after_layer = kind == WHOLE_QKV || kind == WHOLE_HEAD; /* reads what the layer before told */
-    const uint64_t *from = after_layer ? args.x : kind == WHOLE_OUTPUT ? args.attn : kind == WHOLE_GATE ? args.middle : args.gated;
-    const uint32_t cols = kind == WHOLE_OUTPUT ? args.rope.n_heads * args.rope.head_dim : kind == WHOLE_DOWN ? args.n_ff : args.n_embd;
-    prepare(i, from, after_layer ? before : now, cols, brief.norm, brief.floats, kind == WHOLE_OUTPUT);
+    const uint64_t *x = args.x[sliced ? before % 2 : 0]; /* what the layer before left */
+    if (sliced && kind == WHOLE_OUTPUT && i > 1 && threadIdx.x < the_units[WHOLE_OUTPUT]) { /* they are complete: the block has heard them all */
+        x_unit &unit = x_units()[threadIdx.x];
+        unit.residual = sum_value(*(const volatile uint64_t *)(x + sum_place(unit.to)));
+    }
+    const bool after_layer = kind == WHOLE_QKV || kind == WHOLE_HEAD, sums_up = sliced && after_layer;
+    const uint64_t *from = after_layer ? x : kind == WHOLE_OUTPUT ? args.attn : sliced || kind == WHOLE_GATE ? args.middle : args.hidden;
+    const uint32_t cols = kind == WHOLE_OUTPUT ? args.rope.n_heads * args.rope.head_dim : !sliced && kind == WHOLE_DOWN ? args.n_ff : args.n_embd;
+    prepare(i, from, sums_up ? sum_of(gridDim.x + 1) : value_of(after_layer ? before : now), cols, brief.norm, brief.floats, kind == WHOLE_OUTPUT || sums_up);
 }
 
-/* A product from its vector to its results, a function of its own so that it has all registers. What is to be known is read before the
- * vector is waited for. */
-__device__ __noinline__ void run_product(uint32_t i) {
+/* A product from its vector to its results. What is to be known is read before the vector is waited for. */
+template <bool sliced> __device__ __noinline__ void run_product(uint32_t i) {
     const uint32_t kind = kind_of(args, i), warp = threadIdx.x / 32;
     const whole_brief &brief = ((const whole_brief *)(memory + args.briefs_at))[i];
-    const whole_shape shape = the_shares().shape[kind];
-    const part_share *all = the_shares().warp[kind][warp];
+    const part_share *const all = the_shares().warp[kind][warp];
     part_share share = all[0];
-    uint32_t type = brief.type[0], per_slot = args.types[type].a_slot;
-    weight_ring ring(args, memory, ring_states[warp]);
-    row_walk w = {share.col, shape.chunks, shape.tail, 0, (float *)(memory + args.lanes_at) + warp * ROWS_TOGETHER * ROW_PITCH,
-                  (float *)(memory + args.sums_at) + warp * args.sums_each, 0};
-    prepare_product(i, kind, brief);
+    uint32_t type = brief.type[0];
+    if (threadIdx.x % 32 == 0) next_sums[warp] = warp * args.sums_each;
+    prepare_product<sliced>(i, kind, brief);
     for (uint32_t p = 0;;) {
-        for (uint32_t left = share.left; left;) {
-            const uint32_t n = min(per_slot, left);
-            take_slot(type, ring.wait(), n, memory, shape.blocks, w);
-            ring.release();
-            left -= n;
-        }
+        if (share.left) take_part(type, kind, share.left, share.col);
         if (kind != WHOLE_QKV || ++p == WHOLE_PARTS) break;
         share = all[p];
-        if (!share.left) continue;
-        w.col = share.col;
-        type = brief.type[p], per_slot = args.types[type].a_slot;
+        type = brief.type[p];
     }
-    if (w.col) w.end_row();
-    if (w.rows) w.add_up();
-    if (threadIdx.x % 32 == 0) ring_states[warp] = ring.state();
     if (kind == WHOLE_HEAD) return;
     const float factor = kind == WHOLE_QKV || kind == WHOLE_GATE ? norm_factor(i) : 1;
     consumers_meet();
-    finish(i, kind, factor);
+    finish<sliced>(i, kind, factor);
 }
 
 /* The block's rows of x at the beginning. */
-__device__ __noinline__ void begin_x(uint32_t id, uint32_t epoch) {
+template <bool sliced> __device__ __noinline__ void begin_x(uint32_t id, uint32_t epoch) {
     x_unit &unit = x_units()[threadIdx.x];
     unit.residual = table_element(args.table, id, the_shares().block[WHOLE_OUTPUT].begin[0] + threadIdx.x);
-    tell(args.x + unit.to, unit.residual, epoch);
+    if (!sliced) {
+        tell(args.x[0] + unit.to, unit.residual, epoch);
+        return;
+    }
+    args.x[(epoch - 1) % 2][sum_place(unit.to)] = 0; /* of the end of the step before, which has ended */
+    contribute(args.x[epoch % 2] + sum_place(unit.to), unit.residual, gridDim.x + 1, SUM_LIMIT_RESIDUAL, args.spoiled, epoch);
 }
 
 /* The warps that multiply. */
-template <int D> __device__ __forceinline__ void consume() {
-    place_units();
+template <int D, bool sliced> __device__ __forceinline__ void consume() {
+    place_units<sliced>();
     wait_for_previous_kernel(); /* what is read from here on depends on it */
     const uint32_t position = args.state->position;
     whole_attention<D> &attention = *(whole_attention<D> *)(memory + args.attention_at);
     if (threadIdx.x == 0) the_epoch = *args.epoch, it_attends = find_item(args, position, attention.item);
     for (uint32_t i = threadIdx.x; i < args.rope.rope_dim / 2; i += WHOLE_CONSUMERS) attention.turn[i] = turn_of(args.rope, position, i);
     consumers_meet();
-    if (threadIdx.x < the_units[WHOLE_OUTPUT]) begin_x((uint32_t)args.state->id, the_epoch);
-    for (uint32_t i = 0; i <= 4 * args.n_layers; i++) {
-        run_product(i);
-        if (it_attends && kind_of(args, i) == WHOLE_QKV) attention_of<D>(i);
+    if (threadIdx.x < the_units[WHOLE_OUTPUT]) begin_x<sliced>((uint32_t)args.state->id, the_epoch);
+    for (uint32_t i = 0; i < 4 * args.n_layers; i += 4) {
+        run_product<sliced>(i + WHOLE_QKV);
+        if (it_attends) attention_of<D>(i);
+        run_product<sliced>(i + WHOLE_OUTPUT);
+        run_product<sliced>(i + WHOLE_GATE);
+        if (!sliced) {
+            run_product<sliced>(i + WHOLE_DOWN);
+            continue;
+        }
+        const whole_brief &down = ((const whole_brief *)(memory + args.briefs_at))[i + WHOLE_DOWN];
+        take_slice(down.type[0], down.data[0], args.x[(the_epoch + i / 4 + 1) % 2]);
     }
+    run_product<sliced>(4 * args.n_layers);
 }
 
 __device__ __noinline__ void feed() {
@@ -524,29 +469,29 @@ __device__ __noinline__ void feed() {
     wait_for_previous_kernel();
 }
 
-template <int D> __device__ __forceinline__ void run_step(const whole_args &a) {
+template <int D, bool sliced> __device__ __forceinline__ void run_step(const whole_args &a) {
     for (uint32_t w = threadIdx.x; w < sizeof a / 4; w += WHOLE_THREADS) ((uint32_t *)&args)[w] = ((const uint32_t *)&a)[w];
     __syncthreads();
-    make_shares(*(shares *)(memory + args.shares_at), args.products, args.n_layers);
+    make_shares(*(shares *)(memory + args.shares_at), args.products, args.n_layers, args.slices);
     make_briefs((whole_brief *)(memory + args.briefs_at), args.products, args.n_layers);
     if (threadIdx.x < 32) make_rings(args, memory);
     if (threadIdx.x < 2) squares[threadIdx.x][WHOLE_WARPS] = 0;
     __syncthreads();
     if (threadIdx.x >= WHOLE_CONSUMERS) feed();
-    else consume<D>();
+    else consume<D, sliced>();
     let_next_kernel_start();
     __syncthreads();
     finish_head(4 * args.n_layers, the_epoch + args.n_layers);
     if (blockIdx.x == 0 && threadIdx.x == 0) *args.epoch = the_epoch + args.n_layers + 1; /* all have read it: they told x */
 }
 
-template <int D> __global__ void __launch_bounds__(WHOLE_THREADS, 1) whole_step_kernel(const __grid_constant__ whole_args a) {
+template <int D, bool sliced> __global__ void __launch_bounds__(WHOLE_THREADS, 1) whole_step_kernel(const __grid_constant__ whole_args a) {
 #if __CUDA_ARCH__ >= 900
     constexpr bool runs = true;
 #else
     constexpr bool runs = false; /* what comes before Hopper runs the chain */
 #endif
-    if (runs) run_step<D>(a);
+    if (runs) run_step<D, sliced>(a);
 }
 
 template <int D> constexpr uint32_t attention_bytes = sizeof(whole_attention<D>);
@@ -561,6 +506,57 @@ uint32_t bytes_of_type(uint32_t type) {
     return bytes;
 }
 
+/* The widest x with which a block keeps its hidden values: beyond, the slices, which are unequal and a little larger than the rows, cost
+ * more than an exchange (docs/performance.md). */
+enum { SLICED_MOST = 1024 };
+
+/* How the hidden values are shared out: small units give the blocks equal work, units of a tile give no two blocks the same columns of down. The
+ * time is about that of the block with most bytes where a step waits for the blocks, and that of all bytes where it waits for the memory. */
+bool share_hidden(whole_slices &s, const whole_product &gate, const whole_product &down, uint32_t n_ff, uint32_t n_embd, uint32_t blocks) {
+    const double gate_bytes = 2.0 * (double)row_bytes((int)gate.part[0].type, gate.blocks);
+    const uint32_t rows = (n_embd + 31) / 32;
+    s.unit = 0;
+    double least = 0;
+    for (uint32_t unit = 8; unit <= 32; unit *= 2) {
+        whole_slices t = {blocks, unit, n_ff / unit, down.floats ? 8u : 32u, rows, 0, 0};
+        if (n_ff % unit || t.units < blocks) continue;
+        uint32_t most = 0, columns = 0;
+        for (uint32_t i = 0; i < blocks; i++) {
+            const hidden_share share = hidden_of(t, i);
+            const uint32_t supers = supers_of(share.first, share.n);
+            if (share.n > t.widest) t.widest = share.n;
+            if (supers > t.supers) t.supers = supers;
+            if (share.end - share.begin > most) most = share.end - share.begin;
+            columns += share.n;
+        }
+        const double column = (double)rows * tile_bytes(down.part[0].type);
+        const double cost = most * gate_bytes + t.widest * column + (n_ff * gate_bytes + columns * column) / blocks;
+        if (!s.unit || cost < least) least = cost, s = t;
+    }
+    return s.unit && s.widest * s.columns <= WHOLE_CONSUMERS && s.widest <= 32;
+}
+
+/* Who has which hidden values. */
+bool share_out_hidden(whole_plan *plan, whole_product *products, uint32_t blocks) {
+    struct whole_args &a = plan->args;
+    const uint32_t n = 4 * a.n_layers;
+    uint32_t run = 1;
+    bool floats = false;
+    for (uint32_t i = WHOLE_DOWN; i < n; i += 4) floats = floats || products[i].floats;
+    if (a.sliced) {
+        for (uint32_t i = WHOLE_DOWN; i < n; i += 4)
+            if (products[i].floats != products[WHOLE_DOWN].floats) return false;
+        if (!share_hidden(a.slices, products[WHOLE_GATE], products[WHOLE_DOWN], a.n_ff, a.n_embd, blocks)) return false;
+        run = a.slices.unit;
+    } else if (!floats && a.n_ff % 32 == 0) { /* told as quants, where that leaves the blocks nearly equal shares */
+        const uint32_t runs = a.n_ff / 16, longest = (runs + blocks - 1) / blocks;
+        a.hidden_quants = runs >= blocks && longest * blocks * 20 <= runs * 21;
+        if (a.hidden_quants) run = 16;
+    }
+    for (uint32_t i = WHOLE_GATE; i < n; i += 4) products[i].run = run;
+    return true;
+}
+
 /* Bytes of a chunk of n blocks; 0: no type of whole steps. */
 uint32_t chunk_bytes(uint32_t type, uint32_t n) {
     uint32_t bytes = 0;
@@ -572,6 +568,7 @@ uint32_t chunk_bytes(uint32_t type, uint32_t n) {
 
 extern "C" int whole_fits(struct whole_plan *plan, struct whole_product *products, uint32_t multiprocessors, size_t shared_limit) {
     struct whole_args &a = plan->args;
+    a.sliced = a.n_embd <= SLICED_MOST;
     const uint32_t n = 4 * a.n_layers + 1, d = a.rope.head_dim, group = a.rope.n_heads / a.rope.n_kv_heads;
     if (d != 64 && d != 128) return 0;
     uint32_t blocks = multiprocessors, vector = d == 64 ? sums_bytes<64> : sums_bytes<128>, rows = 0, largest = 0;
@@ -582,27 +579,24 @@ extern "C" int whole_fits(struct whole_plan *plan, struct whole_product *product
         product.chunks_magic = 0xFFFFFFFFu / product.chunks + 1;
         product.floats = product.part[0].type == DTYPE_F16 || product.part[0].type == DTYPE_BF16;
         if (product.cols % 8) return 0;
-        uint32_t bytes = product.floats ? product.blocks * 128 : product.blocks * 48;
-        if (bytes > vector) vector = bytes;
+        const bool in_slices = a.sliced && i % 4 == WHOLE_DOWN && i + 1 < n;
+        const uint32_t bytes = product.floats ? product.blocks * 128 : product.blocks * 48;
+        if (bytes > vector && !in_slices) vector = bytes;
         if (product.part[0].units < blocks) blocks = product.part[0].units;
         for (uint32_t p = 0; p < product.n_parts; p++) {
             const uint32_t type = product.part[p].type, bytes_of_chunk = chunk_bytes(type, CHUNK);
             if (!bytes_of_chunk || (type == DTYPE_F16 || type == DTYPE_BF16) != product.floats) return 0;
-            const uint32_t block = bytes_of_type(type);
-            a.types[type] = {(uint16_t)(bytes_of_chunk - CHUNK * block), (uint16_t)block, 0, 0};
-            if (bytes_of_chunk > largest) largest = bytes_of_chunk;
+            const uint32_t block = in_slices ? tile_bytes(type) / 32 : bytes_of_type(type), piece = in_slices ? 32 * block : bytes_of_chunk;
+            (in_slices ? a.tiles : a.types)[type] = {(uint16_t)(piece - 32 * block), (uint16_t)block, 0, 0};
+            if (piece > largest) largest = piece;
         }
     }
-    /* The gated vector is told as quants where that leaves the blocks nearly equal shares, or where the memory is not what a step waits for. */
-    bool quants = a.n_ff % 32 == 0;
-    for (uint32_t i = WHOLE_DOWN; i < n; i += 4) quants = quants && !products[i].floats;
-    const uint32_t runs = a.n_ff / 16, longest = (runs + blocks - 1) / blocks;
-    a.gated_quants = quants && runs >= blocks && (longest * blocks * 20 <= runs * 21 || a.n_embd <= 2048);
-    if (a.gated_quants)
-        for (uint32_t i = WHOLE_GATE; i < n; i += 4) products[i].run = 16;
+    if (a.n_ff / 8 < blocks) blocks = a.n_ff / 8;
+    if (!blocks || blocks > WHOLE_BLOCKS || !share_out_hidden(plan, products, blocks)) return 0;
     /* Rows of a block, and how many of them, or of their parts, a warp can have. */
     uint32_t each = 0;
     for (uint32_t i = 0; i < n; i++) {
+        if (a.sliced && i + 1 < n && i % 4 == WHOLE_DOWN) continue; /* by row groups */
         uint32_t count = 0;
         for (uint32_t p = 0; p < products[i].n_parts; p++)
             count += (products[i].part[p].units / products[i].run + blocks - 1) / blocks * products[i].run * products[i].rows_a_unit;
@@ -630,12 +624,12 @@ extern "C" int whole_fits(struct whole_plan *plan, struct whole_product *product
         for (uint32_t p = 0; p < products[i].n_parts; p++)
             most[i] += (products[i].part[p].units / products[i].run + blocks - 1) / blocks * products[i].run;
     a.most_qkv = most[WHOLE_QKV], a.most_x = most[WHOLE_OUTPUT];
+    a.slice_vector_at = place(a.slices.widest * a.slices.columns * 4);
     a.lanes_at = place(WHOLE_WARPS * ROWS_TOGETHER * ROW_PITCH * 4);
     a.units_at = place((most[WHOLE_QKV] + most[WHOLE_OUTPUT] + most[WHOLE_GATE]) * 16);
     a.briefs_at = place(n * (uint32_t)sizeof(whole_brief));
     a.barriers_at = place(WHOLE_WARPS * 16 * WHOLE_SLOTS);
     a.ring_at = at;
-    if (blocks > WHOLE_BLOCKS) return 0;
     const uint32_t end = (uint32_t)sizeof(end_memory) + (products[n - 1].part[0].units / blocks + 1) * 4;
     const uint32_t fixed = sizeof args + sizeof squares + 512 + largest;
     if (at + fixed + WHOLE_WARPS * 2 * largest > shared_limit || at + fixed + end > shared_limit) return 0;
@@ -650,6 +644,8 @@ extern "C" int whole_fits(struct whole_plan *plan, struct whole_product *product
     }
     for (whole_type &type : a.types)
         if (type.block) type.a_slot = (uint16_t)(a.slot_size / (type.head + CHUNK * type.block));
+    for (whole_type &tile : a.tiles)
+        if (tile.block) tile.a_slot = (uint16_t)(a.slot_size / (32 * tile.block));
     plan->shared = at + (WHOLE_WARPS * a.n_slots * a.slot_size > end ? WHOLE_WARPS * a.n_slots * a.slot_size : end);
     plan->shared += largest; /* lanes without a block read behind the last chunk */
     plan->blocks = blocks;
@@ -668,19 +664,22 @@ extern "C" void whole_exchange(struct whole_plan *plan, void *memory) {
         at += (n + 255) / 256 * 256; /* place_of() wants whole runs of 256 */
         return here;
     };
-    a.x = cut(a.n_embd);
+    a.x[0] = cut(sum_places(a.n_embd));
+    a.x[1] = cut(sum_places(a.n_embd));
     a.qkv = cut(q + 2 * kv);
     a.attn = cut(q);
     a.middle = cut(a.n_embd);
-    a.gated = cut(a.n_ff);
     a.largest = cut((size_t)WHOLE_BLOCKS * END_WARPS);
     a.partial = cut((size_t)units * a.most_splits * WHOLE_HEADS * (a.rope.head_dim + 2));
+    a.hidden = cut(a.sliced ? 0 : a.n_ff);
+    a.spoiled = (uint32_t *)cut(1);
     plan->exchange = at * sizeof(uint64_t);
 }
 
 typedef void (*whole_kernel)(const whole_args);
 static whole_kernel kernel_of(const struct whole_plan *plan) {
-    return plan->args.rope.head_dim == 64 ? whole_step_kernel<64> : whole_step_kernel<128>;
+    if (plan->args.sliced) return plan->args.rope.head_dim == 64 ? whole_step_kernel<64, true> : whole_step_kernel<128, true>;
+    return plan->args.rope.head_dim == 64 ? whole_step_kernel<64, false> : whole_step_kernel<128, false>;
 }
 
 extern "C" cudaError_t whole_load(const struct whole_plan *plan, int *each) {

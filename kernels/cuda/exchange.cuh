@@ -2,15 +2,46 @@
  * 64-bit word that is written and read whole. Who needs a value reads until the epoch is the one it waits for; no flag, no fence and no
  * barrier, so a value is there one trip through the second-level cache after it was written (NCCL's LL protocol does the same).
  *
+ * A value to which many blocks contribute is a sum in fixed point, with the number of contributions in its lowest byte: one atomic
+ * addition brings both, and who needs it reads until all have come. Integers add up to the same in any order.
+ *
  * A place is used again one layer later. Nobody may write it before all have read it: whoever writes in a layer has read values that
  * depend on what every block did after its reading in the layer before (decode_whole.cu tells why). */
 #pragma once
 
 #include <stdint.h>
 
+/* Sums: 8 bits that count, then a signed number of 56 bits, 31 of them behind the point. One contribution may be a residual; with all others
+ * below their limit nothing overflows. */
+enum { SUM_COUNT = 8, SUM_POINT = 31, SUM_LIMIT = 1 << 16, SUM_LIMIT_RESIDUAL = 1 << 22 };
+
 __device__ __forceinline__ void tell(uint64_t *to, float value, uint32_t epoch) {
     asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(to), "l"((uint64_t)epoch << 32 | __float_as_uint(value)) : "memory");
 }
+
+/* Add to a sum, as `count` contributions. What reaches the limit, or is not a number, counts as zero, and `spoiled` becomes `step` before. */
+__device__ __forceinline__ void contribute(uint64_t *to, float value, uint32_t count, int limit, uint32_t *spoiled, uint32_t step) {
+    if (!(fabsf(value) < (float)limit)) {
+        *(volatile uint32_t *)spoiled = step;
+        __threadfence();
+        value = 0;
+    }
+    const uint64_t word = ((uint64_t)__float2ll_rn(value * (float)(1ll << SUM_POINT)) << SUM_COUNT) + count;
+    asm volatile("red.relaxed.gpu.global.add.u64 [%0], %1;" ::"l"(to), "l"(word) : "memory");
+}
+__device__ __forceinline__ float sum_value(uint64_t word) {
+    return __ll2float_rn((int64_t)word >> SUM_COUNT) * (1.0f / (float)(1ll << SUM_POINT));
+}
+
+/* What makes a word the one that is waited for: an epoch, or a number of contributions. */
+struct awaited {
+    uint64_t mask, word;
+    __device__ __forceinline__ bool is(uint64_t w) const { return !((w ^ word) & mask); }
+    __device__ __forceinline__ bool is_sum() const { return !(mask >> 32); }
+    __device__ __forceinline__ float value(uint64_t w) const { return is_sum() ? sum_value(w) : __uint_as_float((uint32_t)w); }
+};
+__device__ __forceinline__ awaited value_of(uint32_t epoch) { return {~0ull << 32, (uint64_t)epoch << 32}; }
+__device__ __forceinline__ awaited sum_of(uint32_t contributions) { return {(1u << SUM_COUNT) - 1, contributions}; }
 
 /* Two neighbours, to - 16-byte aligned. */
 __device__ __forceinline__ void listen(const uint64_t *from, uint64_t &a, uint64_t &b) {
@@ -29,14 +60,14 @@ struct patience {
  * all blocks wait long for the same values, their looking must not fill the way to the cache. Whole warps call this; `there` says for
  * which lanes. */
 template <int N>
-__device__ __forceinline__ void hear(const uint64_t *from, uint32_t epoch, float v[N], uint32_t step = 2, bool gently = false, bool there = true) {
+__device__ __forceinline__ void hear(const uint64_t *from, awaited what, float v[N], uint32_t step = 2, bool gently = false, bool there = true) {
     uint64_t pair[N];
     patience p;
     if (gently) {
         bool waits = threadIdx.x % 32 == 0 && there;
         while (waits) {
             listen(from, pair[0], pair[1]);
-            waits = (uint32_t)(pair[0] >> 32) != epoch;
+            waits = !what.is(pair[0]);
             p.look();
         }
         __syncwarp();
@@ -44,13 +75,13 @@ __device__ __forceinline__ void hear(const uint64_t *from, uint32_t epoch, float
     for (bool waits = there; waits; p.look()) {
 #pragma unroll
         for (int i = 0; i < N / 2; i++) listen(from + i * step, pair[2 * i], pair[2 * i + 1]);
-        uint32_t wrong = 0;
+        uint64_t wrong = 0;
 #pragma unroll
-        for (int i = 0; i < N; i++) wrong |= (uint32_t)(pair[i] >> 32) ^ epoch;
-        waits = wrong;
+        for (int i = 0; i < N; i++) wrong |= pair[i] ^ what.word;
+        waits = wrong & what.mask;
     }
 #pragma unroll
-    for (int i = 0; i < N; i++) v[i] = there ? __uint_as_float((uint32_t)pair[i]) : 0.0f;
+    for (int i = 0; i < N; i++) v[i] = there ? what.value(pair[i]) : 0.0f;
 }
 
 /* Eight quants with their scale, in 16 bytes that are written and read whole. */
@@ -82,9 +113,15 @@ __device__ __forceinline__ uint32_t place_of(uint32_t i, uint32_t cols) {
     return in_pairs(cols) ? i : i / 256 * 256 + i % 8 / 2 * 64 + i % 256 / 8 * 2 + i % 2;
 }
 
+/* Sums lie four to a line of the cache: all blocks add to all of them at about the same time, and parts of the second-level cache are chosen
+ * by line. */
+__device__ __forceinline__ uint32_t sum_place(uint32_t place) { return place / 4 * 16 + place % 4; }
+__host__ __device__ __forceinline__ uint32_t sum_places(uint32_t n) { return (n + 255) / 256 * 1024; }
+
 /* Values at.. of a long one, `at` a multiple of 8. */
-__device__ __forceinline__ void hear_eight(const uint64_t *vector, uint32_t at, uint32_t epoch, float v[8], bool gently, bool there) {
-    hear<8>(vector + at / 256 * 256 + at % 256 / 4, epoch, v, 64, gently, there);
+__device__ __forceinline__ void hear_eight(const uint64_t *vector, uint32_t at, awaited what, float v[8], bool gently, bool there) {
+    const uint32_t place = at / 256 * 256 + at % 256 / 4;
+    hear<8>(vector + (what.is_sum() ? sum_place(place) : place), what, v, what.is_sum() ? sum_place(64) : 64, gently, there);
 }
 
 __device__ __forceinline__ float hear_one(const uint64_t *from, uint32_t epoch) {

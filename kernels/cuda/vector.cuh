@@ -76,35 +76,46 @@ template <int W> __device__ __forceinline__ void store_floats(const float_vector
 template <int T> constexpr bool two_scales = T == DTYPE_Q2_K || T == DTYPE_Q3_K || T == DTYPE_Q6_K;
 template <int T> constexpr bool has_minimum = T != DTYPE_Q8_0 && T != DTYPE_IQ4_NL && T != DTYPE_IQ4_XS;
 
-template <int T> __device__ __forceinline__ float block_dot(const raw_block &raw, const quantised_vector &x, uint32_t b) {
-    quants q = block_quants<T>(raw);
-    int4 xa = x.a[b], xb = x.b[b];
-    int ia = __dp4a(q.a[0], xa.x, 0), ib = __dp4a(q.b[0], xb.x, 0);
-    ia = __dp4a(q.a[1], xa.y, ia), ib = __dp4a(q.b[1], xb.y, ib);
-    ia = __dp4a(q.a[2], xa.z, ia), ib = __dp4a(q.b[2], xb.z, ib);
-    ia = __dp4a(q.a[3], xa.w, ia), ib = __dp4a(q.b[3], xb.w, ib);
-    const float2 scale = x.scale[b];
-    const float da = (float)ia * scale.x, db = (float)ib * scale.y;
-    float result = two_scales<T> ? q.s0 * da + q.s1 * db : q.s0 * (da + db);
-    if (has_minimum<T>) {
-        const float2 sum = x.sum[b];
-        result += two_scales<T> ? q.m0 * sum.x + q.m1 * sum.y : q.m0 * (sum.x + sum.y);
-    }
-    return result;
+/* A block of the vector in registers, for blocks of a type: what the type does not use is not read, and takes none. */
+template <int T> struct quantised_block {
+    int4 a, b;
+    float2 scale, sum; /* sum.x is that of both halves where one minimum goes with both */
+};
+template <int T> __device__ __forceinline__ quantised_block<T> block_of(const quantised_vector &x, uint32_t b) {
+    quantised_block<T> r = {x.a[b], x.b[b], x.scale[b], {}};
+    if (has_minimum<T>) r.sum = x.sum[b];
+    if (has_minimum<T> && !two_scales<T>) r.sum.x += r.sum.y;
+    return r;
 }
 
-__device__ __forceinline__ float dot_bits(uint4 w, const float_vector &x, uint32_t c, __half) {
+template <int T> __device__ __forceinline__ float block_dot(const raw_block &raw, const quantised_block<T> &x) {
+    quants q = block_quants<T>(raw);
+    int ia = __dp4a(q.a[0], x.a.x, 0), ib = __dp4a(q.b[0], x.b.x, 0);
+    ia = __dp4a(q.a[1], x.a.y, ia), ib = __dp4a(q.b[1], x.b.y, ib);
+    ia = __dp4a(q.a[2], x.a.z, ia), ib = __dp4a(q.b[2], x.b.z, ib);
+    ia = __dp4a(q.a[3], x.a.w, ia), ib = __dp4a(q.b[3], x.b.w, ib);
+    const float da = (float)ia * x.scale.x, db = (float)ib * x.scale.y;
+    float result = two_scales<T> ? q.s0 * da + q.s1 * db : q.s0 * (da + db);
+    if (has_minimum<T>) result += two_scales<T> ? q.m0 * x.sum.x + q.m1 * x.sum.y : q.m0 * x.sum.x;
+    return result;
+}
+template <int T> __device__ __forceinline__ float block_dot(const raw_block &raw, const quantised_vector &x, uint32_t b) {
+    return block_dot<T>(raw, block_of<T>(x, b));
+}
+
+__device__ __forceinline__ float dot_eight(uint4 w, float4 y, float4 z, __half) {
     const __half2 *h = (const __half2 *)&w;
     float2 p = __half22float2(h[0]), q = __half22float2(h[1]), r = __half22float2(h[2]), s = __half22float2(h[3]);
-    float4 y = x.plane[0][c], z = x.plane[1][c];
     return p.x * y.x + p.y * y.y + q.x * y.z + q.y * y.w + r.x * z.x + r.y * z.y + s.x * z.z + s.y * z.w;
 }
-__device__ __forceinline__ float dot_bits(uint4 w, const float_vector &x, uint32_t c, __nv_bfloat16) {
-    float4 y = x.plane[0][c], z = x.plane[1][c];
+__device__ __forceinline__ float dot_eight(uint4 w, float4 y, float4 z, __nv_bfloat16) {
     auto low = [](uint32_t v) { return __uint_as_float(v << 16); };
     auto high = [](uint32_t v) { return __uint_as_float(v & 0xFFFF0000u); };
     return low(w.x) * y.x + high(w.x) * y.y + low(w.y) * y.z + high(w.y) * y.w + low(w.z) * z.x + high(w.z) * z.y + low(w.w) * z.z +
            high(w.w) * z.w;
+}
+template <class E> __device__ __forceinline__ float dot_bits(uint4 w, const float_vector &x, uint32_t c, E) {
+    return dot_eight(w, x.plane[0][c], x.plane[1][c], E());
 }
 __device__ __forceinline__ float dot_bits(uint4 w, const float_vector &x, uint32_t c, float) {
     float4 y = x.plane[0][c];

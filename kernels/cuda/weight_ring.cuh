@@ -3,10 +3,12 @@
  * the kernel waits for meanwhile, so that the memory never waits for the chain of dependent products.
  *
  * Who computes what is fixed: a block has an equal run of rows of every matrix, and a warp an equal run of the chunks (layout.cuh) of
- * all the block's rows. Needs bulk copies: compute capability 9. */
+ * all the block's rows; where a block has a slice of down (slices.cuh), a warp has an equal run of the slice's row groups.
+ * Needs bulk copies: compute capability 9. */
 #pragma once
 
 #include "kernels/cuda/decode_kernels.h"
+#include "kernels/cuda/slices.cuh"
 
 enum { WHOLE_CONSUMERS = WHOLE_THREADS - 32, WHOLE_WARPS = WHOLE_CONSUMERS / 32 }; /* threads and warps that multiply; one more warp feeds them */
 
@@ -23,12 +25,13 @@ struct block_share {
     uint32_t begin[WHOLE_PARTS], end[WHOLE_PARTS]; /* units of each part */
     uint32_t each, each_magic;                     /* chunks a warp has, the last warps fewer or none */
 };
-/* What a warp does of a part of them: `left` chunks, from chunk `col` of row `row` of the matrix on. */
+/* What a warp does of a part of them: `left` chunks, from chunk `col` of row `row` of the matrix on. Of down: tiles, from row group `row` of the
+ * slice on. */
 struct __align__(16) part_share {
     uint32_t left, row, col;
 };
 struct whole_shape {
-    uint32_t blocks, chunks, magic, tail; /* of a row; tail: blocks of the last chunk */
+    uint32_t blocks, chunks, magic, tail; /* of a row; tail: blocks of the last chunk. Of down: tiles of a row group, which are all whole */
 };
 struct shares {
     whole_shape shape[WHOLE_KINDS];
@@ -40,10 +43,21 @@ __device__ __forceinline__ uint32_t kind_of(const whole_args &a, uint32_t produc
     return product == 4 * a.n_layers ? (uint32_t)WHOLE_HEAD : product % 4;
 }
 
+__device__ __forceinline__ void make_slice_share(shares &to, const whole_slices &slices, uint32_t warp) {
+    const uint32_t n = hidden_of(slices, blockIdx.x).n, begin = slices.groups * warp / WHOLE_WARPS, end = slices.groups * (warp + 1) / WHOLE_WARPS;
+    to.warp[WHOLE_DOWN][warp][0] = {(end - begin) * n, begin, 0};
+    to.warp[WHOLE_DOWN][warp][1] = to.warp[WHOLE_DOWN][warp][2] = {};
+    if (warp == 0) to.block[WHOLE_DOWN] = {}, to.shape[WHOLE_DOWN] = {n, n, 0xFFFFFFFFu / n + 1, 32};
+}
+
 /* All threads; a barrier must follow. */
-__device__ __forceinline__ void make_shares(shares &to, const whole_product *products, uint32_t n_layers) {
+__device__ __forceinline__ void make_shares(shares &to, const whole_product *products, uint32_t n_layers, const whole_slices &slices) {
     for (uint32_t i = threadIdx.x; i < WHOLE_KINDS * WHOLE_WARPS; i += WHOLE_THREADS) {
         const uint32_t kind = i / WHOLE_WARPS, warp = i % WHOLE_WARPS;
+        if (kind == WHOLE_DOWN && slices.n) {
+            make_slice_share(to, slices, warp);
+            continue;
+        }
         const whole_product &product = products[kind == WHOLE_HEAD ? 4 * n_layers : kind];
         const uint32_t a_unit = product.rows_a_unit * product.chunks;
         block_share b = {};
@@ -72,9 +86,10 @@ __device__ __forceinline__ void make_shares(shares &to, const whole_product *pro
     }
 }
 
-__device__ __forceinline__ uint32_t chunk_bytes_of(const whole_args &a, uint32_t type, uint32_t n) {
-    return (a.types[type].head + n * a.types[type].block + 15) / 16 * 16;
+__device__ __forceinline__ const whole_type &type_of(const whole_args &a, uint32_t kind, uint32_t type) {
+    return kind == WHOLE_DOWN && a.sliced ? a.tiles[type] : a.types[type];
 }
+__device__ __forceinline__ uint32_t chunk_bytes_of(const whole_type &t, uint32_t n) { return (t.head + n * t.block + 15) / 16 * 16; }
 /* What must be known of a product, in shared memory. */
 struct whole_brief {
     const char *data[WHOLE_PARTS];
@@ -100,6 +115,14 @@ __device__ __forceinline__ bool barrier_passed(uint32_t barrier, uint32_t parity
 #endif
     return passed;
 }
+
+/* Chunks that go into the next slot, before chunk `col` of a row: whole rows, where a slot has room for one. */
+struct slot_rule {
+    uint32_t most, rows, chunks; /* chunks that fit; those of the rows that fit whole, or 0; those of a row */
+    __device__ __forceinline__ slot_rule(uint32_t a_slot, uint32_t chunks, uint32_t magic)
+        : most(a_slot), rows(divide(a_slot, chunks, magic) * chunks), chunks(chunks) {}
+    __device__ __forceinline__ uint32_t take(uint32_t col, uint32_t left) const { return min(rows ? col ? chunks - col : rows : most, left); }
+};
 
 /* A warp's end of its ring: it takes the slots in turns. Each slot has two mbarriers: it is full, it is empty. */
 struct weight_ring {
@@ -153,7 +176,8 @@ struct weight_feeder {
     /* what is copied next; product beyond the last one: all is on its way */
     uint32_t product, part, left, col;
     const char *at;
-    uint32_t per_slot, chunk_bytes, short_by, chunks, chunks_magic; /* of the part */
+    slot_rule rule = {0, 1, 0};
+    uint32_t chunk_bytes, short_by, chunks_magic; /* of the part */
 
     /* The first part from here on with chunks of the ring's warp. */
     __device__ __forceinline__ void find() {
@@ -165,18 +189,19 @@ struct weight_feeder {
                 if (!share.left) continue;
                 const whole_brief &brief = ((const whole_brief *)(memory + a.briefs_at))[product];
                 const whole_shape &shape = all.shape[kind];
-                const uint32_t type = brief.type[part];
-                left = share.left, col = share.col, chunks = shape.chunks, chunks_magic = shape.magic;
-                chunk_bytes = chunk_bytes_of(a, type, 32), short_by = chunk_bytes - chunk_bytes_of(a, type, shape.tail), per_slot = a.types[type].a_slot;
-                at = brief.data[part] + (size_t)share.row * (chunks * chunk_bytes - short_by) + col * chunk_bytes;
+                const whole_type type = type_of(a, kind, brief.type[part]);
+                left = share.left, col = share.col, rule = slot_rule(type.a_slot, shape.chunks, shape.magic), chunks_magic = shape.magic;
+                chunk_bytes = chunk_bytes_of(type, 32), short_by = chunk_bytes - chunk_bytes_of(type, shape.tail);
+                at = brief.data[part] + (size_t)share.row * (shape.chunks * chunk_bytes - short_by) + col * chunk_bytes;
+                if (kind == WHOLE_DOWN && a.sliced) at += (size_t)blockIdx.x * a.slices.groups * a.slices.widest * chunk_bytes;
                 return;
             }
         }
     }
 
     __device__ __forceinline__ void fill_slot(uint32_t full, uint64_t policy) {
-        const uint32_t n = min(per_slot, left), after = col + n;
-        const uint32_t ends = divide(after, chunks, chunks_magic); /* rows that end in it: their last chunks may be short */
+        const uint32_t n = rule.take(col, left), after = col + n;
+        const uint32_t ends = divide(after, rule.chunks, chunks_magic); /* rows that end in it: their last chunks may be short */
         const uint32_t bytes = n * chunk_bytes - ends * short_by;
 #if __CUDA_ARCH__ >= 900
         asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(full), "r"(bytes) : "memory");
@@ -188,7 +213,7 @@ struct weight_feeder {
         if (++put == a.n_slots) put = 0, parity ^= 1;
         at += bytes;
         left -= n;
-        col = after - ends * chunks;
+        col = after - ends * rule.chunks;
     }
 
     __device__ __forceinline__ void run() {

@@ -189,7 +189,7 @@ __device__ __noinline__ void prepare_heads(const whole_args &a, const float *q_n
             for (uint32_t e = lane; e < D; e += 32) m.query[warp][e] = __half(0);
             return;
         }
-        hear<N>((is_key ? keys + (size_t)kv * D : a.qkv + (size_t)(first_head + warp) * D) + lane * N, epoch, mine);
+        hear<N>((is_key ? keys + (size_t)kv * D : a.qkv + (size_t)(first_head + warp) * D) + lane * N, value_of(epoch), mine);
         __syncwarp();
 #pragma unroll
         for (int e = 0; e < N; e++) head[lane * N + e] = mine[e];
@@ -203,7 +203,7 @@ __device__ __noinline__ void prepare_heads(const whole_args &a, const float *q_n
         else
             for (uint32_t e = lane; e < D; e += 32) k[(size_t)position * D + e] = m.key[e] = __float2half(head[e]);
     } else if (warp == WHOLE_HEADS + 1 && append) {
-        hear<N>(values + (size_t)kv * D + lane * N, epoch, mine);
+        hear<N>(values + (size_t)kv * D + lane * N, value_of(epoch), mine);
 #pragma unroll
         for (int e = 0; e < N; e++) v[(size_t)position * D + lane * N + e] = m.value[lane * N + e] = __float2half(mine[e]);
     }
@@ -280,7 +280,7 @@ __device__ __noinline__ void merge_splits(const whole_args &a, whole_attention_s
         float top = -INFINITY, sum = 0;
         for (uint32_t s = lane; s < splits; s += 32) {
             float both[2];
-            hear<2>(part + s * stride + D, epoch, both);
+            hear<2>(part + s * stride + D, value_of(epoch), both);
             sums.merge.factor[s] = both[0];
             top = fmaxf(top, both[0]);
         }
