@@ -566,63 +566,95 @@ uint32_t chunk_bytes(uint32_t type, uint32_t n) {
 
 } // namespace
 
-extern "C" int whole_fits(struct whole_plan *plan, struct whole_product *products, uint32_t multiprocessors, size_t shared_limit) {
-    struct whole_args &a = plan->args;
-    a.sliced = a.n_embd <= SLICED_MOST;
-    const uint32_t n = 4 * a.n_layers + 1, d = a.rope.head_dim, group = a.rope.n_heads / a.rope.n_kv_heads;
-    if (d != 64 && d != 128) return 0;
-    uint32_t blocks = multiprocessors, vector = d == 64 ? sums_bytes<64> : sums_bytes<128>, rows = 0, largest = 0;
+namespace {
+
+/* What the products say of themselves, and the smallest and largest of what they need. */
+struct whole_needs {
+    uint32_t blocks, vector, piece; /* units of the smallest product; bytes of the largest vector, and of a chunk or tile */
+};
+bool measure_products(whole_args &a, whole_product *products, whole_needs &needs) {
+    const uint32_t n = 4 * a.n_layers + 1;
     for (uint32_t i = 0; i < n; i++) {
         whole_product &product = products[i];
         product.blocks = (product.cols + 31) / 32;
         product.chunks = (product.blocks + CHUNK - 1) / CHUNK;
         product.chunks_magic = 0xFFFFFFFFu / product.chunks + 1;
         product.floats = product.part[0].type == DTYPE_F16 || product.part[0].type == DTYPE_BF16;
-        if (product.cols % 8) return 0;
+        if (product.cols % 8) return false;
         const bool in_slices = a.sliced && i % 4 == WHOLE_DOWN && i + 1 < n;
         const uint32_t bytes = product.floats ? product.blocks * 128 : product.blocks * 48;
-        if (bytes > vector && !in_slices) vector = bytes;
-        if (product.part[0].units < blocks) blocks = product.part[0].units;
+        if (bytes > needs.vector && !in_slices) needs.vector = bytes;
+        if (product.part[0].units < needs.blocks) needs.blocks = product.part[0].units;
         for (uint32_t p = 0; p < product.n_parts; p++) {
             const uint32_t type = product.part[p].type, bytes_of_chunk = chunk_bytes(type, CHUNK);
-            if (!bytes_of_chunk || (type == DTYPE_F16 || type == DTYPE_BF16) != product.floats) return 0;
+            if (!bytes_of_chunk || (type == DTYPE_F16 || type == DTYPE_BF16) != product.floats) return false;
             const uint32_t block = in_slices ? tile_bytes(type) / 32 : bytes_of_type(type), piece = in_slices ? 32 * block : bytes_of_chunk;
             (in_slices ? a.tiles : a.types)[type] = {(uint16_t)(piece - 32 * block), (uint16_t)block, 0, 0};
-            if (piece > largest) largest = piece;
+            if (piece > needs.piece) needs.piece = piece;
         }
     }
-    if (a.n_ff / 8 < blocks) blocks = a.n_ff / 8;
-    if (!blocks || blocks > WHOLE_BLOCKS || !share_out_hidden(plan, products, blocks)) return 0;
-    /* Rows of a block, and how many of them, or of their parts, a warp can have. */
-    uint32_t each = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        if (a.sliced && i + 1 < n && i % 4 == WHOLE_DOWN) continue; /* by row groups */
-        uint32_t count = 0;
-        for (uint32_t p = 0; p < products[i].n_parts; p++)
-            count += (products[i].part[p].units / products[i].run + blocks - 1) / blocks * products[i].run * products[i].rows_a_unit;
-        if (count * products[i].chunks > 60000) return 0;
-        if (count > rows) rows = count;
-        if (i + 1 < n && count / products[i].rows_a_unit > WHOLE_CONSUMERS) return 0;
-    }
-    each = (rows + WHOLE_WARPS - 1) / WHOLE_WARPS + 2;
-    const uint32_t units = a.rope.n_kv_heads * ((group + WHOLE_HEADS - 1) / WHOLE_HEADS);
-    a.most_splits = blocks / units;
-    if (!a.most_splits || blocks < a.rope.n_heads) return 0;
+    return true;
+}
 
-    uint32_t at = aligned(vector);
+/* Rows of a block, most of all products, and units by kind; 0 rows: more than a block can have. */
+uint32_t count_rows(const whole_args &a, const whole_product *products, uint32_t blocks, uint32_t most[WHOLE_HEAD]) {
+    const uint32_t n = 4 * a.n_layers + 1;
+    uint32_t rows = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t units = 0;
+        for (uint32_t p = 0; p < products[i].n_parts; p++)
+            units += (products[i].part[p].units / products[i].run + blocks - 1) / blocks * products[i].run;
+        if (i < WHOLE_HEAD) most[i] = units;
+        if (a.sliced && i + 1 < n && i % 4 == WHOLE_DOWN) continue; /* by row groups */
+        const uint32_t count = units * products[i].rows_a_unit;
+        if (count * products[i].chunks > 60000 || (i + 1 < n && units > WHOLE_CONSUMERS)) return 0;
+        if (count > rows) rows = count;
+    }
+    return rows;
+}
+
+/* Slots of the rings, which have `bytes` of shared memory each: as many bytes on their way as possible of the type that most of the model is
+ * of (`main`: of a chunk), in slots that are worth a copy each. */
+void cut_rings(whole_args &a, uint32_t bytes, uint32_t main, uint32_t largest) {
+    uint32_t best = 0;
+    a.n_slots = 2, a.slot_size = bytes / 2 / 16 * 16;
+    for (uint32_t slots = 2; slots <= WHOLE_SLOTS; slots++) {
+        const uint32_t size = bytes / slots / 16 * 16, use = size / main * main;
+        if (size < largest || use < 2000 || use * (slots - 1) <= best) continue;
+        best = use * (slots - 1), a.n_slots = slots, a.slot_size = size;
+    }
+    for (whole_type &type : a.types)
+        if (type.block) type.a_slot = (uint16_t)(a.slot_size / (type.head + CHUNK * type.block));
+    for (whole_type &tile : a.tiles)
+        if (tile.block) tile.a_slot = (uint16_t)(a.slot_size / (32 * tile.block));
+}
+
+} // namespace
+
+extern "C" int whole_fits(struct whole_plan *plan, struct whole_product *products, uint32_t multiprocessors, size_t shared_limit) {
+    struct whole_args &a = plan->args;
+    const uint32_t n = 4 * a.n_layers + 1, d = a.rope.head_dim;
+    if (d != 64 && d != 128) return 0;
+    a.sliced = a.n_embd <= SLICED_MOST;
+    whole_needs needs = {multiprocessors, d == 64 ? sums_bytes<64> : sums_bytes<128>, 0};
+    if (!measure_products(a, products, needs)) return 0;
+    const uint32_t blocks = a.n_ff / 8 < needs.blocks ? a.n_ff / 8 : needs.blocks, largest = needs.piece;
+    if (!blocks || blocks > WHOLE_BLOCKS || !share_out_hidden(plan, products, blocks)) return 0;
+    uint32_t most[WHOLE_HEAD] = {};
+    const uint32_t rows = count_rows(a, products, blocks, most);
+    a.most_splits = blocks / whole_units(a.rope);
+    if (!rows || !a.most_splits || blocks < a.rope.n_heads) return 0;
+
+    uint32_t at = aligned(needs.vector);
     auto place = [&](uint32_t bytes) {
         uint32_t here = at;
         at += aligned(bytes);
         return here;
     };
     a.shares_at = place(sizeof(shares));
-    a.sums_each = each;
-    a.sums_at = place(each * WHOLE_WARPS * 4);
+    a.sums_each = (rows + WHOLE_WARPS - 1) / WHOLE_WARPS + 2; /* rows of a warp, or parts of them */
+    a.sums_at = place(a.sums_each * WHOLE_WARPS * 4);
     a.attention_at = place(d == 64 ? attention_bytes<64> : attention_bytes<128>);
-    uint32_t most[WHOLE_HEAD] = {};
-    for (uint32_t i = 0; i < WHOLE_HEAD; i++)
-        for (uint32_t p = 0; p < products[i].n_parts; p++)
-            most[i] += (products[i].part[p].units / products[i].run + blocks - 1) / blocks * products[i].run;
     a.most_qkv = most[WHOLE_QKV], a.most_x = most[WHOLE_OUTPUT];
     a.slice_vector_at = place(a.slices.widest * a.slices.columns * 4);
     a.lanes_at = place(WHOLE_WARPS * ROWS_TOGETHER * ROW_PITCH * 4);
@@ -633,21 +665,9 @@ extern "C" int whole_fits(struct whole_plan *plan, struct whole_product *product
     const uint32_t end = (uint32_t)sizeof(end_memory) + (products[n - 1].part[0].units / blocks + 1) * 4;
     const uint32_t fixed = sizeof args + sizeof squares + 512 + largest;
     if (at + fixed + WHOLE_WARPS * 2 * largest > shared_limit || at + fixed + end > shared_limit) return 0;
-    /* As many bytes on their way as possible of the type that most of the model is of, in slots that are worth a copy each. */
-    const uint32_t ring = (uint32_t)(shared_limit - fixed - at) / WHOLE_WARPS, main = chunk_bytes(products[2].part[0].type, CHUNK);
-    uint32_t best = 0;
-    a.n_slots = 2, a.slot_size = ring / 2 / 16 * 16;
-    for (uint32_t slots = 2; slots <= WHOLE_SLOTS; slots++) {
-        const uint32_t size = ring / slots / 16 * 16, use = size / main * main;
-        if (size < largest || use < 2000 || use * (slots - 1) <= best) continue;
-        best = use * (slots - 1), a.n_slots = slots, a.slot_size = size;
-    }
-    for (whole_type &type : a.types)
-        if (type.block) type.a_slot = (uint16_t)(a.slot_size / (type.head + CHUNK * type.block));
-    for (whole_type &tile : a.tiles)
-        if (tile.block) tile.a_slot = (uint16_t)(a.slot_size / (32 * tile.block));
-    plan->shared = at + (WHOLE_WARPS * a.n_slots * a.slot_size > end ? WHOLE_WARPS * a.n_slots * a.slot_size : end);
-    plan->shared += largest; /* lanes without a block read behind the last chunk */
+    cut_rings(a, (uint32_t)(shared_limit - fixed - at) / WHOLE_WARPS, chunk_bytes(products[WHOLE_GATE].part[0].type, CHUNK), largest);
+    const uint32_t rings = WHOLE_WARPS * a.n_slots * a.slot_size;
+    plan->shared = at + (rings > end ? rings : end) + largest; /* lanes without a block read behind the last chunk */
     plan->blocks = blocks;
     plan->exchange = 0;
     whole_exchange(plan, NULL);
@@ -657,7 +677,6 @@ extern "C" int whole_fits(struct whole_plan *plan, struct whole_product *product
 extern "C" void whole_exchange(struct whole_plan *plan, void *memory) {
     struct whole_args &a = plan->args;
     const size_t q = (size_t)a.rope.n_heads * a.rope.head_dim, kv = (size_t)a.rope.n_kv_heads * a.rope.head_dim;
-    const uint32_t group = a.rope.n_heads / a.rope.n_kv_heads, units = a.rope.n_kv_heads * ((group + WHOLE_HEADS - 1) / WHOLE_HEADS);
     size_t at = 0;
     auto cut = [&](size_t n) {
         uint64_t *here = (uint64_t *)memory + at;
@@ -670,7 +689,7 @@ extern "C" void whole_exchange(struct whole_plan *plan, void *memory) {
     a.attn = cut(q);
     a.middle = cut(a.n_embd);
     a.largest = cut((size_t)WHOLE_BLOCKS * END_WARPS);
-    a.partial = cut((size_t)units * a.most_splits * WHOLE_HEADS * (a.rope.head_dim + 2));
+    a.partial = cut((size_t)whole_units(a.rope) * a.most_splits * WHOLE_HEADS * (a.rope.head_dim + 2));
     a.hidden = cut(a.sliced ? 0 : a.n_ff);
     a.spoiled = (uint32_t *)cut(1);
     plan->exchange = at * sizeof(uint64_t);

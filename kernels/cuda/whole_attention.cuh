@@ -50,7 +50,7 @@ template <int D> union whole_attention_sums {
 struct split_range {
     uint32_t begin, end, n;
 };
-__device__ __forceinline__ uint32_t whole_units(const rope_args &rope) {
+__host__ __device__ __forceinline__ uint32_t whole_units(const rope_args &rope) {
     return rope.n_kv_heads * ((rope.n_heads / rope.n_kv_heads + WHOLE_HEADS - 1) / WHOLE_HEADS);
 }
 __device__ __forceinline__ split_range split_of(uint32_t length, uint32_t units, uint32_t most, uint32_t split) {
