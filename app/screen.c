@@ -157,7 +157,7 @@ static int begin_result(struct screen *screen, const struct slash_result *result
     return STATUS_OK;
 }
 
-/* kept: what failed stays in the box. */
+/* kept: what failed stays in the box, where it can be mended. */
 static void run_slash(struct screen *screen, const char *text, size_t len, bool kept) {
     struct slash_result result = {0};
     struct err err = {0};
@@ -183,7 +183,7 @@ static void run_slash(struct screen *screen, const char *text, size_t len, bool 
 /* What cannot be sent now stays in the box. */
 static void submit(struct screen *screen, const char *text, size_t len) {
     if (slash_is(text, len)) {
-        run_slash(screen, text, len, true);
+        run_slash(screen, text, len, memchr(text, ' ', len)); /* a name alone is typed as fast as it is mended */
         return;
     }
     struct chat *chat = &screen->chat;
