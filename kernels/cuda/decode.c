@@ -181,11 +181,16 @@ static size_t layer_slices(const struct whole_plan *plan, const struct layer_vie
     return plan->args.sliced ? slices_bytes(&plan->args.slices, (uint32_t)l->ffn_down->type) : 0;
 }
 
+static size_t all_slices(const struct whole_plan *plan, const struct model_view *m) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < m->n_layers; i++) bytes += layer_slices(plan, &m->layers[i]);
+    return bytes;
+}
+
 size_t decode_slices(const struct model_view *m, const struct device_shape *card) {
     struct whole_plan plan = {0};
     struct whole_product *all = plan_whole(m, card, &plan);
-    size_t bytes = 0;
-    for (uint32_t i = 0; all && i < m->n_layers; i++) bytes += layer_slices(&plan, &m->layers[i]);
+    const size_t bytes = all ? all_slices(&plan, m) : 0;
     free(all);
     return bytes;
 }
@@ -207,10 +212,13 @@ static int make_slices(struct backend *b, struct whole_product *all, size_t byte
 
 int decode_whole_new(struct backend *b, const struct device_shape *card, size_t room, struct err *err) {
     struct decode_buffers *d = b->decode;
-    const size_t slices = decode_slices(b->model, card);
-    if (b->exact || b->crowded || slices > room) return STATUS_OK;
+    if (b->exact || b->crowded) return STATUS_OK;
     struct whole_product *all = plan_whole(b->model, card, &d->whole);
-    if (!all) return STATUS_OK;
+    const size_t slices = all ? all_slices(&d->whole, b->model) : 0;
+    if (!all || slices > room) {
+        free(all);
+        return STATUS_OK;
+    }
     fill_products(b, all);
     d->whole.args.rope = b->rope;
     d->whole.args.table = b->token_embd;

@@ -272,7 +272,7 @@ template <bool sliced> __device__ __forceinline__ void finish(uint32_t i, uint32
         if (sliced) {
             /* All have read the sums of x before: they told what came of them. */
             if (threadIdx.x < the_units[WHOLE_OUTPUT]) args.x[(epoch - 1) % 2][sum_place(x_units()[threadIdx.x].to)] = 0;
-            finish_hidden(factor, ((const whole_brief *)(memory + args.briefs_at))[i + 1].floats);
+            finish_hidden(factor, the_brief(i + 1).floats);
             return;
         }
         if (threadIdx.x / 32 * 32 >= units) return;
@@ -378,7 +378,7 @@ __device__ __noinline__ void finish_head(uint32_t i, uint32_t epoch) {
 }
 
 template <int D> __device__ __noinline__ void attention_of(uint32_t i) {
-    const whole_brief &brief = ((const whole_brief *)(memory + args.briefs_at))[i];
+    const whole_brief &brief = the_brief(i);
     attend<D>(args, brief.q_norm, brief.k_norm, i / 4, *(whole_attention<D> *)(memory + args.attention_at),
               *(whole_attention_sums<D> *)memory, the_epoch + i / 4 + 1);
 }
@@ -409,7 +409,7 @@ template <bool sliced> __device__ __forceinline__ void prepare_product(uint32_t 
 /* A product from its vector to its results. What is to be known is read before the vector is waited for. */
 template <bool sliced> __device__ __noinline__ void run_product(uint32_t i) {
     const uint32_t kind = kind_of(args, i), warp = threadIdx.x / 32;
-    const whole_brief &brief = ((const whole_brief *)(memory + args.briefs_at))[i];
+    const whole_brief &brief = the_brief(i);
     const part_share *const all = the_shares().warp[kind][warp];
     part_share share = all[0];
     uint32_t type = brief.type[0];
@@ -458,7 +458,7 @@ template <int D, bool sliced> __device__ __forceinline__ void consume() {
             run_product<sliced>(i + WHOLE_DOWN);
             continue;
         }
-        const whole_brief &down = ((const whole_brief *)(memory + args.briefs_at))[i + WHOLE_DOWN];
+        const whole_brief &down = the_brief(i + WHOLE_DOWN);
         take_slice(down.type[0], down.data[0], args.x[(the_epoch + i / 4 + 1) % 2]);
     }
     run_product<sliced>(4 * args.n_layers);
@@ -563,10 +563,6 @@ uint32_t chunk_bytes(uint32_t type, uint32_t n) {
     if (type != DTYPE_F32) FOR_TYPE(type, bytes = chunk_of<T>::size(n));
     return bytes;
 }
-
-} // namespace
-
-namespace {
 
 /* What the products say of themselves, and the smallest and largest of what they need. */
 struct whole_needs {

@@ -11,4 +11,5 @@ __shared__ uint32_t ring_states[WHOLE_WARPS];
 __shared__ uint32_t next_sums[WHOLE_WARPS];      /* where the sum of a warp's next row goes */
 extern __shared__ __align__(128) char memory[]; /* the vector is at its beginning */
 
+__device__ __forceinline__ const whole_brief &the_brief(uint32_t i) { return ((const whole_brief *)(memory + args.briefs_at))[i]; }
 __device__ __forceinline__ const shares &the_shares() { return *(const shares *)(memory + args.shares_at); }
