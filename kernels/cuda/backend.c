@@ -98,8 +98,8 @@ struct need { /* bytes */
 enum { CHUNK = 512, CHUNK_LARGE = 2048 };
 #define LARGE_DEVICE ((size_t)32 << 30)
 
-/* Bytes: what graphs and kernels take as they are loaded; and what is left alone, for the driver's own needs and those of the screen. */
-enum { DRIVER = 12 << 20, SPARE = 64 << 20 };
+/* Bytes: what graphs, kernels and streams take as they are made and loaded; and what is left alone, for the driver's own needs and those of the screen. */
+enum { DRIVER = 14 << 20, SPARE = 64 << 20 };
 
 static int measure_card(int device, struct device_shape *card, struct err *err) {
     int multiprocessors = 0, shared = 0;
@@ -159,6 +159,7 @@ static int cuda_estimate(const struct model_view *m, const struct backend_option
 static void cuda_close(struct backend *b) {
     if (!b) return;
     cudaSetDevice(b->device);
+    warm_end(b);
     if (b->stream) cudaStreamSynchronize(b->stream);
     decode_memory_free(b);
     blas_close(b->blas);

@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PLANS = 64 };
+enum { PLANS = 160 /* of all sizes of six shapes, and some */ };
 
-/* How one shape is computed: descriptors and the algorithm the library recommends, kept for the next layer. */
+/* How one shape is computed: descriptors and the algorithm the library recommends for a size of n, kept for the next layer. */
 struct plan {
-    uint32_t rows, stride, n;
+    uint32_t rows, stride, size;
+    uint32_t n; /* what x and y are described with */
     size_t pitch;
     bool bf16;
     cublasLtMatmulDesc_t product;
@@ -29,6 +30,7 @@ struct plan {
     X(cublasLtMatmulDescSetAttribute)                                                                        \
     X(cublasLtMatrixLayoutCreate)                                                                            \
     X(cublasLtMatrixLayoutDestroy)                                                                           \
+    X(cublasLtMatrixLayoutSetAttribute)                                                                      \
     X(cublasLtMatmulPreferenceCreate)                                                                        \
     X(cublasLtMatmulPreferenceDestroy)                                                                       \
     X(cublasLtMatmulPreferenceSetAttribute)                                                                  \
@@ -95,8 +97,8 @@ void blas_close(struct blas *blas) {
 }
 
 /* The library counts columns first: our rows of W are its columns, so y (rows x n) = W^T x. */
-static int plan_make(struct blas *blas, struct plan *plan, bool bf16, uint32_t rows, uint32_t stride, size_t pitch, uint32_t n) {
-    *plan = (struct plan){.rows = rows, .stride = stride, .n = n, .pitch = pitch, .bf16 = bf16};
+static int plan_make(struct blas *blas, struct plan *plan, bool bf16, uint32_t rows, uint32_t stride, size_t pitch, uint32_t size) {
+    *plan = (struct plan){.rows = rows, .stride = stride, .size = size, .n = size, .pitch = pitch, .bf16 = bf16};
     cudaDataType_t type = bf16 ? CUDA_R_16BF : CUDA_R_16F;
     cublasOperation_t transposed = CUBLAS_OP_T;
     size_t workspace = BLAS_WORKSPACE;
@@ -106,8 +108,8 @@ static int plan_make(struct blas *blas, struct plan *plan, bool bf16, uint32_t r
     int code = (int)blas->cublasLtMatmulDescCreate(&plan->product, CUBLAS_COMPUTE_32F, CUDA_R_32F);
     if (!code) code = (int)blas->cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed);
     if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->w, type, stride, rows, (int64_t)pitch);
-    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->x, type, stride, n, stride);
-    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->y, CUDA_R_32F, rows, n, rows);
+    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->x, type, stride, size, stride);
+    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->y, CUDA_R_32F, rows, size, rows);
     if (!code) code = (int)blas->cublasLtMatmulPreferenceCreate(&preference);
     if (!code)
         code = (int)blas->cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
@@ -119,14 +121,23 @@ static int plan_make(struct blas *blas, struct plan *plan, bool bf16, uint32_t r
     return code;
 }
 
-static struct plan *plan_find(struct blas *blas, bool bf16, uint32_t rows, uint32_t stride, size_t pitch, uint32_t n, int *code) {
+static int plan_resize(struct blas *blas, struct plan *plan, uint32_t n) {
+    const uint64_t columns = n;
+    if (n == plan->n) return 0;
+    int code = (int)blas->cublasLtMatrixLayoutSetAttribute(plan->x, CUBLASLT_MATRIX_LAYOUT_COLS, &columns, sizeof columns);
+    if (!code) code = (int)blas->cublasLtMatrixLayoutSetAttribute(plan->y, CUBLASLT_MATRIX_LAYOUT_COLS, &columns, sizeof columns);
+    plan->n = code ? 0 : n;
+    return code;
+}
+
+static struct plan *plan_find(struct blas *blas, bool bf16, uint32_t rows, uint32_t stride, size_t pitch, uint32_t size, int *code) {
     for (uint32_t i = 0; i < blas->n_plans; i++) {
         struct plan *p = &blas->plans[i];
-        if (p->rows == rows && p->stride == stride && p->n == n && p->pitch == pitch && p->bf16 == bf16) return p;
+        if (p->rows == rows && p->stride == stride && p->size == size && p->pitch == pitch && p->bf16 == bf16) return p;
     }
     struct plan *plan = &blas->plans[blas->next];
     plan_free(blas, plan);
-    *code = plan_make(blas, plan, bf16, rows, stride, pitch, n);
+    *code = plan_make(blas, plan, bf16, rows, stride, pitch, size);
     if (*code) {
         plan_free(blas, plan);
         return NULL;
@@ -136,11 +147,17 @@ static struct plan *plan_find(struct blas *blas, bool bf16, uint32_t rows, uint3
     return plan;
 }
 
+uint32_t blas_size(uint32_t n) {
+    const uint32_t unit = n <= 32 ? 32 : n <= 512 ? 64 : n <= 2048 ? 128 : 1;
+    return (n + unit - 1) / unit * unit;
+}
+
 int blas_product(struct blas *blas, cudaStream_t stream, bool bf16, const void *w, size_t pitch, const void *x, uint32_t rows,
                  uint32_t stride, uint32_t n, float *y) {
     int code = 0;
-    struct plan *plan = plan_find(blas, bf16, rows, stride, pitch, n, &code);
-    if (!plan) return code;
+    struct plan *plan = plan_find(blas, bf16, rows, stride, pitch, blas_size(n), &code);
+    if (plan) code = plan_resize(blas, plan, n);
+    if (code) return code;
     const float one = 1, zero = 0;
     return (int)blas->cublasLtMatmul(blas->handle, plan->product, &one, w, plan->w, x, plan->x, &zero, y, plan->y, y, plan->y,
                                      &plan->algorithm, blas->workspace, BLAS_WORKSPACE, stream);

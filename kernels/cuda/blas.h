@@ -14,6 +14,10 @@ struct blas;
 struct blas *blas_open(void); /* NULL where there is no such library */
 void blas_close(struct blas *blas);
 
+/* The library has kernels of their own for each few n, which take time to load: those for the size that n belongs to, at least n, serve
+ * all up to it. */
+uint32_t blas_size(uint32_t n);
+
 /* y[n][rows] = x[n][stride] W[rows][stride] transposed, F32 sums and result; x and W in F16, or BF16. `stride` elements a row of both,
  * a multiple of 8; from a row of W to the next it is `pitch` elements. 0, or a nonzero code of the library. */
 int blas_product(struct blas *blas, cudaStream_t stream, bool bf16, const void *w, size_t pitch, const void *x, uint32_t rows,

@@ -8,6 +8,7 @@
 #include "kernels/cuda/kernels.h"
 
 #include <cuda_runtime_api.h>
+#include <pthread.h>
 
 /* Turn a failed call into an error. STATUS_MEMORY for an allocation, which leaves the device usable; STATUS_DEVICE for
  * everything else. The sticky state of the last error is cleared where that is possible. */
@@ -55,6 +56,11 @@ struct backend { /* of kernels/backend.h */
     void *narrow, *scratch16; /* activations in 16 bits; a matrix in 16 bits where there are no copies */
     float *host_logits; /* pinned [n_rows] */
     struct decode_buffers *decode; /* of decode.c */
+    struct {                       /* of warm.c */
+        pthread_t thread;
+        bool runs; /* or is to be joined */
+        atomic_bool stop, over;
+    } warming;
     struct sample_scratch *scratch; /* for what is sampled on the host */
 };
 
@@ -77,6 +83,10 @@ int weights_half_type(const struct model_view *model);                       /* 
 size_t weights_staging(void);                                                /* bytes on the device while they are loaded */
 int weights_load(struct backend *backend, bool copies, progress_fn progress, void *ctx, struct err *err);
 
+/* warm.c. Begins when it is known where everything will lie; ends before a step uses the work space or the library of products. */
+void warm_begin(struct backend *backend);
+void warm_end(struct backend *backend);
+
 /* forward.c: the steps of the model over n positions from `first`, n <= chunk. ids are in backend->ids already. */
 struct forward_request {
     uint32_t first, n;
@@ -85,6 +95,8 @@ struct forward_request {
     const atomic_bool *stop;
 };
 int forward(struct timeline *timeline, const struct forward_request *request, struct err *err);
+enum { BLAS_MIN = 2 /* positions from which the matrix units pay */ };
+bool gate_up_in_turns(const struct device_layer *layer); /* their rows in 16 bits: one product makes both */
 /* Logits of position i of the last forward() into backend->logits. */
 int forward_logits(struct backend *backend, uint32_t i, struct err *err);
 

@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BLAS_MIN = 2 /* positions from which the matrix units pay */ };
-
 /* ---- traces ---- */
 
 static int trace(struct backend *b, const struct forward_request *r, const char *name, const uint64_t *shape, int n_dims,
@@ -85,6 +83,8 @@ static int product(struct backend *b, struct operand *in, const struct device_ma
     return STATUS_OK;
 }
 
+bool gate_up_in_turns(const struct device_layer *l) { return l->gate16 && (char *)l->up16 == (char *)l->gate16 + (size_t)l->gate.blocks * 64; }
+
 /* The hidden vector of the feed-forward part: silu(gate x) * (up x). On the matrix units it is only made in 16 bits. */
 static int gated(struct backend *b, struct operand *in, const struct device_layer *l, struct operand *out, struct err *err) {
     *out = (struct operand){b->gate, l->gate.rows, in->n, uses_matrix_units(b, in->n)};
@@ -96,7 +96,7 @@ static int gated(struct backend *b, struct operand *in, const struct device_laye
     }
     CUDA_TRY(launch_rows_to_16bit(b->stream, in->x, in->cols, l->gate.blocks * 32, in->n, b->half_type, b->narrow, b->row_scale));
     const size_t stride = l->gate.blocks * 32;
-    const bool in_turns = (char *)l->up16 == (char *)l->gate16 + stride * 2 && l->gate16; /* their rows: one product makes both */
+    const bool in_turns = gate_up_in_turns(l);
     if (in_turns) {
         TRY(product_rows(b, l->gate16, stride, 2 * l->gate.rows, &l->gate, in->n, b->gate, err));
     } else {

@@ -1,9 +1,13 @@
-/* Looking back on a card: old positions tell what decoding told of them, nothing of the KV cache is lost by it, and the answer
- * goes on as if nobody had looked. Skips where there is no device. */
+/* The first prompt on a card. And looking back: old positions tell what decoding told of them, nothing of the KV cache is lost by it, and
+ * the answer goes on as if nobody had looked. Skips where there is no device. */
 #include "tests/golden/golden.h"
 
+#include "base/clock.h"
 #include "infer/engine.h"
 #include "infer/session.h"
+#include "kernels/cuda/device.h"
+
+#include <unistd.h>
 
 static const char *const names[] = {"llama-f16", "llama-smol-q4_1", "qwen2-gqa7", "qwen3-q8_0"};
 enum { PROMPT = 40, SAID = 30, TOP = 8, N_CTX = 1100 };
@@ -125,8 +129,38 @@ static void ids_beyond_the_vocabulary_are_refused(void **state) {
     rig_close(&rig);
 }
 
+static double read_ms(struct rig *rig, const int32_t *ids, uint32_t n) {
+    struct step_request request = {.ids = ids, .n = n};
+    struct err err;
+    rig->ops->timeline_truncate(rig->timeline, 0);
+    int64_t begin = clock_ns();
+    must(rig->ops->step(rig->timeline, &request, &err), &err, "step");
+    return (double)(clock_ns() - begin) * 1e-6;
+}
+
+/* Who types a question finds all set up. Before all others: what is set up stays so for the process. */
+static void the_first_prompt_waits_for_nothing(void **state) {
+    (void)state;
+    enum { LATE_MS = 20 }; /* the library of products alone takes 50 */
+    static const uint32_t lengths[] = {40, 7, 150, 700};
+    struct rig rig = rig_open(&backend_cuda, names[0], &(struct backend_options){.n_ctx = N_CTX});
+    int32_t ids[N_CTX];
+    for (int i = 0; i < N_CTX; i++) ids[i] = i * 37 % 90 + 3;
+    for (int ms = 0; rig.backend->blas && !atomic_load(&rig.backend->warming.over); ms++) {
+        assert_true(ms < 60000);
+        usleep(1000);
+    }
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        double first = read_ms(&rig, ids, lengths[i]), second = read_ms(&rig, ids, lengths[i]);
+        printf("%u positions: %.2f ms, then %.2f\n", lengths[i], first, second);
+        assert_true(first < second + LATE_MS);
+    }
+    rig_close(&rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_prompt_waits_for_nothing),
         cmocka_unit_test(looking_back_changes_nothing),
         cmocka_unit_test(ids_beyond_the_vocabulary_are_refused),
     };
