@@ -15,8 +15,8 @@ enum { APPLICATION_ID = 0x6c6f6769, SCHEMA_VERSION = 1 };
 enum { WRITER_PATIENCE_MS = 5000, READER_PATIENCE_MS = 500 };
 
 /* Times are seconds since the epoch. A message's parent is 0 for the first one, a leaf 0 before the first
- * one, -1 at the newest. What is searched are complete messages: `searchable` tells that the index has this
- * text, and only then. */
+ * one, -1 at the newest, LEAF_DELETED where nothing is left to see. What is searched are complete messages:
+ * `searchable` tells that the index has this text, and only then. */
 static const char schema[] =
     "CREATE TABLE conversation(id INTEGER PRIMARY KEY AUTOINCREMENT, title TEXT NOT NULL, named INTEGER NOT "
     "NULL,"

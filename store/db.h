@@ -9,6 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The leaf of a conversation that is being deleted, part by part: nobody is to see it again. Of all others:
+ */
+enum { LEAF_DELETED = -2 };
+#define VISIBLE "leaf <> -2"
+
 enum db_kind { DB_WRITER /* makes the schema where there is none */, DB_READER };
 
 /* STATUS_UNSUPPORTED: another version or another program's, not touched. STATUS_FAILED: *damaged tells

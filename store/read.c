@@ -173,7 +173,7 @@ static void list_sql(const struct query *query, struct buf *sql) {
                                   " m.conversation = c.id AND m.role <> 'note')";
     if (!query->n) {
         buf_printf(sql,
-                   "SELECT %s FROM conversation c WHERE EXISTS (SELECT 1 FROM message"
+                   "SELECT %s FROM conversation c WHERE " VISIBLE " AND EXISTS (SELECT 1 FROM message"
                    " WHERE conversation = c.id) ORDER BY c.changed DESC, c.id DESC LIMIT ?1",
                    columns);
         return;
@@ -187,10 +187,11 @@ static void list_sql(const struct query *query, struct buf *sql) {
     buf_printf(
         sql,
         " GROUP BY m.conversation) SELECT %s, f.text FROM conversation c LEFT JOIN hit ON hit.conversation ="
-        " c.id LEFT JOIN message f ON f.id = hit.message WHERE hit.message IS NOT NULL OR (1",
+        " c.id LEFT JOIN message f ON f.id = hit.message WHERE " VISIBLE
+        " AND (hit.message IS NOT NULL OR (1",
         columns);
     for (size_t i = 0; i < query->n; i++) and_has(query, i, "c.title", sql);
-    buf_puts(sql, ") ORDER BY c.changed DESC, c.id DESC LIMIT ?1");
+    buf_puts(sql, ")) ORDER BY c.changed DESC, c.id DESC LIMIT ?1");
 }
 
 /* Around the first word that is found, else the beginning. */
@@ -286,7 +287,7 @@ static int read_newest(struct reader *reader, const struct doomed *doomed, int64
     int code;
     sqlite3_stmt *statement =
         prepare(reader,
-                "SELECT c.id FROM conversation c WHERE EXISTS (SELECT 1 FROM message WHERE"
+                "SELECT c.id FROM conversation c WHERE " VISIBLE " AND EXISTS (SELECT 1 FROM message WHERE"
                 " conversation = c.id) ORDER BY c.changed DESC, c.id DESC LIMIT ?1",
                 (int64_t)doomed->n + 1, &code);
     while (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
@@ -305,7 +306,7 @@ static int read_facts(struct reader *reader, struct store_conversation *out, int
     sqlite3_stmt *statement =
         prepare(reader,
                 "SELECT c.title, c.named, c.model, c.settings, c.began, c.leaf, d.text FROM"
-                " conversation c LEFT JOIN draft d ON d.conversation = c.id WHERE c.id = ?1",
+                " conversation c LEFT JOIN draft d ON d.conversation = c.id WHERE c.id = ?1 AND " VISIBLE,
                 out->id, &code);
     if (code == SQLITE_OK) code = sqlite3_step(statement);
     bool there = code == SQLITE_ROW;

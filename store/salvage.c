@@ -131,7 +131,9 @@ static const char mend[] =
 
 static void count(sqlite3 *db, long long n[2]) {
     sqlite3_stmt *statement;
-    if (sqlite3_prepare_v2(db, "SELECT (SELECT count(*) FROM conversation), (SELECT count(*) FROM message)",
+    if (sqlite3_prepare_v2(db,
+                           "SELECT (SELECT count(*) FROM conversation WHERE " VISIBLE
+                           "), (SELECT count(*) FROM message)",
                            -1, &statement, NULL) != SQLITE_OK)
         return;
     if (sqlite3_step(statement) == SQLITE_ROW)

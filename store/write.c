@@ -39,7 +39,11 @@ enum statement {
     DELETE_DRAFT,
     INDEX_UNFINISHED,
     UNFINISHED_INDEXED,
-    UNINDEX_CONVERSATION,
+    HIDE_CONVERSATION,
+    NEXT_HIDDEN,
+    NEXT_MESSAGE,
+    NEXT_RECORDS,
+    REMOVE_RECORDS,
     DELETE_CONVERSATION,
     MERGE_INDEX,
     STATEMENT_COUNT
@@ -51,13 +55,14 @@ static const char *const sql[STATEMENT_COUNT] = {
     [CHANGE_CONVERSATION] =
         "UPDATE conversation SET title = ?2, named = ?3, model = ?4, settings = ?5 WHERE id = ?1",
     [TOUCH_CONVERSATION] = "UPDATE conversation SET changed = ?2 WHERE id = " OF_MESSAGE,
-    [SET_LEAF] = "UPDATE conversation SET leaf = ?2 WHERE id = ?1",
+    [SET_LEAF] = "UPDATE conversation SET leaf = ?2 WHERE id = ?1 AND " VISIBLE,
     [ADD_MESSAGE] =
         "INSERT INTO message(conversation, parent, role, born, dropped, text, note, model, vocabulary)"
-        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM conversation WHERE id = ?1 AND " VISIBLE,
     [ADD_TEXT] = "UPDATE message SET text = CAST(text || ?2 AS BLOB) WHERE id = ?1",
     [ADD_RECORDS] = "INSERT INTO tokens(message, first, records) VALUES(?1, ?2, ?3)",
-    [END_MESSAGE] = "UPDATE message SET note = ?2, dropped = ?3, vocabulary = ?4 WHERE id = ?1",
+    [END_MESSAGE] = "UPDATE message SET note = ?2, dropped = ?3, vocabulary = ?4 WHERE id = ?1 AND EXISTS"
+                    " (SELECT 1 FROM conversation c WHERE c.id = message.conversation AND " VISIBLE ")",
     [INDEX_MESSAGE] = "INSERT INTO search(rowid, text) SELECT id, CAST(text AS TEXT) FROM message"
                       " WHERE id = ?1 AND searchable = 0",
     [INDEXED] = "UPDATE message SET searchable = 1 WHERE id = ?1",
@@ -71,12 +76,30 @@ static const char *const sql[STATEMENT_COUNT] = {
     [INDEX_UNFINISHED] =
         "INSERT INTO search(rowid, text) SELECT id, CAST(text AS TEXT) FROM message WHERE searchable = 0",
     [UNFINISHED_INDEXED] = "UPDATE message SET searchable = 1 WHERE searchable = 0",
-    [UNINDEX_CONVERSATION] = "INSERT INTO search(search, rowid, text) SELECT 'delete', id, CAST(text AS TEXT)"
-                             " FROM message WHERE conversation = ?1 AND searchable = 1",
+    [HIDE_CONVERSATION] = "UPDATE conversation SET leaf = ?2 WHERE id = ?1",
+    [NEXT_HIDDEN] = "SELECT id FROM conversation WHERE id > ?1 AND leaf = ?2 ORDER BY id",
+    [NEXT_MESSAGE] = "SELECT id, length(text) FROM message WHERE conversation = ?1 ORDER BY id",
+    [NEXT_RECORDS] = "SELECT id, length(records) FROM tokens WHERE message = ?1",
+    [REMOVE_RECORDS] = "DELETE FROM tokens WHERE id = ?1",
     [DELETE_CONVERSATION] = "DELETE FROM conversation WHERE id = ?1",
     [MERGE_INDEX] = "INSERT INTO search(search, rank) VALUES('merge', ?1)",
 };
 _Static_assert((int)STATEMENT_COUNT <= STATEMENTS_MAX, "room for the statements");
+
+/* The numbers of the first row; SQLITE_DONE if there is none. */
+static int look_up(struct writer *writer, enum statement which, int64_t first, int64_t second, int64_t *id,
+                   int64_t *size) {
+    sqlite3_stmt *statement = writer->statements[which];
+    sqlite3_bind_int64(statement, 1, first);
+    if (sqlite3_bind_parameter_count(statement) > 1) sqlite3_bind_int64(statement, 2, second);
+    int code = sqlite3_step(statement);
+    if (code == SQLITE_ROW) {
+        *id = sqlite3_column_int64(statement, 0);
+        if (size) *size = sqlite3_column_int64(statement, 1);
+    }
+    sqlite3_reset(statement);
+    return code == SQLITE_ROW ? SQLITE_OK : code;
+}
 
 /* Values of a statement: 'i' int64_t, 't' const struct buf * as text, 'b' as a blob, 'n' as NULL. */
 static int run(struct writer *writer, enum statement which, const char *types, ...) {
@@ -153,6 +176,7 @@ static int add(struct writer *writer, const struct job *job) {
         run(writer, ADD_MESSAGE, job->has_note ? "iitiibtti" : "iitiibnti", conversation_row(writer, job),
             message_row(writer, job->parent), text_of(roles[job->role], &role), job->time, (int64_t)job->flag,
             &job->text, &job->note, &job->model, (int64_t)job->vocabulary);
+    if (code == SQLITE_OK && sqlite3_changes(writer->db) == 0) return SQLITE_CONSTRAINT; /* it was deleted */
     if (code != SQLITE_OK) return code;
     int64_t row = sqlite3_last_insert_rowid(writer->db);
     note_row(&writer->rows, &writer->cap_rows, job->message, row);
@@ -189,7 +213,7 @@ static int remove_message(struct writer *writer, int64_t row) {
 static int merge_index(struct writer *writer, bool all) {
     enum { PAGES = 400 }; /* some 50 ms */
     int before = sqlite3_total_changes(writer->db);
-    int code = run(writer, MERGE_INDEX, "i", (int64_t)(all ? -PAGES : PAGES));
+    int code = run(writer, MERGE_INDEX, "i", (int64_t)(all ? -1 : PAGES));
     writer->cleaning = all || sqlite3_total_changes(writer->db) - before >= 2;
     return code;
 }
@@ -211,16 +235,70 @@ static int shrink(struct writer *writer) {
     return code;
 }
 
-static int clean(struct writer *writer) {
-    int code = merge_index(writer, false);
-    return code == SQLITE_OK && !writer->cleaning ? shrink(writer) : code;
+/* ---- deleting ---- */
+
+/* What one transaction deletes, in bytes of records: some 30 ms. A byte of text costs as much as forty of
+ * them, for the index, and a message that is empty something, too. */
+enum { PART = 6 << 20, OF_TEXT = 40, OF_MESSAGE_ALONE = 4096 };
+
+static int delete_records(struct writer *writer, int64_t message, int64_t *left) {
+    int64_t id, size;
+    int code = SQLITE_OK;
+    while (code == SQLITE_OK && *left > 0 &&
+           (code = look_up(writer, NEXT_RECORDS, message, 0, &id, &size)) == SQLITE_OK) {
+        code = run(writer, REMOVE_RECORDS, "i", id);
+        *left -= size;
+    }
+    return code;
 }
 
-static int delete_conversation(struct writer *writer, int64_t id) {
-    int code = run(writer, UNINDEX_CONVERSATION, "i", id);
-    if (code == SQLITE_OK) code = run(writer, DELETE_CONVERSATION, "i", id);
-    if (code == SQLITE_OK) code = run(writer, DELETE_DRAFT, "i", id);
-    return code == SQLITE_OK ? merge_index(writer, true) : code;
+/* SQLITE_DONE: nothing is left of it. */
+static int delete_messages(struct writer *writer, int64_t conversation, int64_t *left) {
+    int64_t id, size;
+    int code = SQLITE_OK;
+    while (code == SQLITE_OK && *left > 0 &&
+           (code = look_up(writer, NEXT_MESSAGE, conversation, 0, &id, &size)) == SQLITE_OK) {
+        code = delete_records(writer, id, left);
+        if (code != SQLITE_DONE) continue;
+        code = remove_message(writer, id);
+        *left -= OF_TEXT * size + OF_MESSAGE_ALONE;
+    }
+    return code;
+}
+
+/* A part of what is hidden already. *any: there was some. */
+static int delete_hidden(struct writer *writer, bool *any) {
+    int64_t id = INT64_MIN, left = PART;
+    int code = SQLITE_OK;
+    bool words = false;
+    *any = false;
+    while (code == SQLITE_OK && left > 0 &&
+           (code = look_up(writer, NEXT_HIDDEN, id, LEAF_DELETED, &id, NULL)) == SQLITE_OK) {
+        *any = true;
+        code = delete_messages(writer, id, &left);
+        if (code != SQLITE_DONE) continue;
+        code = run(writer, DELETE_CONVERSATION, "i", id);
+        words = true;
+    }
+    if (code == SQLITE_DONE) code = SQLITE_OK;
+    return code == SQLITE_OK && words ? merge_index(writer, true) : code;
+}
+
+/* A part of what is left to do after deleting. */
+static int clean(struct writer *writer) {
+    bool deleted;
+    int code = delete_hidden(writer, &deleted);
+    if (code == SQLITE_OK && !deleted) code = merge_index(writer, false);
+    if (code == SQLITE_OK && !deleted && !writer->cleaning) code = shrink(writer);
+    writer->cleaning |= deleted;
+    return code;
+}
+
+/* From now on nobody sees it. */
+static int hide_conversation(struct writer *writer, int64_t id) {
+    writer->cleaning = true;
+    int code = run(writer, HIDE_CONVERSATION, "ii", id, (int64_t)LEAF_DELETED);
+    return code == SQLITE_OK ? run(writer, DELETE_DRAFT, "i", id) : code;
 }
 
 /* What the end of a program left open is complete now. Where another program is still writing it, that one
@@ -252,7 +330,7 @@ static int run_job(struct writer *writer, const struct job *job) {
     case JOB_DRAFT:
         return job->text.len ? run(writer, SET_DRAFT, "it", job->id ? job->id : conversation, &job->text)
                              : run(writer, DELETE_DRAFT, "i", job->id ? job->id : conversation);
-    case JOB_DELETE: return delete_conversation(writer, job->id);
+    case JOB_DELETE: return hide_conversation(writer, job->id);
     case JOB_RESUME: resume(writer, job); return SQLITE_OK;
     case JOB_TIDY: return index_unfinished(writer);
     case JOB_CLEAN: return clean(writer);

@@ -27,6 +27,19 @@ static inline void remove_store_folder(void) {
     assert_int_equal(system(command), 0);
 }
 
+/* For CMocka. */
+static inline int setup_store_folder(void **state) {
+    (void)state;
+    make_store_folder();
+    return 0;
+}
+
+static inline int teardown_store_folder(void **state) {
+    (void)state;
+    remove_store_folder();
+    return 0;
+}
+
 /* Until everything is committed, or a try failed. */
 static inline struct store_look wait_store(struct store *store) {
     struct store_look look;

@@ -24,12 +24,6 @@ static int folder(void **state) {
     return setenv("XDG_DATA_HOME", store_folder, 1);
 }
 
-static int no_folder(void **state) {
-    (void)state;
-    remove_store_folder();
-    return 0;
-}
-
 struct kept {
     struct chat chat;
     struct paper paper;
@@ -454,7 +448,7 @@ static void test_export(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, folder, no_folder)
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, folder, teardown_store_folder)
     const struct CMUnitTest tests[] = {
         TEST(a_chat_comes_back),
         TEST(given_options_stay),

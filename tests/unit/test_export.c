@@ -78,12 +78,6 @@ static int folder(void **state) {
     return 0;
 }
 
-static int no_folder(void **state) {
-    (void)state;
-    remove_store_folder();
-    return 0;
-}
-
 static char *read_file(const char *name) {
     static char all[1 << 16];
     FILE *file = fopen(name, "rb");
@@ -219,7 +213,7 @@ static void test_a_name_that_is_taken(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, folder, no_folder)
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, folder, teardown_store_folder)
     const struct CMUnitTest tests[] = {
         TEST(the_chat_goes_on_meanwhile),
         TEST(nothing_is_left_of_what_fails),

@@ -14,18 +14,6 @@
 #include <pthread.h>
 #include <sys/wait.h>
 
-static int folder(void **state) {
-    (void)state;
-    make_store_folder();
-    return 0;
-}
-
-static int no_folder(void **state) {
-    (void)state;
-    remove_store_folder();
-    return 0;
-}
-
 static void test_round_trip(void **state) {
     (void)state;
     struct store *store = must_open();
@@ -685,7 +673,7 @@ static void test_read_only_folder(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, folder, no_folder)
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup_store_folder, teardown_store_folder)
     const struct CMUnitTest tests[] = {
         TEST(round_trip),
         TEST(stays_locked),
