@@ -126,9 +126,11 @@ static bool clear(struct screen *screen, const struct ui_model *model, const str
                   struct canvas *canvas) {
     bool covered = screen->pager.on || model->picker || model->compare || model->score;
     bool held = screen->panel_holds && !covered && layout->panel.rows &&
+                screen->panel_listed == (model->shown != NULL) &&
                 rect_equal(&layout->panel, &screen->panel_drawn);
     canvas_clear_around(canvas, held ? layout->panel : (struct rect){0});
     screen->panel_drawn = covered ? (struct rect){0} : layout->panel;
+    screen->panel_listed = model->shown != NULL;
     return held;
 }
 

@@ -35,6 +35,7 @@ struct screen {
     bool panel_off;
     bool panel_holds; /* it stays as it was drawn last, on the same canvas, where it stands there still */
     struct rect panel_drawn;             /* without rows: it was not */
+    bool panel_listed;                   /* candidates, not where they will come; that does not hold */
     bool inspecting, comparing, scoring; /* what the app shows */
     bool typing;                         /* a token, in the box */
     enum colour_mode colour;

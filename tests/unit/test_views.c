@@ -219,6 +219,15 @@ static void a_panel_that_holds(void **state) {
     check_fresh(scene, moved);
     free(moved);
     pager_close(&scene->screen.pager);
+    scene->model.shown = NULL; /* what is said where nothing is known yet does not hold */
+    free(drawn(scene, &canvas));
+    scene->model.shown = &scene->position;
+    moved = drawn(scene, &canvas);
+    check_fresh(scene, moved);
+    free(moved);
+    pager_open(&scene->screen.pager, "Keys", "words", 5);
+    free(drawn(scene, &canvas));
+    pager_close(&scene->screen.pager);
     scene->position.position = 416;
     moved = drawn(scene, &canvas);
     assert_non_null(strstr(moved, "position 416"));
