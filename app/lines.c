@@ -150,6 +150,7 @@ static void take_line(struct lines *lines, const char *text, size_t len) {
     if (status == STATUS_OK && result.list == SLASH_LIST_CHATS)
         status = list_chats(lines, result.query.data ? result.query.data : "", &result.page, &wrong);
     struct buf clean = {0};
+    while (result.tokens && token_page_next(result.tokens, &result.page)) continue;
     if (result.page.len) text_sanitize(&clean, result.page.data, result.page.len);
     if (result.show == SLASH_SHOW_PLAIN)
         text_sanitize(&clean, result.text.data, result.text.len), buf_putc(&clean, '\n');

@@ -157,6 +157,12 @@ static int begin_result(struct screen *screen, const struct slash_result *result
     return STATUS_OK;
 }
 
+static void show_tokens(struct screen *screen, struct slash_result *result) {
+    ui_show_parts(screen->ui, result->title,
+                  (struct ui_parts){token_page_next, token_page_free, result->tokens});
+    result->tokens = NULL;
+}
+
 /* kept: what failed stays in the box, where it can be mended. */
 static void run_slash(struct screen *screen, const char *text, size_t len, bool kept) {
     struct slash_result result = {0};
@@ -172,6 +178,8 @@ static void run_slash(struct screen *screen, const char *text, size_t len, bool 
     if (result.open) open_chat(screen, result.open_id, NULL);
     if (result.list == SLASH_LIST_CHATS)
         list_chats(screen, &result.query);
+    else if (result.tokens)
+        show_tokens(screen, &result);
     else if (result.page.len && !result.list)
         ui_show_text(screen->ui, result.title, result.page.data, result.page.len);
     if (result.box.len) ui_input_set(screen->ui, result.box.data, result.box.len);
@@ -183,7 +191,8 @@ static void run_slash(struct screen *screen, const char *text, size_t len, bool 
 /* What cannot be sent now stays in the box. */
 static void submit(struct screen *screen, const char *text, size_t len) {
     if (slash_is(text, len)) {
-        run_slash(screen, text, len, memchr(text, ' ', len)); /* a name alone is typed as fast as it is mended */
+        run_slash(screen, text, len,
+                  memchr(text, ' ', len)); /* a name alone is typed as fast as it is mended */
         return;
     }
     struct chat *chat = &screen->chat;

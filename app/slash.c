@@ -265,6 +265,7 @@ static int run_one(struct chat *chat, const char *line, struct slash_result *res
 
 void slash_result_free(struct slash_result *result) {
     buf_free(&result->page);
+    token_page_free(result->tokens);
     buf_free(&result->box);
     buf_free(&result->query);
     buf_free(&result->export_path);

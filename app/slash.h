@@ -24,10 +24,11 @@ enum slash_list { SLASH_LIST_NONE, SLASH_LIST_CHATS, SLASH_LIST_MODELS, SLASH_LI
 
 /* What a command leaves for the front end. */
 struct slash_result {
-    const char *title;    /* of page */
-    struct buf page;      /* a text to read, or empty */
-    struct buf box;       /* a text to be edited and sent, or empty */
-    char line[256];       /* a short word, or empty */
+    const char *title;         /* of page */
+    struct buf page;           /* a text to read, or empty */
+    struct token_page *tokens; /* a longer one, printed by token_page_next(); NULL: none */
+    struct buf box;            /* a text to be edited and sent, or empty */
+    char line[256];            /* a short word, or empty */
     enum slash_list list; /* where the front end can show one to choose from; else `page` has it as text */
     struct buf query;     /* SLASH_LIST_CHATS, which has no page: words that the list begins with */
     bool open;            /* a kept chat, */
@@ -49,6 +50,10 @@ bool slash_is(const char *text, size_t len);
 int slash_run(struct chat *chat, const char *text, size_t len, struct slash_result *result, struct err *err);
 
 void slash_result_free(struct slash_result *result);
+
+/* The next lines of the page, a token_page, appended to a text; false: there are no more. */
+bool token_page_next(void *page, struct buf *out);
+void token_page_free(void *page);
 
 /* Complete what is typed of a command, its setting or its theme: the whole line as it goes on into `line`.
  * Where several are possible, `choices` lists them and the line goes on as far as all of them do. */

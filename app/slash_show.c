@@ -2,13 +2,11 @@
 #include "app/config.h"
 #include "app/new_file.h"
 #include "app/paths.h"
-#include "app/record_json.h"
 #include "app/slash_internal.h"
 #include "base/text.h"
 #include "ui/ui.h"
 
 #include <ctype.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +21,7 @@ static bool take_word(const char **at, const char *word) {
     return true;
 }
 
-/* A number from 1 on; 0, and nothing taken, if none stands there. */
-static unsigned long take_number(const char **at) {
+unsigned long slash_take_number(const char **at) {
     size_t n = strspn(*at, "0123456789");
     if (!n || n > 9 || ((*at)[n] && !isspace((unsigned char)(*at)[n]))) return 0;
     unsigned long number = strtoul(*at, NULL, 10);
@@ -35,9 +32,8 @@ static unsigned long take_number(const char **at) {
 
 /* ---- what is meant ---- */
 
-/* Message `number`, counted as /edit does; 0: the last answer. */
-static int find_message(const struct chat *chat, const char *command, unsigned long number, struct said **out,
-                        struct err *err) {
+int slash_find_message(const struct chat *chat, const char *command, unsigned long number, struct said **out,
+                       struct err *err) {
     *out = number ? slash_message(chat, number) : NULL;
     for (size_t i = chat->conversation.n; !number && !*out && i > 0; i--)
         if (chat->conversation.messages[i - 1]->by == SAID_BY_MODEL)
@@ -75,14 +71,14 @@ static int take_code(const struct buf *said, unsigned long k, struct buf *out, s
 int slash_copy(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
     struct said *said;
     struct buf text = {0};
-    unsigned long number = take_number(&arguments);
+    unsigned long number = slash_take_number(&arguments);
     bool code = take_word(&arguments, "code");
-    unsigned long k = code ? take_number(&arguments) : 0;
+    unsigned long k = code ? slash_take_number(&arguments) : 0;
     bool file = take_word(&arguments, "file");
     if (file != (*arguments != '\0'))
         return err_set(err, STATUS_USAGE, "/copy: found \"%.60s\", expected [N] [code [K]] [file NAME]",
                        arguments);
-    int status = find_message(chat, "/copy", number, &said, err);
+    int status = slash_find_message(chat, "/copy", number, &said, err);
     if (status == STATUS_OK) print_said(said, &text);
     if (status == STATUS_OK && code) {
         struct buf whole = text;
@@ -105,82 +101,13 @@ int slash_copy(struct chat *chat, const char *arguments, struct slash_result *re
     return status;
 }
 
-/* ---- tokens as numbers ---- */
-
-static void print_quoted(const char *text, size_t len, bool control, struct buf *out) {
-    enum { WIDTH = 24 };
-    size_t start = out->len;
-    if (control)
-        buf_append(out, text, len);
-    else
-        text_quote(out, text, len, WIDTH);
-    unsigned width = text_width(out->data + start, out->len - start);
-    buf_printf(out, "%*s", width < WIDTH ? (int)(WIDTH - width) : 1, "");
-}
-
-static void print_name(const struct chat *chat, int32_t id, struct buf *out) {
-    const struct engine_ops *ops = chat->engine->ops;
-    size_t len;
-    const char *text = ops->token_text(chat->engine, id, &len);
-    print_quoted(text, len, ops->token_is_control(chat->engine, id), out);
-}
-
-/* Candidates of one token: rank, token, raw and final probability, what cut it. */
-static void print_candidates(const struct chat *chat, const struct kept_token *token, struct buf *out) {
-    for (uint32_t i = 0; i < token->n_top; i++) {
-        struct candidate candidate = kept_token_candidate(token, i);
-        bool chosen = candidate.id == token->id;
-        buf_printf(out, "%-7s%5u  ", chosen ? "chosen" : "", chosen && token->rank ? token->rank : i + 1);
-        print_name(chat, candidate.id, out);
-        buf_printf(out, "raw %.3f  final %.3f", exp((double)(candidate.logit - token->log_sum_exp)),
-                   (double)candidate.prob);
-        buf_printf(out, *stage_name(candidate.cut) ? "  cut by %s\n" : "\n", stage_name(candidate.cut));
-    }
-    buf_printf(out, "entropy %.2f bits, %.1f ms\n", (double)token->entropy / M_LN2, (double)token->ms);
-}
-
-/* /tokens: those of the last answer; /tokens N: what could have come in place of the N-th. */
-int slash_tokens(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
-    struct said *said;
-    unsigned long number = take_number(&arguments);
-    if (*arguments)
-        return err_set(err, STATUS_USAGE, "/tokens: found \"%.60s\", expected the number of a token",
-                       arguments);
-    int status = find_message(chat, "/tokens", 0, &said, err);
-    if (status < 0) return status;
-    if (number > said->n_tokens)
-        return err_set(err, STATUS_USAGE, "/tokens: found %lu, expected 1 to %zu", number, said->n_tokens);
-    bool known = conversation_knows_ids(&chat->conversation, said);
-    if (number && !known)
-        return err_set(err, STATUS_USAGE,
-                       "/tokens: another model said this: what else could have come has no text here");
-    result->title = number ? "Token" : "Tokens of the last answer";
-    if (number) {
-        print_candidates(chat, &said->tokens[number - 1], &result->page);
-        return STATUS_OK;
-    }
-    for (size_t i = 0; i < said->n_tokens; i++) {
-        const struct kept_token *token = &said->tokens[i];
-        size_t begin = said_token_begin(said, i);
-        buf_printf(&result->page, "%5zu  ", i + 1);
-        if (known)
-            print_name(chat, token->id, &result->page);
-        else
-            print_quoted(said->text.data + begin, said->shown[i].end - begin, false, &result->page);
-        buf_printf(&result->page, "p %.3f  rank %u\n", exp((double)(token->logit - token->log_sum_exp)),
-                   token->rank);
-    }
-    buf_puts(&result->page, "/tokens N: what else could have come in place of token N\n");
-    return STATUS_OK;
-}
-
 int slash_raw(struct chat *chat, const char *arguments, struct slash_result *result, struct err *err) {
     struct said *said;
-    unsigned long number = take_number(&arguments);
+    unsigned long number = slash_take_number(&arguments);
     if (*arguments)
         return err_set(err, STATUS_USAGE, "/raw: found \"%.60s\", expected the number of a message",
                        arguments);
-    int status = find_message(chat, "/raw", number, &said, err);
+    int status = slash_find_message(chat, "/raw", number, &said, err);
     if (status < 0) return status;
     result->show = SLASH_SHOW_PLAIN;
     buf_append(&result->text, said->text.data, said->text.len);

@@ -1,12 +1,16 @@
 #include "ui/pager.h"
 
-#include "base/text.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+static void drop_parts(struct pager *pager) {
+    if (pager->parts.free) pager->parts.free(pager->parts.context);
+    pager->parts = (struct ui_parts){0};
+}
+
 void pager_open(struct pager *pager, const char *title, const char *text, size_t len) {
+    drop_parts(pager);
     buf_clear(&pager->text);
     buf_append(&pager->text, text, len);
     snprintf(pager->title, sizeof pager->title, "%s", title);
@@ -20,6 +24,7 @@ void pager_close(struct pager *pager) {
 }
 
 void pager_free(struct pager *pager) {
+    drop_parts(pager);
     buf_free(&pager->text);
     free(pager->rows);
     *pager = (struct pager){0};
@@ -46,46 +51,56 @@ static bool is_heading(const char *text, size_t len, size_t at) {
     return true;
 }
 
+/* Of all the text that is there: the rows that there are not yet, or all of them for another width. */
 static void make_rows(struct pager *pager, int width) {
     const char *text = pager->text.data ? pager->text.data : "";
     size_t len = pager->text.len;
-    while (len > 0 && text[len - 1] == '\n') len--;
-    struct text_row row = {.newline = true};
+    struct text_row *row = &pager->last;
+    bool whole = !pager->parts.next;
     struct pager_row made = {0};
-    unsigned hang = 0;
-    pager->n_rows = 0;
-    pager->width = width;
-    pager->n_wrapped += len;
-    while (row.next < len || row.newline) {
-        made.indent = row.newline ? 0 : (int)hang;
-        if (row.newline) made.heading = is_heading(text, len, row.next);
-        text_wrap(text, len, row.next, (unsigned)(width - made.indent), &row);
-        if (!made.indent) hang = hang_of(text + row.start, row.end - row.start, (unsigned)width);
-        made.start = row.start;
-        made.end = row.end;
+    while (whole && len > 0 && text[len - 1] == '\n') len--;
+    if (pager->width != width) {
+        *row = (struct text_row){.newline = true};
+        pager->n_rows = 0;
+        pager->width = width;
+    }
+    if (row->next < len) pager->n_wrapped += len - row->next;
+    while (row->next < len || (whole && row->newline && row->next == len)) {
+        made.indent = row->newline ? 0 : (int)pager->hang;
+        if (row->newline) made.heading = is_heading(text, len, row->next);
+        text_wrap(text, len, row->next, (unsigned)(width - made.indent), row);
+        if (!made.indent) pager->hang = hang_of(text + row->start, row->end - row->start, (unsigned)width);
+        made.start = row->start;
+        made.end = row->end;
         grow_array(&pager->rows, &pager->cap_rows, pager->n_rows + 1, sizeof *pager->rows);
         pager->rows[pager->n_rows++] = made;
     }
+}
+
+static void take_part(struct pager *pager) {
+    if (pager->parts.next && !pager->parts.next(pager->parts.context, &pager->text)) drop_parts(pager);
 }
 
 void pager_draw(struct pager *pager, struct canvas *canvas, struct rect rect) {
     struct rect body = {rect.row + 2, rect.column + 1, rect.rows - 3, rect.columns - 2};
     canvas_fill(canvas, rect, STYLE_TEXT, ' ');
     if (body.rows < 1 || body.columns < 10) return;
-    if (pager->width != body.columns) make_rows(pager, body.columns);
-    long rows = (long)pager->n_rows, last = rows - body.rows;
-    if (pager->top > last) pager->top = last;
-    if (pager->top < 0) pager->top = 0;
+    take_part(pager);
+    make_rows(pager, body.columns);
+    long rows = (long)pager->n_rows, last = rows - body.rows, top = pager->top > last ? last : pager->top;
+    if (top < 0) top = 0;
+    if (!pager->parts.next || pager->top < 0) pager->top = top;
     pager->page = body.rows;
     canvas_text_end(canvas, rect.row, rect.column + 1, rect.column + rect.columns - 1, STYLE_STRONG,
                     pager->title, strlen(pager->title));
     const char *text = pager->text.data ? pager->text.data : "";
-    for (long i = 0; i < body.rows && pager->top + i < rows; i++) {
-        const struct pager_row *row = &pager->rows[pager->top + i];
+    for (long i = 0; i < body.rows && top + i < rows; i++) {
+        const struct pager_row *row = &pager->rows[top + i];
         canvas_text(canvas, body.row + (int)i, body.column + row->indent, body.column + body.columns,
                     row->heading ? STYLE_HEADING : STYLE_TEXT, text + row->start, row->end - row->start);
     }
     if (last > 0)
         canvas_printf(canvas, rect.row + rect.rows - 1, rect.column + 1, rect.column + rect.columns,
-                      STYLE_DIM, "%ld-%ld of %ld", pager->top + 1, pager->top + body.rows, rows);
+                      STYLE_DIM, pager->parts.next ? "%ld-%ld ..." : "%ld-%ld of %ld", top + 1,
+                      top + body.rows, rows);
 }

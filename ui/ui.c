@@ -559,7 +559,10 @@ void ui_draw(struct ui *ui, const struct ui_model *model) {
     term_size(ui->term, &rows, &columns);
     if (rows != ui->canvas.rows || columns != ui->canvas.columns) canvas_resize(&ui->canvas, rows, columns);
     box_update(ui);
+    const struct pager *pager = &ui->screen.pager;
+    size_t printed = pager->text.len;
     screen_draw(&ui->screen, model, &ui->canvas);
+    ui->frame_wanted |= pager->parts.next && pager->text.len > printed; /* there is more of it */
     if (ui->screen.chat.clicked)
         push(ui, (struct ui_action){.type = UI_ACTION_POINT,
                                     .id = ui->screen.chat.clicked,
@@ -609,6 +612,12 @@ bool ui_interrupt_again(struct ui *ui) {
 
 void ui_show_text(struct ui *ui, const char *title, const char *text, size_t len) {
     open_page(ui, title, text, len);
+    ui->frame_wanted = true;
+}
+
+void ui_show_parts(struct ui *ui, const char *title, struct ui_parts parts) {
+    open_page(ui, title, "", 0);
+    ui->screen.pager.parts = parts;
     ui->frame_wanted = true;
 }
 

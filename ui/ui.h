@@ -366,6 +366,14 @@ bool ui_interrupt_again(struct ui *ui);
 /* A text over the conversation, to be scrolled and closed by the person (Esc, q). Copied. */
 void ui_show_text(struct ui *ui, const char *title, const char *text, size_t len);
 
+/* One that takes long to print: as much of it as a frame has time for. */
+struct ui_parts {
+    bool (*next)(void *context, struct buf *text); /* appends whole lines; false: there are no more */
+    void (*free)(void *context);
+    void *context;
+};
+void ui_show_parts(struct ui *ui, const char *title, struct ui_parts parts); /* takes the context */
+
 /* The box. Clearing with `keep` puts the text into the history (Up brings it back). Effects are seen after
  * the current step. */
 bool ui_input_empty(struct ui *ui);

@@ -285,6 +285,7 @@ static void test_a_chat_without_a_model(void **state) {
     struct slash_result result = {0};
     struct err err = {0};
     assert_int_equal(slash_run(&chat, "/tokens", 7, &result, &err), STATUS_OK);
+    assert_false(token_page_next(result.tokens, &result.page));
     assert_non_null(strstr(result.page.data, "\"So\"")); /* its text is known */
     slash_result_free(&result);
     assert_int_equal(slash_run(&chat, "/tokens 1", 9, &result, &err), STATUS_USAGE);
@@ -314,12 +315,43 @@ static void test_tokens_of_another_model(void **state) {
     answer->vocabulary++;
     answer->tokens[0].id = (answer->tokens[0].id + 1) % 256;
     assert_int_equal(slash_run(&chat, "/tokens", 7, &others, &err), STATUS_OK);
+    assert_false(token_page_next(mine.tokens, &mine.page));
+    assert_false(token_page_next(others.tokens, &others.page));
     assert_string_equal(mine.page.data, others.page.data);
     slash_result_free(&mine);
     slash_result_free(&others);
     assert_int_equal(slash_run(&chat, "/tokens 1", 9, &mine, &err), STATUS_USAGE);
     slash_result_free(&mine);
     end(&chat, &options);
+}
+
+/* However many there are, no more is printed at once than a frame has time for; and what was said may be gone
+ * by then. */
+static void test_tokens_in_parts(void **state) {
+    (void)state;
+    enum { TOKENS = 10000, MOST = 200000 };
+    struct chat chat;
+    struct options options;
+    struct err err = {0};
+    struct slash_result result = {0};
+    begin(&chat, &options, FIRST);
+    struct said *answer = conversation_add(&chat.conversation, SAID_BY_MODEL, "", 0);
+    answer->vocabulary = 7; /* another model's */
+    for (int i = 0; i < TOKENS; i++)
+        said_append_kept(answer, &(struct kept_token){.id = i % 256, .rank = 1}, "word ", 5);
+    assert_int_equal(slash_run(&chat, "/tokens", 7, &result, &err), STATUS_OK);
+    end(&chat, &options);
+    size_t before = 0, parts = 0, lines = 0;
+    for (bool more = true; more; parts++) {
+        more = token_page_next(result.tokens, &result.page);
+        assert_true(result.page.len > before && result.page.len < before + MOST);
+        before = result.page.len;
+    }
+    for (const char *p = result.page.data; (p = strchr(p, '\n')); p++) lines++;
+    assert_true(parts > 2);
+    assert_int_equal(lines, TOKENS + 1);
+    assert_non_null(strstr(result.page.data, "\n10000  \"word \""));
+    slash_result_free(&result);
 }
 
 /* Leaving in the middle of it. */
@@ -350,6 +382,7 @@ int main(void) {
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_a_chat_without_a_model),
         cmocka_unit_test(test_tokens_of_another_model),
+        cmocka_unit_test(test_tokens_in_parts),
         cmocka_unit_test(test_closed_meanwhile),
     };
     int failures = cmocka_run_group_tests(tests, NULL, NULL);

@@ -301,6 +301,76 @@ static void a_page_is_laid_out_once(void **state) {
     buf_free(&wanted);
 }
 
+struct lines {
+    int next, end;
+};
+
+enum { LINES_A_PART = 100 };
+
+static bool next_lines(void *context, struct buf *text) {
+    struct lines *lines = context;
+    for (int i = 0; i < LINES_A_PART && lines->next < lines->end; i++, lines->next++)
+        buf_printf(text, "%d  words that go on and on, and on\n%s", lines->next,
+                   lines->next % 10 ? "" : "\n");
+    return lines->next < lines->end;
+}
+
+static void let_go(void *context) {
+    ((struct lines *)context)->end = -1;
+}
+
+/* A page that comes in parts: a frame costs one of them, and all of it looks as if it had come at once. */
+static void a_page_in_parts(void **state) {
+    (void)state;
+    static struct pager pager, whole;
+    struct canvas canvas = {0}, expected = {0};
+    struct rect rect = {0, 0, 24, 80};
+    struct lines lines = {0, 1050}, all = {0, 1050};
+    struct buf text = {0}, shown = {0}, wanted = {0};
+    while (next_lines(&all, &text)) continue;
+    canvas_resize(&canvas, 24, 80);
+    canvas_resize(&expected, 24, 80);
+    pager_open(&pager, "A page", "", 0);
+    pager.parts = (struct ui_parts){next_lines, let_go, &lines};
+    pager_open(&whole, "A page", text.data, text.len);
+    uint64_t before = 0;
+    for (int frame = 1; pager.parts.next; frame++) {
+        if (frame == 3) pager.top = 1L << 40; /* End: as far as there is anything */
+        if (frame == 5) rect.columns = 20;
+        if (frame == 6) before = pager.n_wrapped;
+        pager_draw(&pager, &canvas, rect);
+        assert_true(lines.end < 0 || lines.next == frame * LINES_A_PART);
+        if (frame != 5) assert_true(pager.n_wrapped - before < LINES_A_PART * 45);
+        before = pager.n_wrapped;
+    }
+    assert_int_equal(lines.end, -1);
+    whole.top = 1L << 40;
+    for (int i = 0; i < 2; i++, whole.top = pager.top = 500) {
+        canvas_clear(&canvas);
+        canvas_clear(&expected);
+        pager_draw(&pager, &canvas, rect);
+        pager_draw(&whole, &expected, rect);
+        buf_clear(&shown);
+        buf_clear(&wanted);
+        canvas_dump(&canvas, true, &shown);
+        canvas_dump(&expected, true, &wanted);
+        assert_string_equal(shown.data, wanted.data);
+    }
+    lines = (struct lines){0, 1050}; /* what is not needed any more is let go */
+    pager_open(&pager, "A page", "", 0);
+    pager.parts = (struct ui_parts){next_lines, let_go, &lines};
+    pager_draw(&pager, &canvas, rect);
+    pager_close(&pager);
+    assert_int_equal(lines.end, -1);
+    pager_free(&pager);
+    pager_free(&whole);
+    canvas_free(&canvas);
+    canvas_free(&expected);
+    buf_free(&text);
+    buf_free(&shown);
+    buf_free(&wanted);
+}
+
 static void page_screens(void **state) {
     (void)state;
     struct scene *scene = scene_new();
@@ -477,6 +547,7 @@ int main(void) {
         cmocka_unit_test(box_screens),
         cmocka_unit_test(page_screens),
         cmocka_unit_test(a_page_is_laid_out_once),
+        cmocka_unit_test(a_page_in_parts),
         cmocka_unit_test(the_key_bar_is_true),
         cmocka_unit_test(figures_are_whole),
         cmocka_unit_test(words_have_the_rows_they_need),
