@@ -158,9 +158,10 @@ void kept_chat_free(struct kept_chat *chat) {
 static void tell(const struct archive *archive, const struct store_conversation *kept, struct buf *line) {
     const struct chat *chat = archive->chat;
     buf_printf(line, "chat %lld, %zu message%s; ", (long long)kept->id, kept->n, kept->n == 1 ? "" : "s");
-    size_t tokens = chat_uncached(chat);
-    if (tokens)
-        buf_printf(line, "its %zu tokens are read again with the next question", tokens);
+    size_t said = chat_uncached(chat), shown = chat_context_used(chat); /* with what the template wrote */
+    if (said)
+        buf_printf(line, "about %zu tokens are read again with the next question",
+                   shown > said ? shown : said);
     else
         buf_puts(line, "it is read again with the next question");
     const char *model = chat->info ? chat->info->model_name : NULL;

@@ -355,6 +355,8 @@ void said_write_note(struct said *answer, size_t n_tokens, const struct engine_e
     buf_clear(&answer->note);
     buf_printf(&answer->note, "%s%zu token%s", marks[event->done.reason], n_tokens, n_tokens == 1 ? "" : "s");
     if (stats_decode_tps(stats) > 0) buf_printf(&answer->note, "  %.1f tok/s", stats_decode_tps(stats));
+    if (n_tokens && !stats->tokens && event->done.reason == ENGINE_END) /* it was to go on with it */
+        buf_puts(&answer->note, "  nothing to add");
     if (stats->prompt_tokens)
         buf_printf(&answer->note, "  prompt %u (%u cached)", stats->prompt_tokens, stats->cached_tokens);
 }

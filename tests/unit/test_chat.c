@@ -80,6 +80,12 @@ static void test_stop_keeps_and_continues(void **state) {
     assert_int_equal(said->n_ids, 3);
     assert_string_equal(said->note.data,
                         "3 tokens  2.0 tok/s  prompt 9 (4 cached)"); /* not only the new ones */
+    assert_int_equal(chat_continue(&chat, NULL), STATUS_OK);
+    struct engine_event *nothing = end(&paper, ENGINE_END);
+    nothing->done.stats.tokens = 0;
+    nothing->done.stats.decode_seconds = 0;
+    chat_pump(&chat);
+    assert_string_equal(said->note.data, "3 tokens  nothing to add  prompt 9 (4 cached)");
     assert_int_equal(chat.conversation.n, 2);
     chat_close(&chat);
 }
