@@ -325,6 +325,9 @@ int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err) {
     for (size_t i = 0; i < conversation->n; i++)
         if (conversation->messages[i]->dropped) KEEP(chat, said_closed, chat, conversation->messages[i]);
     if (*n_dropped) return STATUS_OK;
+    if (chat->error.code != STATUS_CONTEXT_FULL && sent_tokens(chat) < chat->info->context_size)
+        return err_set(err, STATUS_USAGE,
+                       "there is nothing to drop: the newest question and its answer are always sent");
     return err_set(err, STATUS_CONTEXT_FULL,
                    "nothing can be dropped: the newest question alone is too long; /new starts over");
 }

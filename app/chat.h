@@ -139,8 +139,8 @@ int chat_use_named(struct chat *chat, const char *name, struct err *err);
 bool chat_model_coming(const struct chat *chat); /* another model is being loaded */
 bool chat_model_cancel(struct chat *chat);       /* not any more; false: none was */
 
-/* Make room: drop the oldest turns, *n_dropped, until half of the context is free. STATUS_CONTEXT_FULL: none
- * can go. */
+/* Make room: drop the oldest turns, *n_dropped, until half of the context is free. STATUS_USAGE: there is
+ * one alone. STATUS_CONTEXT_FULL: which is too long by itself. */
 int chat_drop(struct chat *chat, unsigned *n_dropped, struct err *err);
 /* Send all of the path again, *n_turns of which were dropped. */
 int chat_undrop(struct chat *chat, unsigned *n_turns, struct err *err);

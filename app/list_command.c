@@ -2,6 +2,7 @@
 
 #include "app/amount.h"
 #include "app/model_choice.h"
+#include "app/offer.h"
 #include "app/out.h"
 #include "app/record_json.h"
 
@@ -171,7 +172,8 @@ int list_command(struct options *options, struct err *err) {
     else if (list.n)
         put_table(&list, terminal_columns(), wants_colour(options), &report);
     if (list.note) out_error("%s", list.note);
-    if (!list.n && !options->json) out_error("there is no model yet; `logitop pull` fetches one");
+    if (!list.n && !options->json)
+        out_error("there is no model yet; `logitop pull " OFFER_DEFAULT "` fetches a small one");
     out_open(&out, STDOUT_FILENO);
     int status = out_bytes(&out, report.data, report.len, err);
     out_close(&out);

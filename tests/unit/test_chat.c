@@ -204,7 +204,8 @@ static void test_context_full(void **state) {
     end(&paper, ENGINE_END);
     chat_pump(&chat);
     assert_int_equal(chat_drop(&chat, &n, &err), STATUS_OK);
-    assert_int_equal(chat_drop(&chat, &n, &err), STATUS_CONTEXT_FULL);
+    assert_int_equal(chat_drop(&chat, &n, &err), STATUS_USAGE);
+    assert_non_null(strstr(err.text, "always sent")); /* there is room, but no older turn */
     assert_int_equal(chat.conversation.n, 7); /* dropped ones are still shown */
     const struct said *first = chat.conversation.messages[2];
     char note[96];
@@ -221,6 +222,11 @@ static void test_context_full(void **state) {
     say(&paper, 7, "done");
     end(&paper, ENGINE_END);
     chat_pump(&chat);
+    assert_int_equal(chat_new(&chat, &err), STATUS_OK);
+    assert_int_equal(send(&chat, filler, NULL), STATUS_OK);
+    end(&paper, ENGINE_CONTEXT_FULL);
+    chat_pump(&chat);
+    assert_int_equal(chat_drop(&chat, &n, &err), STATUS_CONTEXT_FULL);
     chat_close(&chat);
 }
 
@@ -450,7 +456,7 @@ static void test_commands(void **state) {
         {"/stats", STATUS_OK, "Paper"},
         {"/stop", STATUS_USAGE, "nothing is being answered"},
         {"/stop now", STATUS_USAGE, "found \"now\", expected nothing"},
-        {"/drop", STATUS_CONTEXT_FULL, "nothing can be dropped"},
+        {"/drop", STATUS_USAGE, "nothing to drop"},
         {"/continue", STATUS_USAGE, "nothing to go on with"},
         {"/new \n", STATUS_OK, "a new chat"},
     };
