@@ -152,6 +152,12 @@ uint32_t blas_size(uint32_t n) {
     return (n + unit - 1) / unit * unit;
 }
 
+int blas_plan(struct blas *blas, bool bf16, size_t pitch, uint32_t rows, uint32_t stride, uint32_t n) {
+    int code = 0;
+    plan_find(blas, bf16, rows, stride, pitch, blas_size(n), &code);
+    return code;
+}
+
 int blas_product(struct blas *blas, cudaStream_t stream, bool bf16, const void *w, size_t pitch, const void *x, uint32_t rows,
                  uint32_t stride, uint32_t n, float *y) {
     int code = 0;

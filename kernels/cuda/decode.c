@@ -434,7 +434,7 @@ int cuda_decode_begin(struct timeline *t, const struct decode_request *request, 
     if (request->id < 0 || (uint32_t)request->id >= b->model->n_vocab)
         return err_set(err, STATUS_USAGE, "decoding from id %d, expected one below %u", request->id, b->model->n_vocab);
     CUDA_TRY(cudaSetDevice(b->device));
-    warm_end(b);
+    warm_leave(b);
     struct decode *d = xcalloc(1, sizeof *d);
     *d = (struct decode){.timeline = t, .request = *request, .id = request->id, .first = t->length};
     int status = STATUS_OK;

@@ -58,6 +58,8 @@ struct backend { /* of kernels/backend.h */
     struct decode_buffers *decode; /* of decode.c */
     struct {                       /* of warm.c */
         pthread_t thread;
+        pthread_mutex_t lock; /* of giving work to the stream, which ends with `stop` */
+        cudaStream_t stream;
         bool runs; /* or is to be joined */
         atomic_bool stop, over;
     } warming;
@@ -83,8 +85,10 @@ int weights_half_type(const struct model_view *model);                       /* 
 size_t weights_staging(void);                                                /* bytes on the device while they are loaded */
 int weights_load(struct backend *backend, bool copies, progress_fn progress, void *ctx, struct err *err);
 
-/* warm.c. Begins when it is known where everything will lie; ends before a step uses the work space or the library of products. */
+/* warm.c. Begins when it is known where everything will lie; leaves the work space alone from the first step on, and is over before that
+ * uses the library of products. */
 void warm_begin(struct backend *backend);
+void warm_leave(struct backend *backend);
 void warm_end(struct backend *backend);
 
 /* forward.c: the steps of the model over n positions from `first`, n <= chunk. ids are in backend->ids already. */

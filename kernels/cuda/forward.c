@@ -54,6 +54,7 @@ static bool uses_matrix_units(const struct backend *b, uint32_t n) { return b->b
 /* y = W x for what backend->narrow holds, but for the factor row_scale. */
 static int product_rows(struct backend *b, const void *w16, size_t pitch, uint32_t rows, const struct device_matrix *w, uint32_t n, float *y,
                         struct err *err) {
+    warm_end(b);
     int code = blas_product(b->blas, b->stream, b->half_type == DTYPE_BF16, w16, pitch, b->narrow, rows, w->blocks * 32, n, y);
     if (code) return err_set(err, STATUS_DEVICE, "cuBLASLt failed with code %d for a product of %u x %u with %u columns", code, rows, w->cols, n);
     return STATUS_OK;

@@ -47,7 +47,7 @@ int cuda_step(struct timeline *t, const struct step_request *request, struct err
     int refused = step_ids_check(request, t->backend->model->n_vocab, err);
     if (refused != STATUS_OK) return refused;
     CUDA_TRY(cudaSetDevice(t->backend->device));
-    warm_end(t->backend);
+    warm_leave(t->backend);
     uint32_t n = 0, chunk_size = t->backend->chunk;
     for (uint32_t from = 0; from < request->n; from += n) {
         n = request->n - from < chunk_size ? request->n - from : chunk_size;

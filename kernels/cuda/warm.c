@@ -1,48 +1,65 @@
 /* What the first steps would wait for, done while the weights are read and after: cuBLASLt sets itself up at its first product, 50 to 100
  * ms, and loads a kernel from its file, 3 ms or more, wherever it has not used it before. So a thread multiplies once what a layer
  * multiplies, for every size that a step may have; the weights need not be there yet, nobody looks at the results. A step that comes
- * before the thread is through stops it between two products and goes on alone. */
+ * before the thread is through stops it: without products of the library it waits for one kernel at most, else for the shape in hand. */
 #include "kernels/cuda/device.h"
 
 #include "base/thread.h"
 
 /* One product of a layer. False: enough. */
-static bool multiply(struct backend *b, cudaStream_t stream, const struct device_matrix *w, uint32_t rows, const void *w16, uint32_t n) {
+static bool multiply(struct backend *b, const struct device_matrix *w, uint32_t rows, const void *w16, uint32_t n) {
     const uint32_t stride = w->blocks * 32;
-    if (atomic_load(&b->warming.stop)) return false;
-    return blas_product(b->blas, stream, b->half_type == DTYPE_BF16, w16 ? w16 : b->scratch16, stride, b->narrow, rows, stride, n, b->gate) == 0;
+    const bool bf16 = b->half_type == DTYPE_BF16;
+    if (atomic_load(&b->warming.stop) || blas_plan(b->blas, bf16, stride, rows, stride, n)) return false;
+    pthread_mutex_lock(&b->warming.lock);
+    bool done = !atomic_load(&b->warming.stop) && !blas_product(b->blas, b->warming.stream, bf16, w16 ? w16 : b->scratch16, stride, b->narrow, rows,
+                                                                stride, n, b->gate);
+    pthread_mutex_unlock(&b->warming.lock);
+    return done;
 }
 
 /* All layers are of one shape. */
-static bool multiply_layer(struct backend *b, cudaStream_t stream, uint32_t n) {
+static bool multiply_layer(struct backend *b, uint32_t n) {
     const struct device_layer *l = &b->layers[0];
     const uint32_t gated = gate_up_in_turns(l) ? 2 * l->gate.rows : l->gate.rows;
-    return multiply(b, stream, &l->q, l->q.rows, l->q16, n) && multiply(b, stream, &l->k, l->k.rows, l->k16, n) &&
-           multiply(b, stream, &l->o, l->o.rows, l->o16, n) && multiply(b, stream, &l->gate, gated, l->gate16, n) &&
-           multiply(b, stream, &l->down, l->down.rows, l->down16, n);
+    return multiply(b, &l->q, l->q.rows, l->q16, n) && multiply(b, &l->k, l->k.rows, l->k16, n) && multiply(b, &l->o, l->o.rows, l->o16, n) &&
+           multiply(b, &l->gate, gated, l->gate16, n) && multiply(b, &l->down, l->down.rows, l->down16, n);
 }
 
 /* What fails here fails again where somebody is told. */
 static void *warm(void *context) {
     struct backend *b = context;
-    cudaStream_t stream = NULL;
-    if (cudaSetDevice(b->device) == cudaSuccess && cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess) {
-        uint32_t n = blas_size(BLAS_MIN);
-        while (n <= b->chunk && multiply_layer(b, stream, n)) n = blas_size(n + 1);
-        cudaStreamSynchronize(stream); /* the work space is a step's again */
-        cudaStreamDestroy(stream);
-    }
+    uint32_t n = blas_size(BLAS_MIN);
+    if (cudaSetDevice(b->device) == cudaSuccess)
+        while (n <= b->chunk && multiply_layer(b, n)) n = blas_size(n + 1);
     atomic_store(&b->warming.over, true);
     return NULL;
 }
 
 void warm_begin(struct backend *b) {
-    if (b->blas) b->warming.runs = thread_start(&b->warming.thread, warm, b) == 0;
+    if (!b->blas) return;
+    if (cudaStreamCreateWithFlags(&b->warming.stream, cudaStreamNonBlocking) != cudaSuccess) {
+        cudaGetLastError();
+        return;
+    }
+    pthread_mutex_init(&b->warming.lock, NULL);
+    b->warming.runs = thread_start(&b->warming.thread, warm, b) == 0;
+}
+
+void warm_leave(struct backend *b) {
+    if (!b->warming.runs || atomic_exchange(&b->warming.stop, true)) return;
+    pthread_mutex_lock(&b->warming.lock); /* what it is giving the stream, it has given */
+    pthread_mutex_unlock(&b->warming.lock);
+    cudaStreamSynchronize(b->warming.stream);
 }
 
 void warm_end(struct backend *b) {
-    if (!b->warming.runs) return;
-    atomic_store(&b->warming.stop, true);
-    pthread_join(b->warming.thread, NULL);
+    warm_leave(b);
+    if (b->warming.runs) pthread_join(b->warming.thread, NULL);
+    if (b->warming.stream) {
+        pthread_mutex_destroy(&b->warming.lock);
+        cudaStreamDestroy(b->warming.stream);
+    }
+    b->warming.stream = NULL;
     b->warming.runs = false;
 }
