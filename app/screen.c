@@ -450,6 +450,9 @@ static void ask_first(struct screen *screen) {
     const char *first = screen->first;
     screen->first = NULL;
     if (first) chat_send(&screen->chat, first, strlen(first), NULL);
+    if (!first || !ui_input_empty(screen->ui)) return;
+    ui_input_set(screen->ui, first, strlen(first)); /* Up brings it back, as what is typed */
+    ui_input_clear(screen->ui, true);
 }
 
 static void do_later(struct screen *screen) {
