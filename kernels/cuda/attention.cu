@@ -3,6 +3,7 @@
  * Two kernels: flash_kernel on the matrix units for an F16 cache and heads of 64 or 128 (FlashAttention-2, arXiv 2307.08691: a tile of
  * queries stays in registers, tiles of keys and values pass by, softmax is kept running), and plain_kernel for everything
  * else: any head dimension, F32 cache, F32 arithmetic. A single position in the decode loop has its own kernel (decode_attention.cu). */
+#include "kernels/cuda/dependent.cuh"
 #include "kernels/cuda/head.cuh"
 #include "kernels/cuda/mma.cuh"
 
@@ -77,8 +78,9 @@ template <int D> __device__ __forceinline__ void load_tile(__half (*tile)[D + 8]
     }
 }
 
+/* Three blocks of the larger heads a multiprocessor: one register more would cost one, in long prompts. */
 template <int D>
-__global__ void __launch_bounds__(FLASH_THREADS)
+__global__ void __launch_bounds__(FLASH_THREADS, D == 128 ? 3 : 4)
     flash_kernel(rope_args rope, cache_layer cache, const float *q, uint32_t first, uint32_t n, float *out) {
     extern __shared__ __align__(16) char memory[];
     __half(*k_tile)[D + 8] = (__half(*)[D + 8])memory;
@@ -89,9 +91,13 @@ __global__ void __launch_bounds__(FLASH_THREADS)
     const __half *k = (const __half *)cache.k + (size_t)kv * cache.n_ctx * D, *v = (const __half *)cache.v + (size_t)kv * cache.n_ctx * D;
     const float to_log2 = 1.44269504f / sqrtf((float)D); /* softmax in powers of two */
 
-    for (uint32_t c = threadIdx.x; c < FLASH_QUERIES * D; c += FLASH_THREADS) {
+    let_next_kernel_start();
+    wait_for_previous_kernel();
+#pragma unroll 8
+    for (uint32_t c = threadIdx.x * 4; c < FLASH_QUERIES * D; c += FLASH_THREADS * 4) { /* many loads at once */
         uint32_t row = c / D, col = c % D;
-        k_tile[row][col] = __float2half(from + row < n ? q[((size_t)(from + row) * rope.n_heads + h) * D + col] : 0.0f);
+        const float4 v = from + row < n ? *(const float4 *)(q + ((size_t)(from + row) * rope.n_heads + h) * D + col) : make_float4(0, 0, 0, 0);
+        *(uint2 *)&k_tile[row][col] = make_uint2(pack_halves(v.x, v.y), pack_halves(v.z, v.w));
     }
     __syncthreads();
     uint32_t query[D / 16][4];
@@ -174,12 +180,9 @@ __global__ void __launch_bounds__(FLASH_THREADS)
 
 template <int D>
 cudaError_t launch_flash(cudaStream_t stream, rope_args rope, cache_layer cache, const float *q, uint32_t first, uint32_t n, float *out) {
-    const int bytes = 2 * FLASH_KEYS * (D + 8) * (int)sizeof(__half);
-    cudaError_t e = cudaFuncSetAttribute(flash_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-    if (e != cudaSuccess) return e;
+    const size_t bytes = 2 * FLASH_KEYS * (D + 8) * sizeof(__half);
     dim3 grid(rope.n_heads, (n + FLASH_QUERIES - 1) / FLASH_QUERIES);
-    flash_kernel<D><<<grid, FLASH_THREADS, bytes, stream>>>(rope, cache, q, first, n, out);
-    return cudaGetLastError();
+    return launch_dependent(stream, grid, FLASH_THREADS, bytes, flash_kernel<D>, rope, cache, q, first, n, out);
 }
 
 } // namespace
