@@ -6,6 +6,7 @@
 #include "kernels/cuda/blas.h"
 #include "kernels/cuda/decode_kernels.h"
 #include "kernels/cuda/kernels.h"
+#include "kernels/cuda/small_batch.h"
 
 #include <cuda_runtime_api.h>
 #include <pthread.h>
@@ -18,6 +19,13 @@ int cuda_failed(struct err *err, cudaError_t code, const char *what);
     do {                                                                                                     \
         cudaError_t cuda_code = (call);                                                                      \
         if (cuda_code != cudaSuccess) return cuda_failed(err, cuda_code, #call);                             \
+    } while (0)
+
+/* The same of functions that have filled err themselves. */
+#define TRY(call)                                                                                            \
+    do {                                                                                                     \
+        int status_ = (call);                                                                                \
+        if (status_ != STATUS_OK) return status_;                                                            \
     } while (0)
 
 /* A vector of F32 on the device, NULL where the architecture has none. */
@@ -38,6 +46,8 @@ struct backend { /* of kernels/backend.h */
     bool exact;
     bool crowded; /* under MPS: another process may hold multiprocessors as long as it likes, so no block may wait for another */
     bool whole; /* a decode step is one kernel (decode_whole.cu), not a chain */
+    bool small; /* steps of a few positions multiply the quants themselves (small_batch.c) */
+    struct small_cuts small_cuts;
     struct blas *blas; /* NULL: no library of matrix products, or exact */
     int half_type;     /* weights_half_type() */
 
@@ -101,6 +111,10 @@ struct forward_request {
 int forward(struct timeline *timeline, const struct forward_request *request, struct err *err);
 enum { BLAS_MIN = 2 /* positions from which the matrix units pay */ };
 bool gate_up_in_turns(const struct device_layer *layer); /* their rows in 16 bits: one product makes both */
+/* The same by products of the quants themselves (small_batch.c): can this model, and does this step? */
+bool small_batch_can(const struct backend *backend); /* once it is known where its weights will lie */
+bool small_batch_takes(const struct backend *backend, const struct forward_request *request);
+int small_batch_forward(struct timeline *timeline, const struct forward_request *request, struct err *err);
 /* Logits of position i of the last forward() into backend->logits. */
 int forward_logits(struct backend *backend, uint32_t i, struct err *err);
 

@@ -1,5 +1,5 @@
 /* The steps of the model over a chunk of positions, one kernel a step: prefill, traces, and decoding with --exact. The names and the order
- * are those of kernels/cpu/forward.c. A fast decode step runs the same steps fused (decode.c). */
+ * are those of kernels/cpu/forward.c. Fast steps of a few positions run the same steps fused (small_batch.c), and so does decoding (decode.c). */
 #include "kernels/cuda/device.h"
 
 #include "base/mem.h"
@@ -33,12 +33,6 @@ static int trace_rows(struct backend *b, const struct forward_request *r, int la
     uint64_t shape[2] = {r->n, cols};
     return trace(b, r, name, shape, 2, values, err);
 }
-
-#define TRY(call)                                                                                            \
-    do {                                                                                                     \
-        int status_ = (call);                                                                                \
-        if (status_ != STATUS_OK) return status_;                                                            \
-    } while (0)
 
 /* ---- products ---- */
 
@@ -190,6 +184,7 @@ static int feed_forward(struct timeline *t, const struct forward_request *r, uin
 int forward(struct timeline *t, const struct forward_request *r, struct err *err) {
     struct backend *b = t->backend;
     const struct model_view *m = b->model;
+    if (small_batch_takes(b, r)) return small_batch_forward(t, r, err);
     CUDA_TRY(launch_embed(b->stream, b->token_embd, b->ids, r->n, b->x));
     TRY(trace_rows(b, r, -1, "embd", m->n_embd, b->x, err));
     for (uint32_t i = 0; i < m->n_layers; i++) {

@@ -1,4 +1,5 @@
-/* Small pieces that several kernels share: sums over a warp and a block, the norm and the rotation of one head, the gate. */
+/* Small pieces that several kernels share: sums over a warp and a block, the norm and the rotation of one head, the gate, the scale of
+ * a row. */
 #pragma once
 
 #include "kernels/cuda/kernels.h"
@@ -35,6 +36,10 @@ __device__ __forceinline__ float block_max(float v) {
 }
 
 __device__ __forceinline__ float silu(float x) { return x / (1.0f + expf(-x)); }
+
+/* What a row is divided by on its way to 16 bits: its largest magnitude becomes at most 1024, far from overflow, and small values keep
+ * their bits. Rows that are small already are left alone, so that nothing is lost to a scale that is not needed. */
+__device__ __forceinline__ float scale_for(float largest) { return largest > 1024.0f ? exp2f(ceilf(log2f(largest / 1024.0f))) : 1.0f; }
 
 /* One warp, a head in shared memory: x / rms(x) * weight, as qwen3 does before the rotation. weight NULL: nothing. */
 __device__ __forceinline__ void head_norm(float *head, const float *weight, const rope_args &rope, uint32_t lane) {

@@ -64,10 +64,6 @@ __global__ void add_rows_kernel(const float *from, const float *row_scale, const
     to[i] = add ? to[i] + value : value;
 }
 
-/* The largest magnitude of a row becomes at most 1024: far from overflow, and small values keep their bits. Rows that are small
- * already are left alone, so that nothing is lost to a scale that is not needed. */
-__device__ __forceinline__ float scale_for(float largest) { return largest > 1024.0f ? exp2f(ceilf(log2f(largest / 1024.0f))) : 1.0f; }
-
 template <class E> __global__ void rows_to_16bit_kernel(const float *x, uint32_t cols, uint32_t stride, E *to, float *row_scale) {
     const float *row = x + (size_t)blockIdx.x * cols;
     float largest = 0;

@@ -29,7 +29,7 @@ static bool multiply_layer(struct backend *b, uint32_t n) {
 /* What fails here fails again where somebody is told. */
 static void *warm(void *context) {
     struct backend *b = context;
-    uint32_t n = blas_size(BLAS_MIN);
+    uint32_t n = blas_size(b->small ? SMALL_BATCH_MOST + 1 : BLAS_MIN); /* shorter ones need no library */
     if (cudaSetDevice(b->device) == cudaSuccess)
         while (n <= b->chunk && multiply_layer(b, n)) n = blas_size(n + 1);
     atomic_store(&b->warming.over, true);

@@ -338,6 +338,7 @@ int weights_load(struct backend *backend, bool copies, progress_fn progress, voi
     pthread_t threads[SLOTS / 2];
     int n_threads = 0, status = visit_all(backend->model, backend, plan_place, &l, err);
     if (status == STATUS_OK) status = visit_all(backend->model, backend, plan_copy, &l, err);
+    backend->small = status == STATUS_OK && small_batch_can(backend);
     if (status == STATUS_OK) warm_begin(backend);
     if (status == STATUS_OK) status = allocate_slots(&l, err);
     if (status == STATUS_OK) {
