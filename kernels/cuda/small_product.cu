@@ -27,9 +27,9 @@ template <int T> constexpr bool is_float = T == DTYPE_F16 || T == DTYPE_BF16;
 struct warp_rows {
     const char *first;
     const char *other; /* and `other` is where their second half would begin if it went on from the first */
-    uint32_t half, pitch;
+    uint32_t pitch;
     __device__ __forceinline__ const char *at(uint32_t i) const {
-        return (i < half ? first : other) + (uint64_t)i * pitch;
+        return (i < SMALL_TILE ? first : other) + (uint64_t)i * pitch;
     }
 };
 
@@ -308,8 +308,7 @@ __device__ __forceinline__ warp_rows rows_of(const small_product_args &a, const 
     const device_matrix &w = a.w[at.matrix], &up = a.w[a.gated ? 1 : at.matrix];
     const size_t start = (size_t)at.row * w.pitch;
     const char *first = (const char *)w.data + start;
-    return {first, a.gated ? (const char *)up.data + start - (size_t)SMALL_TILE * w.pitch : first, SMALL_TILE,
-            w.pitch};
+    return {first, a.gated ? (const char *)up.data + start - (size_t)SMALL_TILE * w.pitch : first, w.pitch};
 }
 
 /* Gate and up of a row are in the same lane, in its two tiles. */
