@@ -170,8 +170,8 @@ struct whole_args {
     int sample; /* choose the next token too, as `choice` says */
     struct sample_args choice;
     /* Exchanges (exchange.cuh): x after a layer (where `sliced` as sums, for even epochs and for odd ones), q and k and v, attention, x within a layer, hidden
-     * values, parts of attention, largest logits. */
-    uint64_t *x[2], *qkv, *attn, *middle, *hidden, *partial, *largest;
+     * values, parts of attention, largest logits, candidates for the next token. */
+    uint64_t *x[2], *qkv, *attn, *middle, *hidden, *partial, *largest, *candidates;
     uint32_t *spoiled; /* the epoch of the last step in which a value did not fit into its sum */
     uint32_t most_splits;
     uint32_t sliced;        /* hidden values stay with their block, which has a slice of down */

@@ -17,6 +17,20 @@ namespace {
 
 enum { BINS = SAMPLE_BINS };
 
+/* The last block to get here, with what the others wrote in sight. */
+__device__ __forceinline__ bool last_block(uint32_t *arrived) {
+    __shared__ bool last;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        last = atomicAdd(arrived, 1) == gridDim.x - 1;
+        if (last) *arrived = 0;
+    }
+    __syncthreads();
+    if (last) __threadfence();
+    return last;
+}
+
 __device__ __forceinline__ uint32_t bin_of(float l) { return (uint32_t)fminf(fmaxf((l + 64.0f) * 32.0f, 0.0f), BINS - 1.0f); }
 
 __global__ void __launch_bounds__(SCAN_THREADS) survey_kernel(sample_args a) {
@@ -40,7 +54,7 @@ __global__ void __launch_bounds__(SCAN_THREADS) survey_kernel(sample_args a) {
     /* From the top: the bin in which the count of logits reaches what is wanted. Thread t holds bins of its own run. */
     constexpr uint32_t run = BINS / SCAN_THREADS;
     __shared__ uint32_t sums[SCAN_THREADS];
-    uint32_t top = BINS - 1 - threadIdx.x * run, sum = 0, need = min(wanted_count(a), a.n_vocab);
+    uint32_t top = BINS - 1 - threadIdx.x * run, sum = 0, need = min(wanted_count(*a.order), a.n_vocab);
     for (uint32_t j = 0; j < run; j++) sum += __ldcg(&a.scratch->bins[top - j]);
     sums[threadIdx.x] = sum;
     __syncthreads();
@@ -65,12 +79,31 @@ __global__ void __launch_bounds__(SCAN_THREADS) choose_kernel(sample_args a) {
     wait_for_previous_kernel();
     const float max = key_logit(w->max_key);
     const uint32_t threshold = w->threshold;
-    auto each = [&](auto take) {
-        for (uint32_t i = blockIdx.x * SCAN_THREADS + threadIdx.x; i < a.n_vocab; i += gridDim.x * SCAN_THREADS)
-            take(i, a.logits[i], bin_of(a.logits[i]) >= threshold);
-    };
-    if (!collect(w, max, each)) return;
-    choose(a, m, max);
+    uint64_t weights = 0, distances = 0;
+    for (uint32_t i = blockIdx.x * SCAN_THREADS + threadIdx.x; i < a.n_vocab; i += gridDim.x * SCAN_THREADS) {
+        const float l = a.logits[i];
+        weights += sampling_weight(l, max);
+        distances += sampling_distance(l, max);
+        if (bin_of(l) < threshold) continue;
+        const uint32_t at = atomicAdd(&w->count, 1);
+        if (at < LIST) w->list[at] = (uint64_t)sampling_key(l) << 32 | (uint32_t)~i;
+    }
+    /* One atomic a block: thousands to one address would stand in line. */
+    if (threadIdx.x == 0) m.weights = m.distances = 0;
+    __syncthreads();
+    add_up(m.weights, m.distances, weights, distances);
+    __syncthreads();
+    if (threadIdx.x == 0) atomicAdd((unsigned long long *)&w->weights, m.weights);
+    if (threadIdx.x == 1) atomicAdd((unsigned long long *)&w->distances, m.distances);
+    if (!last_block(&w->arrived)) return;
+
+    const uint32_t n = __ldcg(&w->count), position = a.state->position, step = a.state->step;
+    for (uint32_t i = threadIdx.x; i < min(n, (uint32_t)LIST); i += SCAN_THREADS) m.keys[i] = __ldcg(&w->list[i]);
+    for (uint32_t i = threadIdx.x; i < sizeof m.order / 4; i += SCAN_THREADS) ((uint32_t *)&m.order)[i] = ((const uint32_t *)a.order)[i];
+    if (threadIdx.x == 0) m.n = n, m.bad = __ldcg(&w->bad), m.weights = __ldcg(&w->weights), m.distances = __ldcg(&w->distances);
+    __syncthreads();
+    if (threadIdx.x == 0) w->count = 0, w->weights = 0, w->distances = 0, w->max_key = 0, w->bad = UINT32_MAX;
+    choose(a, m, position, step, max, [](uint32_t, uint32_t) {});
 }
 
 } // namespace

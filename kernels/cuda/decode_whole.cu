@@ -21,10 +21,10 @@
 #include "kernels/cuda/decode_kernels.h"
 #include "kernels/cuda/dependent.cuh"
 #include "kernels/cuda/exchange.cuh"
-#include "kernels/cuda/sample.cuh"
 #include "kernels/cuda/vector.cuh"
 #include "kernels/cuda/weight_ring.cuh"
 #include "kernels/cuda/whole_attention.cuh"
+#include "kernels/cuda/whole_choice.cuh"
 #include "kernels/cuda/whole_memory.cuh"
 #include "kernels/cuda/whole_walk.cuh"
 
@@ -296,91 +296,43 @@ template <bool sliced> __device__ __forceinline__ void finish(uint32_t i, uint32
     }
 }
 
-/* Shared memory of the end of a step, where the rings were. */
-enum { END_WARPS = WHOLE_THREADS / 32 }; /* all of them */
-struct end_memory {
-    choice_memory choice;
-    uint32_t counts[2][END_WARPS];
-    float largest[END_WARPS];
-    float logits[1]; /* of the block's rows */
-};
-__device__ __forceinline__ end_memory &the_end() { return *(end_memory *)(memory + args.ring_at); }
-
 /* The logits of the block's rows, to all and to the_end(). Returns the largest of this thread's. */
-__device__ __forceinline__ float make_logits(uint32_t i, const block_share &share, uint32_t units) {
+__device__ __forceinline__ float make_logits(uint32_t i, const block_share &share, uint32_t units, bool spoiled) {
     const float factor = norm_factor(i);
-    const bool spoiled = *(volatile uint32_t *)args.spoiled == the_epoch;
     float largest = -INFINITY;
+#pragma unroll 1
     for (uint32_t u = threadIdx.x; u < units; u += WHOLE_THREADS) {
         const uint32_t id = share.begin[0] + u;
         float l = spoiled ? NAN : row_sum(place_row(WHOLE_HEAD, u)) * factor;
         args.logits[id] = l;
         the_end().logits[u] = l;
-        if (args.sample && !is_finite(l)) atomicMin(&args.choice.scratch->bad, id);
+        if (!is_finite(l)) atomicMin(&the_end().bad, id);
         largest = fmaxf(largest, l);
     }
     return largest;
 }
 
-/* A key that at least `need` of the keys reach, three pairs a thread; nearly the largest such: its lower half is zero. */
-__device__ __forceinline__ uint32_t key_reached_by(const uint32_t (&keys)[6], uint32_t need) {
-    uint32_t found = 0;
-    for (int bit = 31; bit >= 16; bit--) {
-        const uint32_t probe = found | 1u << bit;
-        uint32_t count = 0;
-#pragma unroll
-        for (int k = 0; k < 6; k++) count += keys[k] >= probe;
-#if __CUDA_ARCH__ >= 800
-        count = __reduce_add_sync(~0u, count);
-#endif
-        uint32_t *counts = the_end().counts[bit % 2];
-        if (threadIdx.x % 32 == 0) counts[threadIdx.x / 32] = count;
-        __syncthreads();
-        uint32_t sum = 0;
-#pragma unroll
-        for (int w = 0; w < END_WARPS; w++) sum += counts[w];
-        if (sum >= need) found = probe;
-    }
-    return found;
-}
-
-/* The end of a step: logits, and what is chosen from them. Every warp of every block tells the largest of its logits; the k-th largest
- * of those is reached by at least k logits, and hardly by more: they are the candidates. */
+/* The end of a step: logits, and what is chosen from them. */
 __device__ __noinline__ void finish_head(uint32_t i, uint32_t epoch) {
     const block_share &share = the_shares().block[WHOLE_HEAD];
-    const uint32_t units = units_of(share), all = gridDim.x * END_WARPS;
-    const float mine = warp_max(make_logits(i, share, units));
-    if (!args.sample) return;
-    if (threadIdx.x % 32 == 0) tell(args.largest + blockIdx.x * END_WARPS + threadIdx.x / 32, mine, epoch);
-    uint32_t keys[6] = {};
-    float max = -INFINITY;
-#pragma unroll
-    for (int k = 0; k < 3; k++) {
-        const uint32_t at = (k * WHOLE_THREADS + threadIdx.x) * 2;
-        if (at >= all) break;
-        float two[2];
-        hear<2>(args.largest + at, value_of(epoch), two);
-        keys[2 * k] = sampling_key(two[0]), keys[2 * k + 1] = sampling_key(two[1]);
-        max = fmaxf(max, fmaxf(two[0], two[1]));
-    }
-    max = warp_max(max);
-    if (threadIdx.x % 32 == 0) the_end().largest[threadIdx.x / 32] = max;
+    const uint32_t units = units_of(share);
+    const bool spoiled = *(volatile uint32_t *)args.spoiled == the_epoch;
+    begin_choice();
     __syncthreads();
-    max = warp_max(the_end().largest[threadIdx.x % END_WARPS]);
-    const uint32_t threshold = key_reached_by(keys, min(wanted_count(args.choice), args.choice.n_vocab));
-    auto each = [&](auto take) {
-        for (uint32_t u = threadIdx.x; u < units; u += WHOLE_THREADS) {
-            float l = the_end().logits[u];
-            take(share.begin[0] + u, l, sampling_key(l) >= threshold);
-        }
-    };
-    if (collect(args.choice.scratch, max, each)) choose(args.choice, the_end().choice, max);
+    const float mine = make_logits(i, share, units, spoiled);
+    if (args.sample) choose_next(mine, share.begin[0], units, epoch);
 }
 
-template <int D> __device__ __noinline__ void attention_of(uint32_t i) {
+template <int D> __device__ __forceinline__ whole_attention<D> &the_attention() { return *(whole_attention<D> *)(memory + args.attention_at); }
+template <int D> __device__ __noinline__ void attention_of() { attend<D>(args, the_attention<D>(), *(whole_attention_sums<D> *)memory); }
+/* To be called before the product whose results attention_of() waits for. */
+template <int D> __device__ __noinline__ void await_attention(uint32_t i) {
+    if (threadIdx.x) return;
+    attention_item &item = the_attention<D>().item;
     const whole_brief &brief = the_brief(i);
-    attend<D>(args, brief.q_norm, brief.k_norm, i / 4, *(whole_attention<D> *)(memory + args.attention_at),
-              *(whole_attention_sums<D> *)memory, the_epoch + i / 4 + 1);
+    item.layer = i / 4, item.epoch = the_epoch + i / 4 + 1;
+    item.q_norm = brief.q_norm, item.k_norm = brief.k_norm;
+    fetch_ahead<D>(args, item);
 }
 
 /* The vector of a product, from what was told. */
@@ -403,7 +355,7 @@ template <bool sliced> __device__ __forceinline__ void prepare_product(uint32_t 
     const bool after_layer = kind == WHOLE_QKV || kind == WHOLE_HEAD, sums_up = sliced && after_layer;
     const uint64_t *from = after_layer ? x : kind == WHOLE_OUTPUT ? args.attn : sliced || kind == WHOLE_GATE ? args.middle : args.hidden;
     const uint32_t cols = kind == WHOLE_OUTPUT ? args.rope.n_heads * args.rope.head_dim : !sliced && kind == WHOLE_DOWN ? args.n_ff : args.n_embd;
-    prepare(i, from, sums_up ? sum_of(gridDim.x + 1) : value_of(after_layer ? before : now), cols, brief.norm, brief.floats, kind == WHOLE_OUTPUT || sums_up);
+    prepare(i, from, sums_up ? sum_of(gridDim.x + 1) : value_of(after_layer ? before : now), cols, brief.norm, brief.floats, (kind == WHOLE_OUTPUT && !it_attends) || sums_up);
 }
 
 /* A product from its vector to its results. What is to be known is read before the vector is waited for. */
@@ -444,14 +396,17 @@ template <int D, bool sliced> __device__ __forceinline__ void consume() {
     place_units<sliced>();
     wait_for_previous_kernel(); /* what is read from here on depends on it */
     const uint32_t position = args.state->position;
-    whole_attention<D> &attention = *(whole_attention<D> *)(memory + args.attention_at);
+    whole_attention<D> &attention = the_attention<D>();
+    if (threadIdx.x == 32) the_position = position, the_step = args.state->step;
     if (threadIdx.x == 0) the_epoch = *args.epoch, it_attends = find_item(args, position, attention.item);
+    prepare_attention<D>(attention);
     for (uint32_t i = threadIdx.x; i < args.rope.rope_dim / 2; i += WHOLE_CONSUMERS) attention.turn[i] = turn_of(args.rope, position, i);
     consumers_meet();
     if (threadIdx.x < the_units[WHOLE_OUTPUT]) begin_x<sliced>((uint32_t)args.state->id, the_epoch);
     for (uint32_t i = 0; i < 4 * args.n_layers; i += 4) {
+        if (it_attends) await_attention<D>(i);
         run_product<sliced>(i + WHOLE_QKV);
-        if (it_attends) attention_of<D>(i);
+        if (it_attends) attention_of<D>();
         run_product<sliced>(i + WHOLE_OUTPUT);
         run_product<sliced>(i + WHOLE_GATE);
         if (!sliced) {
@@ -471,8 +426,13 @@ __device__ __noinline__ void feed() {
 
 template <int D, bool sliced> __device__ __forceinline__ void run_step(const whole_args &a) {
     for (uint32_t w = threadIdx.x; w < sizeof a / 4; w += WHOLE_THREADS) ((uint32_t *)&args)[w] = ((const uint32_t *)&a)[w];
+    /* A product of each kind, where the vector will be: the shares are made of them in many steps, none of which should wait for the memory. */
+    uint32_t *const kinds = (uint32_t *)memory;
+    constexpr uint32_t words = sizeof(whole_product) / 4;
+    for (uint32_t w = threadIdx.x; w < WHOLE_KINDS * words; w += WHOLE_THREADS)
+        kinds[w] = ((const uint32_t *)(a.products + (w / words == WHOLE_HEAD ? 4 * a.n_layers : w / words)))[w % words];
     __syncthreads();
-    make_shares(*(shares *)(memory + args.shares_at), args.products, args.n_layers, args.slices);
+    make_shares(*(shares *)(memory + args.shares_at), (const whole_product *)kinds, 1, args.slices);
     make_briefs((whole_brief *)(memory + args.briefs_at), args.products, args.n_layers);
     if (threadIdx.x < 32) make_rings(args, memory);
     if (threadIdx.x < 2) squares[threadIdx.x][WHOLE_WARPS] = 0;
@@ -610,13 +570,14 @@ uint32_t count_rows(const whole_args &a, const whole_product *products, uint32_t
 }
 
 /* Slots of the rings, which have `bytes` of shared memory each: as many bytes on their way as possible of the type that most of the model is
- * of (`main`: of a chunk), in slots that are worth a copy each. */
+ * of (`main`: of a chunk), in slots that are worth a copy each; of two ways the one with more slots. */
+enum { SLOT_ALIGN = 64 /* bytes; steps were slower with slots that began anywhere (docs/performance.md) */ };
 void cut_rings(whole_args &a, uint32_t bytes, uint32_t main, uint32_t largest) {
     uint32_t best = 0;
     a.n_slots = 2, a.slot_size = bytes / 2 / 16 * 16;
     for (uint32_t slots = 2; slots <= WHOLE_SLOTS; slots++) {
-        const uint32_t size = bytes / slots / 16 * 16, use = size / main * main;
-        if (size < largest || use < 2000 || use * (slots - 1) <= best) continue;
+        const uint32_t size = bytes / slots / SLOT_ALIGN * SLOT_ALIGN, use = size / main * main;
+        if (size < largest || use < 2000 || use * (slots - 1) < best) continue;
         best = use * (slots - 1), a.n_slots = slots, a.slot_size = size;
     }
     for (whole_type &type : a.types)
@@ -685,6 +646,7 @@ extern "C" void whole_exchange(struct whole_plan *plan, void *memory) {
     a.attn = cut(q);
     a.middle = cut(a.n_embd);
     a.largest = cut((size_t)WHOLE_BLOCKS * END_WARPS);
+    a.candidates = cut((size_t)WHOLE_BLOCKS * END_TOLD * 2);
     a.partial = cut((size_t)whole_units(a.rope) * a.most_splits * WHOLE_HEADS * (a.rope.head_dim + 2));
     a.hidden = cut(a.sliced ? 0 : a.n_ff);
     a.spoiled = (uint32_t *)cut(1);

@@ -84,26 +84,52 @@ __device__ __forceinline__ void hear(const uint64_t *from, awaited what, float v
     for (int i = 0; i < N; i++) v[i] = there ? what.value(pair[i]) : 0.0f;
 }
 
-/* Eight quants with their scale, in 16 bytes that are written and read whole. */
-struct told_quants {
+/* Words of 16 bytes, with the epoch in the last four, are written and read whole. */
+__device__ __forceinline__ void tell_whole(void *to, uint64_t low, uint64_t high) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("{\n.reg .b128 t;\nmov.b128 t, {%1, %2};\nst.relaxed.gpu.global.b128 [%0], t;\n}" ::"l"(to), "l"(low), "l"(high) : "memory");
+#else
+    ((uint64_t *)to)[0] = low, ((uint64_t *)to)[1] = high;
+#endif
+}
+__device__ __forceinline__ void listen_whole(const void *from, uint64_t &low, uint64_t &high) {
+    low = high = 0;
+#if __CUDA_ARCH__ >= 900
+    asm volatile("{\n.reg .b128 t;\nld.relaxed.gpu.global.b128 t, [%2];\nmov.b128 {%0, %1}, t;\n}" : "=l"(low), "=l"(high) : "l"(from) : "memory");
+#endif
+}
+
+/* Eight quants with their scale. */
+struct __align__(16) told_quants {
     uint2 quants;
     float scale;
     uint32_t epoch;
 };
 __device__ __forceinline__ void tell(told_quants *to, const told_quants &what) {
-#if __CUDA_ARCH__ >= 900
-    const uint64_t low = (uint64_t)what.quants.y << 32 | what.quants.x, high = (uint64_t)what.epoch << 32 | __float_as_uint(what.scale);
-    asm volatile("{\n.reg .b128 t;\nmov.b128 t, {%1, %2};\nst.relaxed.gpu.global.b128 [%0], t;\n}" ::"l"(to), "l"(low), "l"(high) : "memory");
-#else
-    *to = what;
-#endif
+    tell_whole(to, (uint64_t)what.quants.y << 32 | what.quants.x, (uint64_t)what.epoch << 32 | __float_as_uint(what.scale));
 }
 __device__ __forceinline__ told_quants listen(const told_quants *from) {
-    uint64_t low = 0, high = 0;
-#if __CUDA_ARCH__ >= 900
-    asm volatile("{\n.reg .b128 t;\nld.relaxed.gpu.global.b128 t, [%2];\nmov.b128 {%0, %1}, t;\n}" : "=l"(low), "=l"(high) : "l"(from) : "memory");
-#endif
+    uint64_t low, high;
+    listen_whole(from, low, high);
     return {make_uint2((uint32_t)low, (uint32_t)(low >> 32)), __uint_as_float((uint32_t)high), (uint32_t)(high >> 32)};
+}
+
+/* A number of 64 bits, with one of 32. */
+struct __align__(16) told_number {
+    uint64_t number;
+    uint32_t other, epoch;
+};
+__device__ __forceinline__ void tell(told_number *to, const told_number &what) {
+    tell_whole(to, what.number, (uint64_t)what.epoch << 32 | what.other);
+}
+__device__ __forceinline__ told_number listen(const told_number *from) {
+    uint64_t low, high;
+    listen_whole(from, low, high);
+    return {low, (uint32_t)high, (uint32_t)(high >> 32)};
+}
+__device__ __forceinline__ told_number hear(const told_number *from, uint32_t epoch, told_number first) {
+    for (patience p; first.epoch != epoch; p.look()) first = listen(from);
+    return first;
 }
 
 /* Where value i of a vector that becomes a product's lies. A thread prepares two neighbours of a short vector and eight of a long one, and
