@@ -1,6 +1,7 @@
 /* What becomes of failures of the device: every call into the CUDA runtime fails once, at every moment of a model's life, and once for
  * good. And what is known of memory before anything is allocated. Skips where there is no device. */
 #include "tests/golden/golden.h"
+#include "tests/gpu/card.h"
 #include "tests/gpu/cuda_calls.h"
 
 #include "infer/engine.h"
@@ -11,7 +12,6 @@
 #define MODEL "qwen2-gqa7"
 enum { N_CTX = 256, PROMPT = 40, TOKENS = 6, AGAIN = 3 };
 
-static bool verbose;
 static int32_t wanted[TOKENS]; /* what comes when nothing fails */
 
 static void expect_one_line(const struct err *err, int status) {
@@ -245,13 +245,7 @@ static void nothing_is_allocated_in_a_run(void **state) {
 }
 
 int main(int argc, char **argv) {
-    struct err err;
-    verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    if (backend_cuda.probe(&(struct backend_options){0}, &err)) {
-        printf("skipped: %s\n", err.text);
-        return 77;
-    }
+    if (!card_is_there(argc, argv)) return SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_call_may_fail_once),
         cmocka_unit_test(every_call_may_be_the_last),

@@ -1,6 +1,7 @@
 /* The CUDA backend against the goldens of the nano models, its fused decode against its unfused steps, and its sampler against the
  * CPU's. Skips where there is no device. `test_cuda_nano -v` lists figures. */
 #include "tests/golden/golden.h"
+#include "tests/gpu/card.h"
 #include "tests/gpu/sampler.h"
 
 #include "infer/engine.h"
@@ -9,7 +10,6 @@
 #include <unistd.h>
 
 enum { N_CTX = 1200 };
-static bool verbose;
 
 static struct rig open_cuda(const char *name, bool exact) {
     return rig_open(&backend_cuda, name, &(struct backend_options){.n_ctx = N_CTX, .exact = exact});
@@ -484,13 +484,7 @@ static void nothing_is_chosen_from_what_is_not_finite(void **state) {
 }
 
 int main(int argc, char **argv) {
-    struct err err;
-    verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    if (backend_cuda.probe(&(struct backend_options){0}, &err)) {
-        printf("skipped: %s\n", err.text);
-        return 77;
-    }
+    if (!card_is_there(argc, argv)) return SKIPPED;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact_equals_the_reference),
         cmocka_unit_test(every_traced_tensor_is_right),

@@ -4,6 +4,7 @@
  * The files, random weights, are written into TMPDIR and removed: up to 2 GB, and with LOGITOP_TEST_LARGE=1 7B and 8B, 5 GB each. The
  * default model is tried too. Skips where there is no device. */
 #include "tests/golden/golden.h"
+#include "tests/gpu/card.h"
 #include "tests/gpu/sampler.h"
 #include "tests/gpu/shapes.h"
 
@@ -22,7 +23,6 @@ static const double most_exact = 1e-6, most_fast = 1e-3; /* mean KL in nats */
 /* Where weights are quantised the fused decode rounds activations to 8 bits, as llama.cpp and the CPU's fast path do. Even distributions -
  * random weights, random ids - show that as a KL of up to 5e-2; there it must be about as near as the CPU's fast path is. */
 
-static bool verbose;
 static const struct shape *shape; /* under test, and its file: */
 static char path[512];
 static struct model *model;
@@ -288,13 +288,7 @@ static int close_it(void **state) {
 }
 
 int main(int argc, char **argv) {
-    struct err err;
-    verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    if (backend_cuda.probe(&(struct backend_options){0}, &err)) {
-        printf("skipped: %s\n", err.text);
-        return 77;
-    }
+    if (!card_is_there(argc, argv)) return SKIPPED;
     const char *large = getenv("LOGITOP_TEST_LARGE");
     bool has_default = access(DEFAULT_MODEL, R_OK) == 0;
     if (!has_default) printf("left out: no %s\n", DEFAULT_MODEL);

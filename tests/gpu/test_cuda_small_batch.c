@@ -3,6 +3,7 @@
  * tiles and steps, columns in parts. And whole steps of nano models of that many positions against those of
  * --exact. Skips where there is no device; `test_cuda_small_batch -v` lists figures. */
 #include "tests/golden/golden.h"
+#include "tests/gpu/card.h"
 #include "tests/unit/random_blocks.h"
 
 #include "base/mem.h"
@@ -10,7 +11,6 @@
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/small_batch.h"
 
-static bool verbose;
 static uint32_t shared; /* bytes a block can have */
 
 static void run(cudaError_t code) {
@@ -228,13 +228,7 @@ static void steps_of_a_few_positions_are_near_the_exact_ones(void **state) {
 }
 
 int main(int argc, char **argv) {
-    struct err err;
-    verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    if (backend_cuda.probe(&(struct backend_options){0}, &err)) {
-        printf("skipped: %s\n", err.text);
-        return 77;
-    }
+    if (!card_is_there(argc, argv)) return SKIPPED;
     int bytes = 0;
     cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0);
     shared = (uint32_t)bytes;
