@@ -158,6 +158,8 @@ int blas_plan(struct blas *blas, bool bf16, size_t pitch, uint32_t rows, uint32_
     return code;
 }
 
+uint32_t blas_n_plans(const struct blas *blas) { return blas->n_plans; }
+
 int blas_product(struct blas *blas, cudaStream_t stream, bool bf16, const void *w, size_t pitch, const void *x, uint32_t rows,
                  uint32_t stride, uint32_t n, float *y) {
     int code = 0;

@@ -21,6 +21,9 @@ uint32_t blas_size(uint32_t n);
 /* What the first of such products finds out about its shape, without the device: 50 ms or more for the first shape of all. */
 int blas_plan(struct blas *blas, bool bf16, size_t pitch, uint32_t rows, uint32_t stride, uint32_t n);
 
+/* Shapes and sizes of which that is known. */
+uint32_t blas_n_plans(const struct blas *blas);
+
 /* y[n][rows] = x[n][stride] W[rows][stride] transposed, F32 sums and result; x and W in F16, or BF16. `stride` elements a row of both,
  * a multiple of 8; from a row of W to the next it is `pitch` elements. 0, or a nonzero code of the library. */
 int blas_product(struct blas *blas, cudaStream_t stream, bool bf16, const void *w, size_t pitch, const void *x, uint32_t rows,
