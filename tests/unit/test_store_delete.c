@@ -236,9 +236,29 @@ static pid_t killed_while_deleting(int go) {
     _exit(1);
 }
 
-static void wait_killed(pid_t child) {
+/* A long chat, and who is to delete half of it. */
+struct half_deleted {
+    struct store *store; /* that has it */
+    int64_t id;
+    int go[2];
+    pid_t child;
+};
+static struct half_deleted keep_for_deleting(void) {
+    struct half_deleted half;
+    assert_int_equal(pipe(half.go), 0);
+    memset(&watched, 0, sizeof watched);
+    half.child = killed_while_deleting(half.go[0]);
+    half.store = must_open();
+    half.id = keep_long(half.store);
+    return half;
+}
+
+static void delete_half(const struct half_deleted *half) {
     int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(write(half->go[1], &half->id, sizeof half->id), sizeof half->id);
+    assert_int_equal(waitpid(half->child, &status, 0), half->child);
+    close(half->go[0]);
+    close(half->go[1]);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
     int left = count_of("SELECT count(*) FROM message");
     assert_true(left > 1 && left < LONG_MESSAGES);
@@ -247,26 +267,20 @@ static void wait_killed(pid_t child) {
 /* Half of a chat is seen by nobody, and the next program deletes the rest. */
 static void test_half_deleted_stays_gone(void **state) {
     (void)state;
-    int go[2];
-    assert_int_equal(pipe(go), 0);
-    memset(&watched, 0, sizeof watched);
-    pid_t child = killed_while_deleting(go[0]);
-    struct store *store = must_open();
-    int64_t id = keep_long(store);
-    store_close(store, NULL);
-    assert_int_equal(write(go[1], &id, sizeof id), sizeof id);
-    wait_killed(child);
+    const struct half_deleted half = keep_for_deleting();
+    store_close(half.store, NULL);
+    delete_half(&half);
     sqlite3 *other; /* nothing is deleted while we look */
     assert_int_equal(sqlite3_open(store_path, &other), SQLITE_OK);
     assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-    store = must_open();
+    struct store *store = must_open();
     struct store_conversation got;
     struct err err = {0};
     assert_int_equal(found(store, NULL), 0);
     assert_int_equal(found(store, "qwertzuiop"), 0);
     assert_int_equal(found(store, "so"), 0); /* of the title; too short for the index */
     assert_int_equal(newest_of(store), 0);
-    assert_int_equal(store_load(store, id, &got, &err), STATUS_USAGE);
+    assert_int_equal(store_load(store, half.id, &got, &err), STATUS_USAGE);
     assert_string_equal(err.text, "there is no chat 1");
     store_conversation_free(&got);
     assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
@@ -278,25 +292,18 @@ static void test_half_deleted_stays_gone(void **state) {
                      0);
     assert_int_equal(occurrences(store_path, "qwertzuiop"), 0);
     check_integrity();
-    close(go[0]);
-    close(go[1]);
 }
 
 /* Who still has the chat that another program is deleting keeps what comes now as a new one. */
 static void test_half_deleted_for_others(void **state) {
     (void)state;
     for (int ended = 0; ended < 2; ended++) {
-        int go[2];
-        assert_int_equal(pipe(go), 0);
-        memset(&watched, 0, sizeof watched);
-        pid_t child = killed_while_deleting(go[0]);
-        struct store *store = must_open();
-        int64_t id = keep_long(store);
+        const struct half_deleted half = keep_for_deleting();
+        struct store *store = half.store;
         add_message(store, 1, 900, 123, STORE_MODEL, "not all said");
         struct store_look look = wait_store(store);
         uint64_t epoch = look.epoch;
-        assert_int_equal(write(go[1], &id, sizeof id), sizeof id);
-        wait_killed(child);
+        delete_half(&half);
         if (ended)
             end_message(store, 900, "said", false);
         else
@@ -304,8 +311,6 @@ static void test_half_deleted_for_others(void **state) {
         look = wait_store(store);
         assert_true(look.epoch > epoch);
         store_close(store, NULL);
-        close(go[0]);
-        close(go[1]);
         remove_store_folder();
         make_store_folder();
     }
