@@ -48,10 +48,12 @@ __device__ __forceinline__ uint32_t pack_halves(float x, float y) {
     return *(uint32_t *)&h;
 }
 
-/* 16 bytes from global to shared memory in the background (a plain copy before Ampere). */
-__device__ __forceinline__ void copy_16_async(void *to, const void *from) {
+/* 16 bytes from global to shared memory in the background (a plain copy before Ampere). `lines`: the second-level cache is to get all of
+ * the line, for others that want the rest soon. */
+template <bool lines = false> __device__ __forceinline__ void copy_16_async(void *to, const void *from) {
 #if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from));
+    if (lines) asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from));
+    else asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from));
 #else
     *(uint4 *)to = *(const uint4 *)from;
 #endif

@@ -33,20 +33,11 @@ struct warp_rows {
     }
 };
 
-/* 16 bytes in the background. The second-level cache is to get whole lines: what is taken of a row at a time
- * is less. */
-__device__ __forceinline__ void copy_async(char *to, const char *from) {
-#if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from));
-#else
-    *(uint4 *)to = *(const uint4 *)from;
-#endif
-}
-
 /* Weights come through a ring in shared memory, a place of it for each unit of one or two steps: so large
  * that what a row gives is some lines of memory, and so small that some units of all warps have room. Each
  * warp fetches its own rows, by planes of the layout: in `pieces` of 16 bytes a row, BYTES a block. Rows are
- * turned against each other so that the lanes' reads meet no bank twice. */
+ * turned against each other so that the lanes' reads meet no bank twice. What is taken of a row at a time is
+ * less than a line of the second-level cache. */
 template <int T> constexpr uint32_t unit_steps = is_float<T> || planes<T>::low + planes<T>::high > 24 ? 1 : 2;
 template <int T> constexpr uint32_t unit_blocks = unit_steps<T> *SMALL_STEP_BLOCKS;
 
@@ -71,8 +62,8 @@ template <uint32_t BYTES, uint32_t BLOCKS> struct plane_ring {
         to += turned(r, piece); /* the same turn for all of a lane's rows */
 #pragma unroll
         for (uint32_t i = 0; i < TILE / at_once; i++) {
-            copy_async(to + i * at_once * row,
-                       (i * at_once < SMALL_TILE ? first : other) + (uint64_t)(i * at_once) * rows.pitch);
+            copy_16_async<true>(to + i * at_once * row, (i * at_once < SMALL_TILE ? first : other) +
+                                                            (uint64_t)(i * at_once) * rows.pitch);
         }
     }
 };
@@ -85,7 +76,7 @@ template <int T> struct heads_ring {
 #pragma unroll
         for (uint32_t i = 0; i < pieces; i++) {
             const uint32_t k = i * 32 + threadIdx.x % 32, r = k / pieces, at = k % pieces * 16;
-            copy_async(to + r * row + at, rows.at(r) + chunk * chunk_of<T>::size(CHUNK) + at);
+            copy_16_async<true>(to + r * row + at, rows.at(r) + chunk * chunk_of<T>::size(CHUNK) + at);
         }
     }
 };
