@@ -271,7 +271,7 @@ __device__ __forceinline__ void meet(const whole_args &a, whole_attention<D> &m,
     const uint32_t busy = m.item.busy;
     const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, row = lane / 4, col = lane % 4;
 #pragma unroll
-    for (int h = 0; h < 2; h++) 
+    for (int h = 0; h < 2; h++)
         if (row == 0) ((float *)m.top[2 * col + h])[warp] = r.top[h];
     consumers_meet();
     float fade[2];
@@ -396,7 +396,7 @@ __device__ __forceinline__ bool find_item(const whole_args &a, uint32_t position
     return split < range.n || (range.n > 1 && merged_head() < a.rope.n_heads);
 }
 
-/* What stays the same in all layers: queries of heads that are none, sums of warps that are none. All threads that multiply. */
+/* Queries of heads that are none are zero in all layers. All threads that multiply. */
 template <int D> __device__ __forceinline__ void prepare_attention(whole_attention<D> &m) {
     for (uint32_t i = threadIdx.x; i < sizeof m.query / 4; i += WHOLE_CONSUMERS) ((uint32_t *)m.query)[i] = 0;
 }
