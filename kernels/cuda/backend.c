@@ -89,7 +89,7 @@ static uint64_t cuda_memory_free(const struct backend_options *o) {
 }
 
 struct need { /* bytes */
-    size_t planes, copies, slices, work, scratch16, kv_position, free, total;
+    size_t planes, copies, whole, work, scratch16, kv_position, free, total;
     uint32_t chunk;
     struct device_shape card;
 };
@@ -102,12 +102,17 @@ enum { CHUNK = 512, CHUNK_LARGE = 2048 };
 enum { DRIVER = 14 << 20, SPARE = 64 << 20 };
 
 static int measure_card(int device, struct device_shape *card, struct err *err) {
-    int multiprocessors = 0, shared = 0;
+    int multiprocessors = 0, shared = 0, clock = 0, memory_clock = 0, memory_bits = 0; /* clocks in kHz */
     CUDA_TRY(cudaDeviceGetAttribute(&card->capability, cudaDevAttrComputeCapabilityMajor, device));
     CUDA_TRY(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
     CUDA_TRY(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
     card->multiprocessors = (uint32_t)multiprocessors;
     card->shared = (size_t)shared;
+    CUDA_TRY(cudaDeviceGetAttribute(&clock, cudaDevAttrClockRate, device));
+    CUDA_TRY(cudaDeviceGetAttribute(&memory_clock, cudaDevAttrMemoryClockRate, device));
+    CUDA_TRY(cudaDeviceGetAttribute(&memory_bits, cudaDevAttrGlobalMemoryBusWidth, device));
+    const double a_cycle = 2.0 * memory_clock * memory_bits / 8 / clock; /* bytes; both edges of the memory's clock count */
+    card->memory_cycles = a_cycle > 0 ? multiprocessors / a_cycle : 0;
     return STATUS_OK;
 }
 
@@ -121,7 +126,7 @@ static int measure(const struct model_view *m, const struct backend_options *o, 
     CUDA_TRY(cudaMemGetInfo(&n->free, &n->total));
     n->chunk = n->total > LARGE_DEVICE ? CHUNK_LARGE : CHUNK;
     n->work = lay_out_work(NULL, m, n->chunk, NULL) + decode_memory(m);
-    n->slices = o->exact ? 0 : decode_slices(m, &n->card);
+    n->whole = o->exact ? 0 : decode_whole_memory(m, &n->card);
     n->scratch16 = n->copies ? scratch16_size(m) : 0; /* instead of them */
     n->kv_position = (size_t)m->n_layers * 2 * m->n_kv_heads * m->head_dim * (o->exact ? sizeof(float) : 2) + sizeof(int32_t); /* and its id */
     if (!o->exact) n->work += BLAS_WORKSPACE;
@@ -129,15 +134,15 @@ static int measure(const struct model_view *m, const struct backend_options *o, 
     return STATUS_OK;
 }
 
-/* At its height, with a context or while loading; without what only makes it faster: 16-bit copies, slices. */
+/* At its height, with a context or while loading; without what only makes it faster: 16-bit copies, whole steps. */
 static size_t needed(const struct need *n, uint32_t n_ctx) {
     size_t kv = n->kv_position * n_ctx, staging = weights_staging();
     return n->planes + n->work + n->scratch16 + (kv > staging ? kv : staging);
 }
 
 static bool copies_fit(const struct need *n, uint32_t n_ctx) { return needed(n, n_ctx) + n->copies + SPARE <= n->free; }
-static bool slices_fit(const struct need *n, uint32_t n_ctx) {
-    return needed(n, n_ctx) + (copies_fit(n, n_ctx) ? n->copies : 0) + n->slices + SPARE <= n->free;
+static bool whole_steps_fit(const struct need *n, uint32_t n_ctx) {
+    return needed(n, n_ctx) + (copies_fit(n, n_ctx) ? n->copies : 0) + n->whole + SPARE <= n->free;
 }
 
 static int cuda_estimate(const struct model_view *m, const struct backend_options *o, struct memory_estimate *out, struct err *err) {
@@ -148,7 +153,7 @@ static int cuda_estimate(const struct model_view *m, const struct backend_option
                                     .available = n.free};
     out->work = out->total - out->weights - out->kv;
     out->copies = copies_fit(&n, o->n_ctx) && n.copies > n.scratch16 ? n.copies - n.scratch16 : 0;
-    if (slices_fit(&n, o->n_ctx)) out->copies += n.slices;
+    if (whole_steps_fit(&n, o->n_ctx)) out->copies += n.whole;
     uint64_t ctx = needed(&n, 0) + SPARE <= n.free ? (n.free - SPARE - needed(&n, 0) + weights_staging()) / n.kv_position : 0;
     out->largest_ctx = ctx > UINT32_MAX ? UINT32_MAX : (uint32_t)ctx;
     return STATUS_OK;
@@ -197,7 +202,7 @@ static int prepare(struct backend *b, const struct backend_options *o, struct ne
     CUDA_TRY(cudaStreamCreateWithFlags(&b->stream, cudaStreamNonBlocking));
     if (!b->exact) b->blas = blas_open();
     *copies = b->blas && copies_fit(n, n_ctx);
-    if (!slices_fit(n, n_ctx)) n->slices = 0;
+    if (!whole_steps_fit(n, n_ctx)) n->whole = 0;
     b->chunk = n->chunk;
     b->weights_size = n->planes + (*copies ? n->copies : 0);
     CUDA_TRY(cudaMalloc(&b->weights, b->weights_size));
@@ -232,7 +237,7 @@ static int cuda_open(const struct model_view *model, const struct backend_option
     b->rope = (struct rope_args){.n_heads = model->n_heads, .n_kv_heads = model->n_kv_heads, .head_dim = model->head_dim,
                                  .rope_dim = model->rope_dim, .neighbours = model->rope_pairing == ROPE_NEIGHBOURS,
                                  .magnitude = model->rope_magnitude, .eps = model->norm_eps, .freq = b->rope_freq};
-    status = decode_whole_new(b, &need.card, need.slices, err);
+    status = decode_whole_new(b, &need.card, need.whole, err);
     if (status != STATUS_OK) {
         cuda_close(b);
         return status;

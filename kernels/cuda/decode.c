@@ -28,8 +28,7 @@ struct decode_buffers { /* of a backend */
     struct sample_all_args all; /* but what a timeline has */
     /* Whole steps, where backend->whole. */
     struct whole_plan whole;
-    struct whole_product *products;
-    void *exchange, *slices;
+    void *tables, *exchange, *slices;
     uint32_t *epoch;
 };
 
@@ -83,7 +82,7 @@ static int allocate(void **to, size_t size, bool host, struct err *err) {
 static size_t whole_memory(const struct model_view *m) {
     struct whole_plan plan = {.args = {.n_embd = m->n_embd, .n_ff = m->n_ff, .rope = shape_of(m), .most_splits = MULTIPROCESSORS_MAX}};
     whole_exchange(&plan, NULL);
-    return plan.exchange + (4 * (size_t)m->n_layers + 1) * sizeof(struct whole_product) + sizeof(uint32_t);
+    return plan.exchange + sizeof(uint32_t);
 }
 
 static struct whole_part whole_part(const struct weight *w) { return (struct whole_part){.type = (uint32_t)w->type, .units = (uint32_t)w->rows}; }
@@ -92,14 +91,25 @@ static struct whole_product whole_product(enum whole_kind kind, const struct wei
     return (struct whole_product){.part = {whole_part(w)}, .n_parts = 1, .rows_a_unit = 1, .run = 1, .kind = kind, .cols = (uint32_t)w->cols};
 }
 
+/* `joins`: the rows are of the last part's type and lie behind its rows. */
+static void add_rows(struct whole_product *to, const struct weight *w, bool joins) {
+    if (joins) to->part[to->n_parts - 1].units += (uint32_t)w->rows;
+    else to->part[to->n_parts++] = whole_part(w);
+}
+
 /* The products of a step, 4 a layer and the head, without their data. */
 static void list_products(const struct model_view *m, struct whole_product *to) {
+    bool k_joins = true, v_joins = true; /* the same in all layers, as shares of blocks are */
+    for (uint32_t i = 0; i < m->n_layers; i++) {
+        const struct layer_view *l = &m->layers[i];
+        k_joins = k_joins && l->attn_k->type == l->attn_q->type;
+        v_joins = v_joins && l->attn_v->type == l->attn_k->type;
+    }
     for (uint32_t i = 0; i < m->n_layers; i++, to += 4) {
         const struct layer_view *l = &m->layers[i];
         to[WHOLE_QKV] = whole_product(WHOLE_QKV, l->attn_q);
-        to[WHOLE_QKV].n_parts = 3;
-        to[WHOLE_QKV].part[1] = whole_part(l->attn_k);
-        to[WHOLE_QKV].part[2] = whole_part(l->attn_v);
+        add_rows(&to[WHOLE_QKV], l->attn_k, k_joins);
+        add_rows(&to[WHOLE_QKV], l->attn_v, v_joins);
         to[WHOLE_OUTPUT] = whole_product(WHOLE_OUTPUT, l->attn_output);
         to[WHOLE_GATE] = whole_product(WHOLE_GATE, l->ffn_gate);
         to[WHOLE_GATE].rows_a_unit = 2;
@@ -109,13 +119,20 @@ static void list_products(const struct model_view *m, struct whole_product *to) 
     to->part[0].units = m->n_vocab; /* rows beyond are padding */
 }
 
-/* Their data, of down the rows. */
-static void fill_products(const struct backend *b, struct whole_product *to) {
+/* Their data, of down the rows. No: matrices that are a part together do not lie one behind the other, as weights.c loads them. */
+static bool fill_products(const struct backend *b, struct whole_product *to) {
     for (uint32_t i = 0; i < b->model->n_layers; i++, to += 4) {
         const struct device_layer *l = &b->layers[i];
         const struct device_matrix *const qkv[] = {&l->q, &l->k, &l->v};
         const float *const bias[] = {l->q_bias, l->k_bias, l->v_bias};
-        for (int p = 0; p < 3; p++) to[WHOLE_QKV].part[p].data = qkv[p]->data, to[WHOLE_QKV].part[p].bias = bias[p];
+        for (uint32_t j = 0, p = 0, units = 0; j < 3; j++) {
+            struct whole_part *part = &to[WHOLE_QKV].part[p];
+            if (units == 0) part->data = qkv[j]->data;
+            else if (qkv[j]->data != part->data + (size_t)units * qkv[j]->pitch) return false;
+            to[WHOLE_QKV].bias[j] = bias[j];
+            units += qkv[j]->rows;
+            if (units == part->units) p++, units = 0;
+        }
         to[WHOLE_QKV].norm = l->attn_norm, to[WHOLE_QKV].q_norm = l->q_norm, to[WHOLE_QKV].k_norm = l->k_norm;
         to[WHOLE_OUTPUT].part[0].data = l->o.data;
         to[WHOLE_GATE].part[0].data = l->gate.data; /* rows of up in turns with it */
@@ -124,31 +141,23 @@ static void fill_products(const struct backend *b, struct whole_product *to) {
     }
     to->part[0].data = b->output.data;
     to->norm = b->output_norm;
+    return true;
 }
 
-/* Steps that read more than this wait for the memory, and the chain of kernels gets more of it: on an H100 one kernel wins at 4.4 GB
- * and loses at 7.5 (docs/performance.md). */
-#define WHOLE_BYTES ((uint64_t)6 << 30)
-
-static uint64_t bytes_of(const struct whole_product *all, size_t n) {
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < n; i++)
-        for (uint32_t p = 0; p < all[i].n_parts; p++)
-            bytes += (uint64_t)all[i].part[p].units * all[i].rows_a_unit * row_bytes((int)all[i].part[p].type, (all[i].cols + 31) / 32);
-    return bytes;
-}
-
-static int upload_products(struct backend *b, const struct whole_product *all, size_t size, struct err *err) {
+static int upload_tables(struct backend *b, const struct whole_product *all, struct err *err) {
     struct decode_buffers *d = b->decode;
     const uint32_t first_epoch = 1;
-    int status = allocate((void **)&d->products, size, false, err);
+    int status = allocate(&d->tables, d->whole.tables, false, err);
     if (status == STATUS_OK) status = allocate(&d->exchange, d->whole.exchange, false, err);
     if (status == STATUS_OK) status = allocate((void **)&d->epoch, sizeof *d->epoch, false, err);
     if (status != STATUS_OK) return status;
-    CUDA_TRY(cudaMemcpy(d->products, all, size, cudaMemcpyHostToDevice));
+    void *tables = xmalloc(d->whole.tables);
+    whole_tables(&d->whole, all, tables, d->tables);
+    const cudaError_t code = cudaMemcpy(d->tables, tables, d->whole.tables, cudaMemcpyHostToDevice);
+    free(tables);
+    if (code != cudaSuccess) return cuda_failed(err, code, "copying the tables of the step");
     CUDA_TRY(cudaMemcpy(d->epoch, &first_epoch, sizeof first_epoch, cudaMemcpyHostToDevice));
     whole_exchange(&d->whole, d->exchange);
-    d->whole.args.products = d->products;
     d->whole.args.epoch = d->epoch;
     return STATUS_OK;
 }
@@ -163,7 +172,7 @@ static int whole_runs_at_once(const struct backend *b, bool *at_once, struct err
     return STATUS_OK;
 }
 
-/* Plan whole steps for a model on a card. NULL: they cannot be, or would not pay; else the products, to be freed. */
+/* Plan whole steps for a model on a card. NULL: they cannot be; else the products, to be freed. */
 static struct whole_product *plan_whole(const struct model_view *m, const struct device_shape *card, struct whole_plan *plan) {
     const size_t n = 4 * (size_t)m->n_layers + 1;
     if (card->capability < 9) return NULL;
@@ -172,7 +181,7 @@ static struct whole_product *plan_whole(const struct model_view *m, const struct
     struct whole_product *all = xcalloc(n, sizeof *all);
     list_products(m, all);
     plan->args = (struct whole_args){.n_layers = m->n_layers, .n_embd = m->n_embd, .n_ff = m->n_ff, .rope = shape_of(m)};
-    if (bytes_of(all, n) <= WHOLE_BYTES && whole_fits(plan, all, card->multiprocessors, card->shared)) return all;
+    if (whole_fits(plan, all, card)) return all;
     free(all);
     return NULL;
 }
@@ -187,10 +196,10 @@ static size_t all_slices(const struct whole_plan *plan, const struct model_view 
     return bytes;
 }
 
-size_t decode_slices(const struct model_view *m, const struct device_shape *card) {
+size_t decode_whole_memory(const struct model_view *m, const struct device_shape *card) {
     struct whole_plan plan = {0};
     struct whole_product *all = plan_whole(m, card, &plan);
-    const size_t bytes = all ? all_slices(&plan, m) : 0;
+    const size_t bytes = all ? all_slices(&plan, m) + plan.tables : 0;
     free(all);
     return bytes;
 }
@@ -215,18 +224,17 @@ int decode_whole_new(struct backend *b, const struct device_shape *card, size_t 
     if (b->exact || b->crowded) return STATUS_OK;
     struct whole_product *all = plan_whole(b->model, card, &d->whole);
     const size_t slices = all ? all_slices(&d->whole, b->model) : 0;
-    if (!all || slices > room) {
+    if (!all || slices + d->whole.tables > room || !fill_products(b, all)) {
         free(all);
         return STATUS_OK;
     }
-    fill_products(b, all);
     d->whole.args.rope = b->rope;
     d->whole.args.table = b->token_embd;
     d->whole.args.state = d->state;
     d->whole.args.logits = b->logits;
     int status = whole_runs_at_once(b, &b->whole, err);
     if (status == STATUS_OK && b->whole && d->whole.args.sliced) status = make_slices(b, all, slices, err);
-    if (status == STATUS_OK && b->whole) status = upload_products(b, all, (4 * (size_t)b->model->n_layers + 1) * sizeof *all, err);
+    if (status == STATUS_OK && b->whole) status = upload_tables(b, all, err);
     free(all);
     return status;
 }
@@ -279,7 +287,7 @@ void decode_memory_free(struct backend *b) {
     cudaFree(d->all.counts);
     cudaFree(d->all.marks);
     cudaFree(d->all.scratch);
-    cudaFree(d->products);
+    cudaFree(d->tables);
     cudaFree(d->exchange);
     cudaFree(d->slices);
     cudaFree(d->epoch);

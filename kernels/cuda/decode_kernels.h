@@ -121,29 +121,24 @@ struct sample_all_args {
 };
 cudaError_t launch_sample_all(cudaStream_t stream, struct sample_all_args args, uint32_t multiprocessors);
 
-/* ---- a whole step in one kernel (decode_whole.cu) ---- */
+/* ---- a whole step in one kernel (decode_whole.cu, and whole_plan.cu, which prepares it) ---- */
 
-enum { WHOLE_THREADS = 512, WHOLE_PARTS = 3, WHOLE_SLOTS = 8 /* at most, of a warp */, WHOLE_BLOCKS = 192 /* at most */, WHOLE_TYPES = 32 };
+enum { WHOLE_THREADS = 512, WHOLE_PARTS = 3, WHOLE_SLOTS = 64 /* at most */, WHOLE_LOAD = 8 /* pieces in a slot, at most */, WHOLE_BLOCKS = 192 /* at most */ };
 
-/* Rows that are multiplied by the same vector, of one type. */
+/* Rows that are multiplied by the same vector, of one type. Of q, k and v those that have one are a part together: they lie one behind the other. */
 struct whole_part {
     const char *data;
-    const float *bias; /* or NULL */
     uint32_t type, units; /* a unit is a row, or a row of gate and the one of up behind it */
-};
-/* The size of a chunk of n blocks of a type: head + n * block, rounded up to 16. */
-struct whole_type {
-    uint16_t head, block;
-    uint16_t a_slot, unused; /* chunks that fit into a slot of a ring */
+    uint32_t a_load;      /* pieces that a slot of the ring takes */
 };
 enum whole_kind { WHOLE_QKV, WHOLE_OUTPUT, WHOLE_GATE, WHOLE_DOWN, WHOLE_HEAD, WHOLE_KINDS };
 struct whole_product {
     struct whole_part part[WHOLE_PARTS]; /* of down where `sliced`, data are slices */
     uint32_t n_parts, rows_a_unit, kind, floats; /* floats: F16 or BF16 weights, which meet the vector in F32 */
     uint32_t run; /* units that one block has together */
-    uint32_t cols, blocks, chunks, chunks_magic; /* of a row; 2^32 / chunks rounded up */
+    uint32_t cols, blocks, chunks; /* of a row */
     const float *norm; /* weights of the RMS norm over the vector, or NULL */
-    const float *q_norm, *k_norm; /* of the heads, in the product of q, k, v */
+    const float *bias[3], *q_norm, *k_norm; /* of q, k and v or NULL, and of the heads */
 };
 /* How the hidden values between gate and down are shared out, and with them the columns of down (slices.cuh). */
 struct whole_slices {
@@ -156,7 +151,12 @@ size_t slices_bytes(const struct whole_slices *slices, uint32_t type); /* of a m
 cudaError_t launch_slices(cudaStream_t stream, struct device_matrix from, const struct whole_slices *slices, void *to);
 
 struct whole_args {
-    const struct whole_product *products; /* 4 a layer, then the head */
+    /* The tables of a plan, in device memory (whole_tables.cuh). */
+    const struct whole_brief *briefs;   /* of the products: 4 a layer, then the head */
+    const struct whole_shares *shares;  /* of the blocks */
+    const uint16_t *starts;             /* [blocks][n_starts], of the parts of the products, in the ring */
+    const uint64_t *loads;              /* [blocks][a_list] */
+    uint32_t n_starts, a_list;
     uint32_t n_layers, n_embd, n_ff;
     struct rope_args rope; /* but q_norm, k_norm */
     struct device_matrix table;
@@ -164,7 +164,6 @@ struct whole_args {
     uint32_t *epoch; /* begins at 1 */
     void *cache;     /* of the timeline */
     uint32_t n_ctx;
-    struct whole_type types[WHOLE_TYPES], tiles[WHOLE_TYPES]; /* of chunks; of the tiles of down */
     struct whole_slices slices; /* where `sliced` */
     float *logits;
     int sample; /* choose the next token too, as `choice` says */
@@ -177,18 +176,35 @@ struct whole_args {
     uint32_t sliced;        /* hidden values stay with their block, which has a slice of down */
     uint32_t hidden_quants; /* else: are they told as quants? */
     /* Where things lie in shared memory, bytes, and how large they are. */
-    uint32_t shares_at, sums_at, sums_each, attention_at, slice_vector_at, lanes_at, units_at, most_qkv, most_x, briefs_at, barriers_at, ring_at, slot_size, n_slots;
+    uint32_t shares_at, sums_at, attention_at, slice_vector_at, lanes_at, units_at, most_qkv, most_x, briefs_at, starts_at, list_at, barriers_at, ring_at, slot_size, n_slots;
+    uint32_t load_magic[WHOLE_LOAD + 1]; /* 2^32 / 1..WHOLE_LOAD, rounded up */
+    uint32_t ahead, pace; /* of the feeder: loads asked for but not copied, at most; cycles from one to the next, for 2^14 bytes */
 };
 
+/* The pieces that the rows of a part of a kind of product are dealt in, whatever their types: `rows` whole rows, or a row in `cuts` pieces of `chunks`,
+ * the last one shorter. */
+struct whole_cut {
+    uint16_t rows, cuts, chunks;
+};
+/* What a plan depends on. */
+struct device_shape {
+    int capability; /* its major number */
+    uint32_t multiprocessors;
+    size_t shared;        /* bytes of shared memory a block can have */
+    double memory_cycles; /* of a multiprocessor, in which the memory gives it a byte if all have equal parts; as the card's clocks say */
+};
 struct whole_plan { /* how a model is run; shared memory in bytes */
     struct whole_args args; /* but what belongs to a timeline */
+    struct whole_cut cut[WHOLE_KINDS][WHOLE_PARTS];
     uint32_t blocks, shared;
-    size_t exchange; /* bytes, zeroed before the first step */
+    size_t exchange, tables; /* bytes; the exchange is zeroed before the first step */
 };
 /* Are these products, 4 a layer and the head, something whole steps can run? Fills the layout of args. Data of down may be missing still. */
-int whole_fits(struct whole_plan *plan, struct whole_product *products, uint32_t multiprocessors, size_t shared_limit);
+int whole_fits(struct whole_plan *plan, struct whole_product *products, const struct device_shape *card);
 /* Cut `memory`, of plan->exchange bytes, into the exchanges. */
 void whole_exchange(struct whole_plan *plan, void *memory);
+/* Fill `tables`, of plan->tables bytes, which are to be copied to `device`. All data of the products are known. */
+void whole_tables(struct whole_plan *plan, const struct whole_product *products, void *tables, void *device);
 /* Load the kernel, so that nothing is allocated in a run. *each: blocks that a multiprocessor holds at a time. */
 cudaError_t whole_load(const struct whole_plan *plan, int *each);
 cudaError_t launch_whole_step(cudaStream_t stream, const struct whole_plan *plan);

@@ -5,7 +5,7 @@
  * Each block computes an equal share of the rows of a product and tells its results to all others through an exchange
  * (exchange.cuh); each prepares the whole vector for itself. Where the model is small a block keeps its hidden values, those between gate and
  * down: it multiplies them by their columns of down, its slice (slices.cuh), and adds what that gives to all of x, so that one exchange of
- * five falls away. Meanwhile weights keep coming through the rings (weight_ring.cuh). The residual of a row belongs to the block that has
+ * five falls away. Meanwhile weights keep coming through a ring (weight_ring.cuh). The residual of a row belongs to the block that has
  * the row in the output product.
  *
  * When may a place of an exchange be written again? Every block has rows of every product (whole_fits() sees to it) and reads
@@ -130,22 +130,19 @@ __device__ __forceinline__ void prepare_quants(uint32_t epoch, uint32_t cols) {
 
 /* ---- results ---- */
 
-/* Where the sum of a row is: place `at`, and the beginnings of the `more` warps after `warp`. */
+/* Where the sums of the n pieces of a row are. */
 struct row_place {
-    uint16_t at;
-    uint8_t warp, more;
+    uint16_t at, n;
 };
-__device__ __forceinline__ row_place place_row(uint32_t kind, uint32_t r) {
-    const block_share &share = the_shares().block[kind];
-    const whole_shape &shape = the_shares().shape[kind];
-    const uint32_t first = r * shape.chunks, w0 = divide(first, share.each, share.each_magic),
-                   w1 = divide(first + shape.chunks - 1, share.each, share.each_magic);
-    return {(uint16_t)(w0 * args.sums_each + r - divide(w0 * share.each, shape.chunks, shape.magic)), (uint8_t)w0, (uint8_t)(w1 - w0)};
+__device__ __forceinline__ row_place place_row(uint32_t kind, uint32_t r) { /* row r of the block, of all parts */
+    const part_deal *deal = the_shares().deal[kind];
+    for (; r >= deal->rows; deal++) r -= deal->rows;
+    return {(uint16_t)(deal->sums + r * deal->cuts), deal->cuts};
 }
 __device__ __forceinline__ float row_sum(const row_place &p) {
-    const float *sums = (const float *)(memory + args.sums_at);
-    float sum = sums[p.at];
-    for (uint32_t i = 1; i <= p.more; i++) sum += sums[(p.warp + i) * args.sums_each];
+    const float *sums = (const float *)(memory + args.sums_at) + p.at;
+    float sum = sums[0];
+    for (uint32_t i = 1; i < p.n; i++) sum += sums[i];
     return sum;
 }
 
@@ -159,7 +156,7 @@ __device__ __forceinline__ uint32_t units_of(const block_share &share) {
 /* A unit of the block, in shared memory by the thread that has it: where its rows' sums are, and where its result goes in the exchange. */
 struct __align__(16) qkv_unit {
     row_place row;
-    uint32_t to, bias_at; /* part << 28 | place in the part */
+    uint32_t to, bias_at; /* q, k or v << 28 | place in its bias */
     float bias;
 };
 struct __align__(16) x_unit { /* output and down have the same units, where down goes by rows */
@@ -187,19 +184,16 @@ __device__ __noinline__ float table_element(const device_matrix &table, uint32_t
 }
 
 template <bool sliced> __device__ __noinline__ void place_units() {
-    const shares &all = the_shares();
+    const whole_shares &all = the_shares();
     const uint32_t u = threadIdx.x;
     if (u < WHOLE_HEAD) the_units[u] = units_of(all.block[u]);
-    if (u < WHOLE_WARPS) ring_states[u] = 0;
     if (u < units_of(all.block[WHOLE_QKV])) {
         const block_share &share = all.block[WHOLE_QKV];
-        uint32_t at = u, before = 0, p = 0;
-        for (; p < WHOLE_PARTS - 1 && at >= share.end[p] - share.begin[p]; p++) {
-            at -= share.end[p] - share.begin[p];
-            before += args.products[0].part[p].units;
-        }
-        at += share.begin[p];
-        qkv_units()[u] = {place_row(WHOLE_QKV, u), before + at, p << 28 | at, 0};
+        const uint32_t q = args.rope.n_heads * args.rope.head_dim, kv = args.rope.n_kv_heads * args.rope.head_dim;
+        uint32_t at = u, p = 0;
+        for (; p < WHOLE_PARTS - 1 && at >= share.end[p] - share.begin[p]; p++) at -= share.end[p] - share.begin[p];
+        const uint32_t row = share.begin[p] + at, which = row < q ? 0 : row < q + kv ? 1 : 2, first = which == 0 ? 0 : which == 1 ? q : q + kv;
+        qkv_units()[u] = {place_row(WHOLE_QKV, u), row, which << 28 | (row - first), 0};
     }
     if (u < units_of(all.block[WHOLE_OUTPUT])) {
         const uint32_t row = all.block[WHOLE_OUTPUT].begin[0] + u;
@@ -332,7 +326,10 @@ template <int D> __device__ __noinline__ void await_attention(uint32_t i) {
     const whole_brief &brief = the_brief(i);
     item.layer = i / 4, item.epoch = the_epoch + i / 4 + 1;
     item.q_norm = brief.q_norm, item.k_norm = brief.k_norm;
-    fetch_ahead<D>(args, item);
+}
+/* What the block will read of the cache in a layer, asked for while the layer before has its longest product to do. */
+template <int D> __device__ __noinline__ void await_cache(uint32_t layer) {
+    if (threadIdx.x == 0 && layer < args.n_layers) fetch_ahead<D>(args, the_attention<D>().item, layer);
 }
 
 /* The vector of a product, from what was told. */
@@ -358,25 +355,35 @@ template <bool sliced> __device__ __forceinline__ void prepare_product(uint32_t 
     prepare(i, from, sums_up ? sum_of(gridDim.x + 1) : value_of(after_layer ? before : now), cols, brief.norm, brief.floats, (kind == WHOLE_OUTPUT && !it_attends) || sums_up);
 }
 
+/* All parts of q, k, v but the first. */
+__device__ __noinline__ void take_more_parts(uint32_t i) {
+    for (uint32_t p = 1; p < WHOLE_PARTS; p++) {
+        const part_deal &deal = the_shares().deal[WHOLE_QKV][p];
+        const uint32_t piece = first_piece(deal, threadIdx.x / 32);
+        if (piece < deal.pieces) take_part(the_brief(i).type[p], i, p, piece);
+    }
+}
+
 /* A product from its vector to its results. What is to be known is read before the vector is waited for. */
 template <bool sliced> __device__ __noinline__ void run_product(uint32_t i) {
     const uint32_t kind = kind_of(args, i), warp = threadIdx.x / 32;
     const whole_brief &brief = the_brief(i);
-    const part_share *const all = the_shares().warp[kind][warp];
-    part_share share = all[0];
-    uint32_t type = brief.type[0];
-    if (threadIdx.x % 32 == 0) next_sums[warp] = warp * args.sums_each;
+    const part_deal *const deals = the_shares().deal[kind];
+    const uint32_t type = brief.type[0], piece = first_piece(deals[0], warp);
     prepare_product<sliced>(i, kind, brief);
-    for (uint32_t p = 0;;) {
-        if (share.left) take_part(type, kind, share.left, share.col);
-        if (kind != WHOLE_QKV || ++p == WHOLE_PARTS) break;
-        share = all[p];
-        type = brief.type[p];
-    }
+    if (piece < deals[0].pieces) take_part(type, i, 0, piece);
+    if (the_shares().deal[kind][1].pieces) take_more_parts(i);
     if (kind == WHOLE_HEAD) return;
     const float factor = kind == WHOLE_QKV || kind == WHOLE_GATE ? norm_factor(i) : 1;
     consumers_meet();
     finish<sliced>(i, kind, factor);
+}
+
+/* The hidden values times their slice of down. */
+__device__ __forceinline__ void run_slice(uint32_t i) {
+    const whole_brief &brief = the_brief(i);
+    const part_deal &deal = the_shares().deal[WHOLE_DOWN][0];
+    take_slice(brief.type[0], i, args.x[(the_epoch + i / 4 + 1) % 2], first_piece(deal, threadIdx.x / 32));
 }
 
 /* The block's rows of x at the beginning. */
@@ -403,39 +410,40 @@ template <int D, bool sliced> __device__ __forceinline__ void consume() {
     for (uint32_t i = threadIdx.x; i < args.rope.rope_dim / 2; i += WHOLE_CONSUMERS) attention.turn[i] = turn_of(args.rope, position, i);
     consumers_meet();
     if (threadIdx.x < the_units[WHOLE_OUTPUT]) begin_x<sliced>((uint32_t)args.state->id, the_epoch);
+    if (it_attends) await_cache<D>(0);
     for (uint32_t i = 0; i < 4 * args.n_layers; i += 4) {
         if (it_attends) await_attention<D>(i);
         run_product<sliced>(i + WHOLE_QKV);
         if (it_attends) attention_of<D>();
         run_product<sliced>(i + WHOLE_OUTPUT);
+        if (it_attends) await_cache<D>(i / 4 + 1);
         run_product<sliced>(i + WHOLE_GATE);
-        if (!sliced) {
-            run_product<sliced>(i + WHOLE_DOWN);
-            continue;
-        }
-        const whole_brief &down = the_brief(i + WHOLE_DOWN);
-        take_slice(down.type[0], down.data[0], args.x[(the_epoch + i / 4 + 1) % 2]);
+        if (sliced) run_slice(i + WHOLE_DOWN);
+        else run_product<sliced>(i + WHOLE_DOWN);
     }
     run_product<sliced>(4 * args.n_layers);
 }
 
 __device__ __noinline__ void feed() {
-    weight_feeder{args, memory}.run();
+    if (threadIdx.x == WHOLE_CONSUMERS) feed_ring(args, memory);
+    __syncwarp();
     wait_for_previous_kernel();
+}
+
+/* A table of a multiple of 16 bytes into shared memory, in the background. */
+__device__ __forceinline__ void read_table(void *to, const void *from, uint32_t bytes) {
+    for (uint32_t i = threadIdx.x * 16; i < bytes; i += WHOLE_THREADS * 16) copy_16_async((char *)to + i, (const char *)from + i);
 }
 
 template <int D, bool sliced> __device__ __forceinline__ void run_step(const whole_args &a) {
     for (uint32_t w = threadIdx.x; w < sizeof a / 4; w += WHOLE_THREADS) ((uint32_t *)&args)[w] = ((const uint32_t *)&a)[w];
-    /* A product of each kind, where the vector will be: the shares are made of them in many steps, none of which should wait for the memory. */
-    uint32_t *const kinds = (uint32_t *)memory;
-    constexpr uint32_t words = sizeof(whole_product) / 4;
-    for (uint32_t w = threadIdx.x; w < WHOLE_KINDS * words; w += WHOLE_THREADS)
-        kinds[w] = ((const uint32_t *)(a.products + (w / words == WHOLE_HEAD ? 4 * a.n_layers : w / words)))[w % words];
-    __syncthreads();
-    make_shares(*(shares *)(memory + args.shares_at), (const whole_product *)kinds, 1, args.slices);
-    make_briefs((whole_brief *)(memory + args.briefs_at), args.products, args.n_layers);
-    if (threadIdx.x < 32) make_rings(args, memory);
+    read_table(memory + a.briefs_at, a.briefs, (4 * a.n_layers + 1) * sizeof(whole_brief));
+    read_table(memory + a.shares_at, a.shares + blockIdx.x, sizeof(whole_shares));
+    read_table(memory + a.starts_at, a.starts + (size_t)blockIdx.x * a.n_starts, a.n_starts * 2);
+    if (threadIdx.x < 32) make_ring(a, memory);
     if (threadIdx.x < 2) squares[threadIdx.x][WHOLE_WARPS] = 0;
+    copies_commit();
+    copies_wait<0>();
     __syncthreads();
     if (threadIdx.x >= WHOLE_CONSUMERS) feed();
     else consume<D, sliced>();
@@ -454,204 +462,7 @@ template <int D, bool sliced> __global__ void __launch_bounds__(WHOLE_THREADS, 1
     if (runs) run_step<D, sliced>(a);
 }
 
-template <int D> constexpr uint32_t attention_bytes = sizeof(whole_attention<D>);
-template <int D> constexpr uint32_t sums_bytes = sizeof(whole_attention_sums<D>);
-
-uint32_t aligned(uint32_t n) { return (n + 127) / 128 * 128; }
-
-/* Bytes of a block's quants. */
-uint32_t bytes_of_type(uint32_t type) {
-    uint32_t bytes = 64;
-    if (type != DTYPE_F16 && type != DTYPE_BF16) FOR_TYPE(type, bytes = planes<T>::low + planes<T>::high);
-    return bytes;
-}
-
-/* The widest x with which a block keeps its hidden values: beyond, the slices, which are unequal and a little larger than the rows, cost
- * more than an exchange (docs/performance.md). */
-enum { SLICED_MOST = 1024 };
-
-/* How the hidden values are shared out: small units give the blocks equal work, units of a tile give no two blocks the same columns of down. The
- * time is about that of the block with most bytes where a step waits for the blocks, and that of all bytes where it waits for the memory. */
-bool share_hidden(whole_slices &s, const whole_product &gate, const whole_product &down, uint32_t n_ff, uint32_t n_embd, uint32_t blocks) {
-    const double gate_bytes = 2.0 * (double)row_bytes((int)gate.part[0].type, gate.blocks);
-    const uint32_t rows = (n_embd + 31) / 32;
-    s.unit = 0;
-    double least = 0;
-    for (uint32_t unit = 8; unit <= 32; unit *= 2) {
-        whole_slices t = {blocks, unit, n_ff / unit, down.floats ? 8u : 32u, rows, 0, 0};
-        if (n_ff % unit || t.units < blocks) continue;
-        uint32_t most = 0, columns = 0;
-        for (uint32_t i = 0; i < blocks; i++) {
-            const hidden_share share = hidden_of(t, i);
-            const uint32_t supers = supers_of(share.first, share.n);
-            if (share.n > t.widest) t.widest = share.n;
-            if (supers > t.supers) t.supers = supers;
-            if (share.end - share.begin > most) most = share.end - share.begin;
-            columns += share.n;
-        }
-        const double column = (double)rows * tile_bytes(down.part[0].type);
-        const double cost = most * gate_bytes + t.widest * column + (n_ff * gate_bytes + columns * column) / blocks;
-        if (!s.unit || cost < least) least = cost, s = t;
-    }
-    return s.unit && s.widest * s.columns <= WHOLE_CONSUMERS && s.widest <= 32;
-}
-
-/* Who has which hidden values. */
-bool share_out_hidden(whole_plan *plan, whole_product *products, uint32_t blocks) {
-    struct whole_args &a = plan->args;
-    const uint32_t n = 4 * a.n_layers;
-    uint32_t run = 1;
-    bool floats = false;
-    for (uint32_t i = WHOLE_DOWN; i < n; i += 4) floats = floats || products[i].floats;
-    if (a.sliced) {
-        for (uint32_t i = WHOLE_DOWN; i < n; i += 4)
-            if (products[i].floats != products[WHOLE_DOWN].floats) return false;
-        if (!share_hidden(a.slices, products[WHOLE_GATE], products[WHOLE_DOWN], a.n_ff, a.n_embd, blocks)) return false;
-        run = a.slices.unit;
-    } else if (!floats && a.n_ff % 32 == 0) { /* told as quants, where that leaves the blocks nearly equal shares */
-        const uint32_t runs = a.n_ff / 16, longest = (runs + blocks - 1) / blocks;
-        a.hidden_quants = runs >= blocks && longest * blocks * 20 <= runs * 21;
-        if (a.hidden_quants) run = 16;
-    }
-    for (uint32_t i = WHOLE_GATE; i < n; i += 4) products[i].run = run;
-    return true;
-}
-
-/* Bytes of a chunk of n blocks; 0: no type of whole steps. */
-uint32_t chunk_bytes(uint32_t type, uint32_t n) {
-    uint32_t bytes = 0;
-    if (type != DTYPE_F32) FOR_TYPE(type, bytes = chunk_of<T>::size(n));
-    return bytes;
-}
-
-/* What the products say of themselves, and the smallest and largest of what they need. */
-struct whole_needs {
-    uint32_t blocks, vector, piece; /* units of the smallest product; bytes of the largest vector, and of a chunk or tile */
-};
-bool measure_products(whole_args &a, whole_product *products, whole_needs &needs) {
-    const uint32_t n = 4 * a.n_layers + 1;
-    for (uint32_t i = 0; i < n; i++) {
-        whole_product &product = products[i];
-        product.blocks = (product.cols + 31) / 32;
-        product.chunks = (product.blocks + CHUNK - 1) / CHUNK;
-        product.chunks_magic = 0xFFFFFFFFu / product.chunks + 1;
-        product.floats = product.part[0].type == DTYPE_F16 || product.part[0].type == DTYPE_BF16;
-        if (product.cols % 8) return false;
-        const bool in_slices = a.sliced && i % 4 == WHOLE_DOWN && i + 1 < n;
-        const uint32_t bytes = product.floats ? product.blocks * 128 : product.blocks * 48;
-        if (bytes > needs.vector && !in_slices) needs.vector = bytes;
-        if (product.part[0].units < needs.blocks) needs.blocks = product.part[0].units;
-        for (uint32_t p = 0; p < product.n_parts; p++) {
-            const uint32_t type = product.part[p].type, bytes_of_chunk = chunk_bytes(type, CHUNK);
-            if (!bytes_of_chunk || (type == DTYPE_F16 || type == DTYPE_BF16) != product.floats) return false;
-            const uint32_t block = in_slices ? tile_bytes(type) / 32 : bytes_of_type(type), piece = in_slices ? 32 * block : bytes_of_chunk;
-            (in_slices ? a.tiles : a.types)[type] = {(uint16_t)(piece - 32 * block), (uint16_t)block, 0, 0};
-            if (piece > needs.piece) needs.piece = piece;
-        }
-    }
-    return true;
-}
-
-/* Rows of a block, most of all products, and units by kind; 0 rows: more than a block can have. */
-uint32_t count_rows(const whole_args &a, const whole_product *products, uint32_t blocks, uint32_t most[WHOLE_HEAD]) {
-    const uint32_t n = 4 * a.n_layers + 1;
-    uint32_t rows = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t units = 0;
-        for (uint32_t p = 0; p < products[i].n_parts; p++)
-            units += (products[i].part[p].units / products[i].run + blocks - 1) / blocks * products[i].run;
-        if (i < WHOLE_HEAD) most[i] = units;
-        if (a.sliced && i + 1 < n && i % 4 == WHOLE_DOWN) continue; /* by row groups */
-        const uint32_t count = units * products[i].rows_a_unit;
-        if (count * products[i].chunks > 60000 || (i + 1 < n && units > WHOLE_CONSUMERS)) return 0;
-        if (count > rows) rows = count;
-    }
-    return rows;
-}
-
-/* Slots of the rings, which have `bytes` of shared memory each: as many bytes on their way as possible of the type that most of the model is
- * of (`main`: of a chunk), in slots that are worth a copy each; of two ways the one with more slots. */
-enum { SLOT_ALIGN = 64 /* bytes; steps were slower with slots that began anywhere (docs/performance.md) */ };
-void cut_rings(whole_args &a, uint32_t bytes, uint32_t main, uint32_t largest) {
-    uint32_t best = 0;
-    a.n_slots = 2, a.slot_size = bytes / 2 / 16 * 16;
-    for (uint32_t slots = 2; slots <= WHOLE_SLOTS; slots++) {
-        const uint32_t size = bytes / slots / SLOT_ALIGN * SLOT_ALIGN, use = size / main * main;
-        if (size < largest || use < 2000 || use * (slots - 1) < best) continue;
-        best = use * (slots - 1), a.n_slots = slots, a.slot_size = size;
-    }
-    for (whole_type &type : a.types)
-        if (type.block) type.a_slot = (uint16_t)(a.slot_size / (type.head + CHUNK * type.block));
-    for (whole_type &tile : a.tiles)
-        if (tile.block) tile.a_slot = (uint16_t)(a.slot_size / (32 * tile.block));
-}
-
 } // namespace
-
-extern "C" int whole_fits(struct whole_plan *plan, struct whole_product *products, uint32_t multiprocessors, size_t shared_limit) {
-    struct whole_args &a = plan->args;
-    const uint32_t n = 4 * a.n_layers + 1, d = a.rope.head_dim;
-    if (d != 64 && d != 128) return 0;
-    a.sliced = a.n_embd <= SLICED_MOST;
-    whole_needs needs = {multiprocessors, d == 64 ? sums_bytes<64> : sums_bytes<128>, 0};
-    if (!measure_products(a, products, needs)) return 0;
-    const uint32_t blocks = a.n_ff / 8 < needs.blocks ? a.n_ff / 8 : needs.blocks, largest = needs.piece;
-    if (!blocks || blocks > WHOLE_BLOCKS || !share_out_hidden(plan, products, blocks)) return 0;
-    uint32_t most[WHOLE_HEAD] = {};
-    const uint32_t rows = count_rows(a, products, blocks, most);
-    a.most_splits = blocks / whole_units(a.rope);
-    if (!rows || !a.most_splits || blocks < a.rope.n_heads) return 0;
-
-    uint32_t at = aligned(needs.vector);
-    auto place = [&](uint32_t bytes) {
-        uint32_t here = at;
-        at += aligned(bytes);
-        return here;
-    };
-    a.shares_at = place(sizeof(shares));
-    a.sums_each = (rows + WHOLE_WARPS - 1) / WHOLE_WARPS + 2; /* rows of a warp, or parts of them */
-    a.sums_at = place(a.sums_each * WHOLE_WARPS * 4);
-    a.attention_at = place(d == 64 ? attention_bytes<64> : attention_bytes<128>);
-    a.most_qkv = most[WHOLE_QKV], a.most_x = most[WHOLE_OUTPUT];
-    a.slice_vector_at = place(a.slices.widest * a.slices.columns * 4);
-    a.lanes_at = place(WHOLE_WARPS * ROWS_TOGETHER * ROW_PITCH * 4);
-    a.units_at = place((most[WHOLE_QKV] + most[WHOLE_OUTPUT] + most[WHOLE_GATE]) * 16);
-    a.briefs_at = place(n * (uint32_t)sizeof(whole_brief));
-    a.barriers_at = place(WHOLE_WARPS * 16 * WHOLE_SLOTS);
-    a.ring_at = at;
-    const uint32_t end = (uint32_t)sizeof(end_memory) + (products[n - 1].part[0].units / blocks + 1) * 4;
-    const uint32_t fixed = sizeof args + sizeof squares + 512 + largest;
-    if (at + fixed + WHOLE_WARPS * 2 * largest > shared_limit || at + fixed + end > shared_limit) return 0;
-    cut_rings(a, (uint32_t)(shared_limit - fixed - at) / WHOLE_WARPS, chunk_bytes(products[WHOLE_GATE].part[0].type, CHUNK), largest);
-    const uint32_t rings = WHOLE_WARPS * a.n_slots * a.slot_size;
-    plan->shared = at + (rings > end ? rings : end) + largest; /* lanes without a block read behind the last chunk */
-    plan->blocks = blocks;
-    plan->exchange = 0;
-    whole_exchange(plan, NULL);
-    return 1;
-}
-
-extern "C" void whole_exchange(struct whole_plan *plan, void *memory) {
-    struct whole_args &a = plan->args;
-    const size_t q = (size_t)a.rope.n_heads * a.rope.head_dim, kv = (size_t)a.rope.n_kv_heads * a.rope.head_dim;
-    size_t at = 0;
-    auto cut = [&](size_t n) {
-        uint64_t *here = (uint64_t *)memory + at;
-        at += (n + 255) / 256 * 256; /* place_of() wants whole runs of 256 */
-        return here;
-    };
-    a.x[0] = cut(sum_places(a.n_embd));
-    a.x[1] = cut(sum_places(a.n_embd));
-    a.qkv = cut(q + 2 * kv);
-    a.attn = cut(q);
-    a.middle = cut(a.n_embd);
-    a.largest = cut((size_t)WHOLE_BLOCKS * END_WARPS);
-    a.candidates = cut((size_t)WHOLE_BLOCKS * END_TOLD * 2);
-    a.partial = cut((size_t)whole_units(a.rope) * a.most_splits * WHOLE_HEADS * (a.rope.head_dim + 2));
-    a.hidden = cut(a.sliced ? 0 : a.n_ff);
-    a.spoiled = (uint32_t *)cut(1);
-    plan->exchange = at * sizeof(uint64_t);
-}
 
 typedef void (*whole_kernel)(const whole_args);
 static whole_kernel kernel_of(const struct whole_plan *plan) {

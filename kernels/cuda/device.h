@@ -129,20 +129,13 @@ size_t cuda_timeline_size(const struct timeline *timeline, uint32_t n);
 int cuda_timeline_save(const struct timeline *timeline, uint32_t n, void *to, struct err *err);
 int cuda_timeline_load(struct timeline *timeline, const void *from, size_t size, struct err *err);
 
-/* What a plan of whole steps depends on. */
-struct device_shape {
-    int capability; /* its major number */
-    uint32_t multiprocessors;
-    size_t shared; /* bytes of shared memory a block can have */
-};
-
 /* step.c and decode.c */
 int cuda_step(struct timeline *timeline, const struct step_request *request, struct err *err);
 size_t decode_memory(const struct model_view *model); /* bytes on the device */
 int decode_memory_new(struct backend *backend, struct err *err);
-/* Bytes of the copy of down in slices (slices.cuh) that whole steps need; 0: none. */
-size_t decode_slices(const struct model_view *model, const struct device_shape *card);
-/* After the weights are loaded: whole steps, if this model can have them on this card and its slices fit into `room` bytes. */
+/* Bytes that whole steps need besides: their tables and the copy of down in slices (slices.cuh). 0: there are no whole steps. */
+size_t decode_whole_memory(const struct model_view *model, const struct device_shape *card);
+/* After the weights are loaded: whole steps, if this model can have them on this card and what they need fits into `room` bytes. */
 int decode_whole_new(struct backend *backend, const struct device_shape *card, size_t room, struct err *err);
 void decode_memory_free(struct backend *backend);
 int decode_prepare(struct timeline *timeline, struct err *err); /* its graphs: nothing is allocated in a run */

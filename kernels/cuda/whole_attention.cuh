@@ -406,11 +406,11 @@ template <int D> __device__ __forceinline__ __half *keys_of(const whole_args &a,
 }
 template <int D> __device__ __forceinline__ size_t values_after_keys(const whole_args &a) { return (size_t)a.rope.n_kv_heads * a.n_ctx * D; }
 
-/* What the block will read of the cache in a layer, while others multiply what the heads are made of. One thread. */
-template <int D> __device__ __forceinline__ void fetch_ahead(const whole_args &a, const attention_item &item) {
+/* Asks for what the block will read of the cache in a layer. One thread. */
+template <int D> __device__ __forceinline__ void fetch_ahead(const whole_args &a, const attention_item &item, uint32_t layer) {
     const uint32_t limit = min(item.end, item.position);
     if (limit <= item.begin) return;
-    const __half *k = keys_of<D>(a, item.layer, item.kv) + (size_t)item.begin * D;
+    const __half *k = keys_of<D>(a, layer, item.kv) + (size_t)item.begin * D;
     fetch_ahead(k, (limit - item.begin) * D * 2);
     fetch_ahead(k + values_after_keys<D>(a), (limit - item.begin) * D * 2);
 }

@@ -8,7 +8,7 @@
 #include "kernels/cuda/sample.cuh"
 #include "kernels/cuda/whole_memory.cuh"
 
-/* Shared memory of the end of a step, where the rings were. */
+/* Shared memory of the end of a step, where the ring was. */
 enum { END_WARPS = WHOLE_THREADS / 32 /* all of them */, END_TOLD = 3 + LIST };
 struct end_memory {
     choice_memory choice;
