@@ -76,7 +76,6 @@ static int allocate(void **to, size_t size, bool host, struct err *err) {
     return STATUS_OK;
 }
 
-
 /* ---- whole steps ---- */
 
 static size_t whole_memory(const struct model_view *m) {

@@ -199,7 +199,7 @@ struct whole_plan { /* how a model is run; shared memory in bytes */
     uint32_t blocks, shared;
     size_t exchange, tables; /* bytes; the exchange is zeroed before the first step */
 };
-/* Are these products, 4 a layer and the head, something whole steps can run? Fills the layout of args. Data of down may be missing still. */
+/* Are these products, 4 a layer and the head, something whole steps can run? Fills the layout of args. Their data may be missing still. */
 int whole_fits(struct whole_plan *plan, struct whole_product *products, const struct device_shape *card);
 /* Cut `memory`, of plan->exchange bytes, into the exchanges. */
 void whole_exchange(struct whole_plan *plan, void *memory);

@@ -62,8 +62,8 @@ bool share_out_hidden(whole_plan *plan, whole_product *products, uint32_t blocks
         if (!share_hidden(a.slices, products[WHOLE_GATE], products[WHOLE_DOWN], a.n_ff, a.n_embd, blocks))
             return false;
         run = a.slices.unit;
-    } else if (!floats &&
-               a.n_ff % 32 == 0) { /* told as quants, where that leaves the blocks nearly equal shares */
+    } else if (!floats && a.n_ff % 32 == 0) {
+        /* Told as quants, where that leaves the blocks nearly equal shares. */
         const uint32_t runs = a.n_ff / 16, longest = (runs + blocks - 1) / blocks;
         a.hidden_quants = runs >= blocks && longest * blocks * 20 <= runs * 21;
         if (a.hidden_quants) run = 16;
@@ -81,8 +81,8 @@ uint32_t chunk_bytes(uint32_t type, uint32_t n) {
 
 /* What the products say of themselves, and the smallest and largest of what they need. */
 struct whole_needs {
-    uint32_t blocks, vector,
-        piece; /* units of the smallest product; bytes of the largest vector, and of a chunk or tile */
+    uint32_t blocks;        /* units of the smallest product */
+    uint32_t vector, piece; /* bytes of the largest vector, and of the largest chunk or tile */
 };
 bool measure_products(whole_args &a, whole_product *products, whole_needs &needs) {
     const uint32_t n = 4 * a.n_layers + 1;
@@ -202,16 +202,12 @@ double cut_rows(whole_plan &plan, whole_product *products, uint32_t blocks, uint
     return bytes / room;
 }
 
-/* Slots for the ring, which has `bytes` of shared memory: as full as possible, and worth a copy each. Returns
- * how many sums a block keeps; 0: the model does not fit. */
+/* Slots for the ring, which has `bytes` of shared memory: as full as possible, and worth a copy each (larger
+ * ones were slower, docs/performance.md). Returns how many sums a block keeps; 0: the model does not fit. */
 uint32_t cut_ring(whole_plan &plan, whole_product *products, uint32_t blocks, uint32_t bytes) {
     whole_args &a = plan.args;
-    enum {
-        LEAST = 4096,
-        MOST = 10240,
-        FEWEST = WHOLE_WARPS /* slots: weight_ring.cuh */,
-        A_COPY = 1500 /* bytes that would come in the time a copy takes to be asked for */
-    };
+    enum { LEAST = 4096, MOST = 10240, FEWEST = WHOLE_WARPS /* slots: weight_ring.cuh */ };
+    enum { A_COPY = 1500 /* bytes that would come in the time a copy takes to be asked for */ };
     double best = 0;
     a.slot_size = 0;
     for (uint32_t size = LEAST; size <= MOST && bytes / size >= FEWEST; size += 128) {

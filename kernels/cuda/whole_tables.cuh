@@ -4,19 +4,18 @@
 
 #include "kernels/cuda/decode_kernels.h"
 
-enum {
-    WHOLE_CONSUMERS = WHOLE_THREADS - 32,
-    WHOLE_WARPS = WHOLE_CONSUMERS / 32
-}; /* threads and warps that multiply; one more warp feeds them */
+/* Threads and warps that multiply; one more warp feeds them. */
+enum { WHOLE_CONSUMERS = WHOLE_THREADS - 32, WHOLE_WARPS = WHOLE_CONSUMERS / 32 };
 
 /* What a block does of the products of a kind, which have the same shape in all layers: units of each part,
  * counted from the first part's beginning. */
 struct block_share {
     uint32_t begin[WHOLE_PARTS], end[WHOLE_PARTS];
 };
+/* Blocks and chunks of a row, and blocks of its last chunk. Of a slice: tiles of a row group, which are all
+ * whole. */
 struct whole_shape {
-    uint32_t blocks, chunks, tail; /* of a row; tail: blocks of the last chunk. Of a slice: tiles of a row
-                                      group, which are all whole */
+    uint32_t blocks, chunks, tail;
 };
 /* How the block's rows of a part, or the row groups of its slice, are dealt to the warps: in pieces, in
  * turns. A piece is a run of whole rows or, where rows are long, a part of one. */
