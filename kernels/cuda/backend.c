@@ -45,7 +45,7 @@ static size_t lay_out_work(struct backend *b, const struct model_view *m, size_t
     size_t at = 0, q_dim = (size_t)m->n_heads * m->head_dim, kv_dim = (size_t)m->n_kv_heads * m->head_dim;
     size_t widest = m->n_ff > m->n_embd ? m->n_ff : m->n_embd;
     if (q_dim > widest) widest = q_dim;
-    size_t wide = widest + 32;
+    size_t wide = widest + 32, q_k_v = q_dim + 2 * kv_dim;
 #define PIECE(field, bytes)                                                                                  \
     do {                                                                                                     \
         if (base) b->field = (void *)(base + at);                                                            \
@@ -58,9 +58,10 @@ static size_t lay_out_work(struct backend *b, const struct model_view *m, size_t
     PIECE(k, chunk * kv_dim * sizeof(float));
     PIECE(v, chunk * kv_dim * sizeof(float));
     PIECE(attn, chunk * q_dim * sizeof(float));
-    PIECE(gate, 2 * chunk * wide * sizeof(float)); /* gate and up, apart or in turns; also q and k before their rotation, in traces */
+    /* Gate and up; also the sums of any other product of a fused step, and q and k before their rotation, in traces. */
+    PIECE(gate, chunk * (q_k_v > 2 * wide ? q_k_v : 2 * wide) * sizeof(float));
     if (base) b->up = b->gate + chunk * wide;
-    PIECE(h, chunk * wide * sizeof(float)); /* results of cuBLASLt */
+    PIECE(h, chunk * wide * sizeof(float)); /* results of cuBLASLt in traces, the hidden vectors of small products */
     PIECE(row_scale, chunk * sizeof(float));
     PIECE(logits, m->n_rows * sizeof(float));
     PIECE(narrow, chunk * wide * 2);

@@ -12,10 +12,9 @@ enum { PLANS = 160 /* of all sizes of six shapes, and some */ };
 
 /* How one shape is computed: descriptors and the algorithm the library recommends for a size of n, kept for the next layer. */
 struct plan {
-    uint32_t rows, stride, size;
+    struct blas_shape shape;
+    uint32_t size;
     uint32_t n; /* what x and y are described with */
-    size_t pitch;
-    bool bf16;
     cublasLtMatmulDesc_t product;
     cublasLtMatrixLayout_t w, x, y;
     cublasLtMatmulAlgo_t algorithm;
@@ -96,10 +95,21 @@ void blas_close(struct blas *blas) {
     free(blas);
 }
 
+/* The library takes y for aligned to 256 bytes, as it is where a product has an array of its own. */
+static int prefer_alignment(struct blas *blas, cublasLtMatmulPreference_t preference, const struct blas_shape *shape) {
+    if (shape->rows == shape->y_pitch) return 0;
+    const uint32_t both = shape->rows | shape->y_pitch, elements = both & -both; /* the power of two in it */
+    const uint32_t bytes = elements < 64 ? elements * (uint32_t)sizeof(float) : 256;
+    int code = (int)blas->cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &bytes, sizeof bytes);
+    if (!code)
+        code = (int)blas->cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &bytes, sizeof bytes);
+    return code;
+}
+
 /* The library counts columns first: our rows of W are its columns, so y (rows x n) = W^T x. */
-static int plan_make(struct blas *blas, struct plan *plan, bool bf16, uint32_t rows, uint32_t stride, size_t pitch, uint32_t size) {
-    *plan = (struct plan){.rows = rows, .stride = stride, .size = size, .n = size, .pitch = pitch, .bf16 = bf16};
-    cudaDataType_t type = bf16 ? CUDA_R_16BF : CUDA_R_16F;
+static int plan_make(struct blas *blas, struct plan *plan, const struct blas_shape *shape, uint32_t size) {
+    *plan = (struct plan){.shape = *shape, .size = size, .n = size};
+    cudaDataType_t type = shape->bf16 ? CUDA_R_16BF : CUDA_R_16F;
     cublasOperation_t transposed = CUBLAS_OP_T;
     size_t workspace = BLAS_WORKSPACE;
     cublasLtMatmulPreference_t preference = NULL;
@@ -107,12 +117,13 @@ static int plan_make(struct blas *blas, struct plan *plan, bool bf16, uint32_t r
     int found = 0;
     int code = (int)blas->cublasLtMatmulDescCreate(&plan->product, CUBLAS_COMPUTE_32F, CUDA_R_32F);
     if (!code) code = (int)blas->cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed);
-    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->w, type, stride, rows, (int64_t)pitch);
-    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->x, type, stride, size, stride);
-    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->y, CUDA_R_32F, rows, size, rows);
+    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->w, type, shape->stride, shape->rows, (int64_t)shape->pitch);
+    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->x, type, shape->stride, size, shape->stride);
+    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->y, CUDA_R_32F, shape->rows, size, shape->y_pitch);
     if (!code) code = (int)blas->cublasLtMatmulPreferenceCreate(&preference);
     if (!code)
         code = (int)blas->cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
+    if (!code) code = prefer_alignment(blas, preference, shape);
     if (!code)
         code = (int)blas->cublasLtMatmulAlgoGetHeuristic(blas->handle, plan->product, plan->w, plan->x, plan->y, plan->y, preference, 1, &best, &found);
     if (!code && found < 1) code = CUBLAS_STATUS_NOT_SUPPORTED;
@@ -130,14 +141,18 @@ static int plan_resize(struct blas *blas, struct plan *plan, uint32_t n) {
     return code;
 }
 
-static struct plan *plan_find(struct blas *blas, bool bf16, uint32_t rows, uint32_t stride, size_t pitch, uint32_t size, int *code) {
+static bool same_shape(const struct blas_shape *a, const struct blas_shape *b) {
+    return a->bf16 == b->bf16 && a->rows == b->rows && a->stride == b->stride && a->pitch == b->pitch && a->y_pitch == b->y_pitch;
+}
+
+static struct plan *plan_find(struct blas *blas, const struct blas_shape *shape, uint32_t size, int *code) {
     for (uint32_t i = 0; i < blas->n_plans; i++) {
         struct plan *p = &blas->plans[i];
-        if (p->rows == rows && p->stride == stride && p->size == size && p->pitch == pitch && p->bf16 == bf16) return p;
+        if (p->size == size && same_shape(&p->shape, shape)) return p;
     }
     struct plan *plan = &blas->plans[blas->next];
     plan_free(blas, plan);
-    *code = plan_make(blas, plan, bf16, rows, stride, pitch, size);
+    *code = plan_make(blas, plan, shape, size);
     if (*code) {
         plan_free(blas, plan);
         return NULL;
@@ -152,18 +167,17 @@ uint32_t blas_size(uint32_t n) {
     return (n + unit - 1) / unit * unit;
 }
 
-int blas_plan(struct blas *blas, bool bf16, size_t pitch, uint32_t rows, uint32_t stride, uint32_t n) {
+int blas_plan(struct blas *blas, const struct blas_shape *shape, uint32_t n) {
     int code = 0;
-    plan_find(blas, bf16, rows, stride, pitch, blas_size(n), &code);
+    plan_find(blas, shape, blas_size(n), &code);
     return code;
 }
 
 uint32_t blas_n_plans(const struct blas *blas) { return blas->n_plans; }
 
-int blas_product(struct blas *blas, cudaStream_t stream, bool bf16, const void *w, size_t pitch, const void *x, uint32_t rows,
-                 uint32_t stride, uint32_t n, float *y) {
+int blas_product(struct blas *blas, cudaStream_t stream, const struct blas_shape *shape, const void *w, const void *x, uint32_t n, float *y) {
     int code = 0;
-    struct plan *plan = plan_find(blas, bf16, rows, stride, pitch, blas_size(n), &code);
+    struct plan *plan = plan_find(blas, shape, blas_size(n), &code);
     if (plan) code = plan_resize(blas, plan, n);
     if (code) return code;
     const float one = 1, zero = 0;

@@ -18,15 +18,22 @@ void blas_close(struct blas *blas);
  * all up to it. */
 uint32_t blas_size(uint32_t n);
 
+/* Of W [rows][stride], in BF16 or F16. From a row of W to the next it is `pitch` elements, from one of y `y_pitch`; y begins at a
+ * multiple of what divides both rows and y_pitch, as the rows of matrices that share one do. */
+struct blas_shape {
+    bool bf16;
+    uint32_t rows, stride; /* stride: a multiple of 8 */
+    size_t pitch;
+    uint32_t y_pitch;
+};
+
 /* What the first of such products finds out about its shape, without the device: 50 ms or more for the first shape of all. */
-int blas_plan(struct blas *blas, bool bf16, size_t pitch, uint32_t rows, uint32_t stride, uint32_t n);
+int blas_plan(struct blas *blas, const struct blas_shape *shape, uint32_t n);
 
 /* Shapes and sizes of which that is known. */
 uint32_t blas_n_plans(const struct blas *blas);
 
-/* y[n][rows] = x[n][stride] W[rows][stride] transposed, F32 sums and result; x and W in F16, or BF16. `stride` elements a row of both,
- * a multiple of 8; from a row of W to the next it is `pitch` elements. 0, or a nonzero code of the library. */
-int blas_product(struct blas *blas, cudaStream_t stream, bool bf16, const void *w, size_t pitch, const void *x, uint32_t rows,
-                 uint32_t stride, uint32_t n, float *y);
+/* y[n][rows] = x[n][stride] W[rows][stride] transposed, F32 sums and result; x as W in 16 bits. 0, or a nonzero code of the library. */
+int blas_product(struct blas *blas, cudaStream_t stream, const struct blas_shape *shape, const void *w, const void *x, uint32_t n, float *y);
 
 #endif

@@ -46,7 +46,7 @@ struct backend { /* of kernels/backend.h */
     bool exact;
     bool crowded; /* under MPS: another process may hold multiprocessors as long as it likes, so no block may wait for another */
     bool whole; /* a decode step is one kernel (decode_whole.cu), not a chain */
-    bool small; /* steps of a few positions multiply the quants themselves (small_batch.c) */
+    bool small; /* products of a few positions are those of the quants themselves (small_batch.c) */
     struct small_cuts small_cuts;
     struct blas *blas; /* NULL: no library of matrix products, or exact */
     int half_type;     /* weights_half_type() */
@@ -110,13 +110,40 @@ struct forward_request {
 };
 int forward(struct timeline *timeline, const struct forward_request *request, struct err *err);
 enum { BLAS_MIN = 2 /* positions from which the matrix units pay */ };
-bool gate_up_in_turns(const struct device_layer *layer); /* their rows in 16 bits: one product makes both */
-/* The same by products of the quants themselves (small_batch.c): can this model, and does this step? */
-bool small_batch_can(const struct backend *backend); /* once it is known where its weights will lie */
-bool small_batch_takes(const struct backend *backend, const struct forward_request *request);
-int small_batch_forward(struct timeline *timeline, const struct forward_request *request, struct err *err);
+/* The same fused (batch.c): does it take this step? */
+bool batch_takes(const struct backend *backend, const struct forward_request *request);
+int batch_forward(struct timeline *timeline, const struct forward_request *request, struct err *err);
 /* Logits of position i of the last forward() into backend->logits. */
 int forward_logits(struct backend *backend, uint32_t i, struct err *err);
+
+/* small_batch.c: products by the quants themselves, of x, n vectors in that order. */
+bool small_batch_can(const struct backend *backend); /* this model; once it is known where its weights will lie */
+/* Sums of the matrices one after the other, in backend->gate. */
+int small_multiply(struct backend *backend, const struct batch_vectors *x, uint32_t n, const struct device_matrix *matrices,
+                   uint32_t n_matrices, struct batch_sums *sums, struct err *err);
+/* y [n][rows of gate] = silu(gate x) * (up x), with all scales. */
+int small_multiply_gated(struct backend *backend, const struct batch_vectors *x, uint32_t n, const struct device_matrix *gate,
+                         const struct device_matrix *up, float *y, struct err *err);
+
+/* half_product.c: products by cuBLASLt. */
+enum layer_product { PRODUCT_QKV, PRODUCT_OUT, PRODUCT_GATE_UP, PRODUCT_DOWN }; /* of what meets the same vectors */
+enum { LAYER_PRODUCTS = PRODUCT_DOWN + 1, HALF_PRODUCTS_MOST = 3 };
+struct half_product { /* a matrix, or matrices that lie so that they are one */
+    const struct device_matrix *w; /* the first of them */
+    const void *w16;               /* NULL: w is made 16-bit when it is multiplied */
+    size_t pitch;                  /* elements from a row of w16 to the next */
+    uint32_t rows;                 /* of them all */
+    uint32_t first_row;            /* of y: where theirs begin */
+};
+struct half_products {
+    struct half_product product[HALF_PRODUCTS_MOST];
+    uint32_t n, rows; /* of y, those of all */
+};
+struct half_products half_products(const struct device_layer *layer, enum layer_product which);
+bool gate_up_in_turns(const struct device_layer *layer); /* their rows in 16 bits: one product makes both */
+struct blas_shape half_shape(const struct backend *backend, const struct half_products *products, uint32_t i);
+/* y [n][rows] = W x for what backend->narrow holds, [n][32 * blocks], but for the factor row_scale. */
+int half_multiply(struct backend *backend, const struct half_products *products, uint32_t n, float *y, struct err *err);
 
 /* timeline.c */
 int cuda_timeline_new(struct backend *backend, uint32_t n_ctx, struct timeline **out, struct err *err);

@@ -1,5 +1,5 @@
-/* The steps of the model over a chunk of positions, one kernel a step: prefill, traces, and decoding with --exact. The names and the order
- * are those of kernels/cpu/forward.c. Fast steps of a few positions run the same steps fused (small_batch.c), and so does decoding (decode.c). */
+/* The steps of the model over a chunk of positions, one kernel a step: traces, steps of one position, all of --exact. The names and the order are
+ * those of kernels/cpu/forward.c. Fast prefill runs the same steps fused (batch.c), and so does fast decoding (decode.c). */
 #include "kernels/cuda/device.h"
 
 #include "base/mem.h"
@@ -43,64 +43,27 @@ struct operand {
     bool narrow; /* backend->narrow and row_scale hold it */
 };
 
-static bool uses_matrix_units(const struct backend *b, uint32_t n) { return b->blas && n >= BLAS_MIN; }
-
-/* y = W x for what backend->narrow holds, but for the factor row_scale. */
-static int product_rows(struct backend *b, const void *w16, size_t pitch, uint32_t rows, const struct device_matrix *w, uint32_t n, float *y,
-                        struct err *err) {
-    warm_end(b);
-    int code = blas_product(b->blas, b->stream, b->half_type == DTYPE_BF16, w16, pitch, b->narrow, rows, w->blocks * 32, n, y);
-    if (code) return err_set(err, STATUS_DEVICE, "cuBLASLt failed with code %d for a product of %u x %u with %u columns", code, rows, w->cols, n);
-    return STATUS_OK;
-}
-
-static int product_16bit(struct backend *b, const struct device_matrix *w, void *w16, size_t pitch, uint32_t n, float *y, struct err *err) {
-    if (!w16) { /* no room for copies: this matrix, now */
-        pitch = w->blocks * 32;
-        CUDA_TRY(launch_to_16bit(b->stream, *w, b->scratch16, pitch, b->half_type));
-        w16 = b->scratch16;
-    }
-    return product_rows(b, w16, pitch, w->rows, w, n, y, err);
-}
-
-static int product(struct backend *b, struct operand *in, const struct device_matrix *w, void *w16, const float *bias, bool add,
-                   float *y, struct err *err) {
-    if (!uses_matrix_units(b, in->n)) {
+/* w16: the matrix in 16 bits or NULL, one of `turns` whose rows lie in turns. */
+static int product_in_turns(struct backend *b, struct operand *in, const struct device_matrix *w, void *w16, uint32_t turns,
+                            const float *bias, bool add, float *y, struct err *err) {
+    if (!b->blas || in->n < BLAS_MIN) {
         CUDA_TRY(launch_product_exact(b->stream, *w, in->x, bias, add, in->n, y));
         return STATUS_OK;
     }
+    const uint32_t stride = w->blocks * 32;
     if (!in->narrow) {
-        CUDA_TRY(launch_rows_to_16bit(b->stream, in->x, in->cols, w->blocks * 32, in->n, b->half_type, b->narrow, b->row_scale));
+        CUDA_TRY(launch_rows_to_16bit(b->stream, in->x, in->cols, stride, in->n, b->half_type, b->narrow, b->row_scale));
         in->narrow = true;
     }
-    TRY(product_16bit(b, w, w16, w->blocks * 32, in->n, b->h, err));
+    const struct half_product one = {.w = w, .w16 = w16, .pitch = (size_t)turns * stride, .rows = w->rows};
+    TRY(half_multiply(b, &(struct half_products){.product = {one}, .n = 1, .rows = w->rows}, in->n, b->h, err));
     CUDA_TRY(launch_add_rows(b->stream, b->h, b->row_scale, bias, w->rows, in->n, add, y));
     return STATUS_OK;
 }
 
-bool gate_up_in_turns(const struct device_layer *l) { return l->gate16 && (char *)l->up16 == (char *)l->gate16 + (size_t)l->gate.blocks * 64; }
-
-/* The hidden vector of the feed-forward part: silu(gate x) * (up x). On the matrix units it is only made in 16 bits. */
-static int gated(struct backend *b, struct operand *in, const struct device_layer *l, struct operand *out, struct err *err) {
-    *out = (struct operand){b->gate, l->gate.rows, in->n, uses_matrix_units(b, in->n)};
-    if (!out->narrow) {
-        TRY(product(b, in, &l->gate, l->gate16, NULL, false, b->gate, err));
-        TRY(product(b, in, &l->up, l->up16, NULL, false, b->up, err));
-        CUDA_TRY(launch_silu_mul(b->stream, b->gate, b->up, (size_t)in->n * l->gate.rows, b->gate));
-        return STATUS_OK;
-    }
-    CUDA_TRY(launch_rows_to_16bit(b->stream, in->x, in->cols, l->gate.blocks * 32, in->n, b->half_type, b->narrow, b->row_scale));
-    const size_t stride = l->gate.blocks * 32;
-    const bool in_turns = gate_up_in_turns(l);
-    if (in_turns) {
-        TRY(product_rows(b, l->gate16, stride, 2 * l->gate.rows, &l->gate, in->n, b->gate, err));
-    } else {
-        TRY(product_16bit(b, &l->gate, l->gate16, stride, in->n, b->gate, err));
-        TRY(product_16bit(b, &l->up, l->up16, stride, in->n, b->up, err));
-    }
-    CUDA_TRY(launch_silu_mul_16bit(b->stream, b->gate, in_turns ? NULL : b->up, l->gate.rows, l->down.blocks * 32, in->n, b->half_type, b->narrow,
-                                   b->row_scale));
-    return STATUS_OK;
+static int product(struct backend *b, struct operand *in, const struct device_matrix *w, void *w16, const float *bias, bool add,
+                   float *y, struct err *err) {
+    return product_in_turns(b, in, w, w16, 1, bias, add, y, err);
 }
 
 /* ---- the layer ---- */
@@ -169,8 +132,11 @@ static int feed_forward(struct timeline *t, const struct forward_request *r, uin
     /* norm, gate and up, silu, down, residual */
     CUDA_TRY(launch_norm(b->stream, b->x, l->ffn_norm, m->norm_eps, m->n_embd, n, b->normed));
     TRY(trace_rows(b, r, (int)i, "ffn.norm", m->n_embd, b->normed, err));
-    struct operand normed = {b->normed, m->n_embd, n, false}, h;
-    TRY(gated(b, &normed, l, &h, err));
+    struct operand normed = {b->normed, m->n_embd, n, false}, h = {b->gate, m->n_ff, n, false};
+    const uint32_t turns = gate_up_in_turns(l) ? 2 : 1;
+    TRY(product_in_turns(b, &normed, &l->gate, l->gate16, turns, NULL, false, b->gate, err));
+    TRY(product_in_turns(b, &normed, &l->up, l->up16, turns, NULL, false, b->up, err));
+    CUDA_TRY(launch_silu_mul(b->stream, b->gate, b->up, (size_t)n * m->n_ff, b->gate));
     if (r->trace) {
         TRY(product(b, &h, &l->down, l->down16, NULL, false, b->normed, err));
         TRY(trace_rows(b, r, (int)i, "ffn.out", m->n_embd, b->normed, err));
@@ -184,7 +150,7 @@ static int feed_forward(struct timeline *t, const struct forward_request *r, uin
 int forward(struct timeline *t, const struct forward_request *r, struct err *err) {
     struct backend *b = t->backend;
     const struct model_view *m = b->model;
-    if (small_batch_takes(b, r)) return small_batch_forward(t, r, err);
+    if (batch_takes(b, r)) return batch_forward(t, r, err);
     CUDA_TRY(launch_embed(b->stream, b->token_embd, b->ids, r->n, b->x));
     TRY(trace_rows(b, r, -1, "embd", m->n_embd, b->x, err));
     for (uint32_t i = 0; i < m->n_layers; i++) {

@@ -69,10 +69,6 @@ cudaError_t launch_attention(cudaStream_t stream, struct rope_args rope, struct 
 
 /* out = silu(gate) * up, elementwise. */
 cudaError_t launch_silu_mul(cudaStream_t stream, const float *gate, const float *up, size_t n, float *out);
-/* The same over rows, with gate and up still to be multiplied by row_scale[row], straight into what launch_rows_to_16bit() makes of
- * it. row_scale is read, then holds the scale of the result. up NULL: a row of `gate` is gate and up in turns. */
-cudaError_t launch_silu_mul_16bit(cudaStream_t stream, const float *gate, const float *up, uint32_t cols, uint32_t stride, uint32_t n,
-                                  int type, void *to, float *row_scale);
 cudaError_t launch_add_rows(cudaStream_t stream, const float *from, const float *row_scale, const float *bias, uint32_t cols, uint32_t n,
                             int add, float *to); /* to (+)= from * row_scale[row] + bias */
 /* F16 (or BF16) copy of rows for the matrix units, each row divided by row_scale so that nothing overflows. Padded to `stride`. */

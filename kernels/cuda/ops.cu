@@ -1,5 +1,6 @@
 /* Steps over many positions that are neither matrix products nor attention: embedding, norm, rotation and cache, gate, residual.
- * One block a row; plain and in F32: prefill and traces run these, a decode step has them fused (decode_step.cu). */
+ * One block a row; plain and in F32: traces and --exact run these, fast prefill has them fused (batch_rows.cu), and
+ * so has a decode step. */
 #include "kernels/cuda/head.cuh"
 #include "kernels/cuda/layout.cuh"
 
@@ -74,23 +75,6 @@ template <class E> __global__ void rows_to_16bit_kernel(const float *x, uint32_t
         to[(size_t)blockIdx.x * stride + i] = E(i < cols ? row[i] / scale : 0.0f);
 }
 
-/* The row is computed twice, for its largest and for its values: gate and up come from the cache the second time. */
-template <class E>
-__global__ void silu_mul_16bit_kernel(const float *gate, const float *up, uint32_t cols, uint32_t stride, E *to, float *row_scale) {
-    const float *g = gate + (size_t)blockIdx.x * cols * (up ? 1 : 2), *u = up + (size_t)blockIdx.x * cols;
-    const float in_scale = row_scale[blockIdx.x];
-    auto value = [&](uint32_t i) {
-        float2 both = up ? make_float2(g[i], u[i]) : ((const float2 *)g)[i];
-        return silu(both.x * in_scale) * (both.y * in_scale);
-    };
-    float largest = 0;
-    for (uint32_t i = threadIdx.x; i < cols; i += blockDim.x) largest = fmaxf(largest, fabsf(value(i)));
-    float scale = scale_for(block_max(largest)); /* its barriers also end the reading of row_scale */
-    if (threadIdx.x == 0) row_scale[blockIdx.x] = scale;
-    for (uint32_t i = threadIdx.x; i < stride; i += blockDim.x)
-        to[(size_t)blockIdx.x * stride + i] = E(i < cols ? value(i) / scale : 0.0f);
-}
-
 __global__ void read_kernel(const uint4 *from, size_t n, float *sink) {
     uint32_t mix = 0;
     size_t step = (size_t)gridDim.x * blockDim.x, i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
@@ -140,13 +124,6 @@ extern "C" cudaError_t launch_rows_to_16bit(cudaStream_t stream, const float *x,
                                             void *to, float *row_scale) {
     if (type == DTYPE_BF16) rows_to_16bit_kernel<<<n, 256, 0, stream>>>(x, cols, stride, (__nv_bfloat16 *)to, row_scale);
     else rows_to_16bit_kernel<<<n, 256, 0, stream>>>(x, cols, stride, (__half *)to, row_scale);
-    return cudaGetLastError();
-}
-
-extern "C" cudaError_t launch_silu_mul_16bit(cudaStream_t stream, const float *gate, const float *up, uint32_t cols, uint32_t stride,
-                                             uint32_t n, int type, void *to, float *row_scale) {
-    if (type == DTYPE_BF16) silu_mul_16bit_kernel<<<n, 512, 0, stream>>>(gate, up, cols, stride, (__nv_bfloat16 *)to, row_scale);
-    else silu_mul_16bit_kernel<<<n, 512, 0, stream>>>(gate, up, cols, stride, (__half *)to, row_scale);
     return cudaGetLastError();
 }
 

@@ -1,9 +1,5 @@
-/* A step of 2 to 64 positions, the usual turn of a chat: the steps of forward.c with the quants themselves as
- * what is multiplied (small_product.cu), in ten kernels a layer, each of which starts while the one before it
- * ends:
- *     norm | q, k, v | head norm, rotation, cache | attention | to 16 bits | output | residual, norm |
- *     gate, up, silu | to 16 bits | down
- * Weights and vectors meet in 16 bits and are summed in F32, as in larger steps. */
+/* The products of a step of 2 to 64 positions (batch.c), the usual turn of a chat, by the quants themselves
+ * (small_product.cu): which models can have them, and how they are cut into blocks. */
 #include "kernels/cuda/small_batch.h"
 #include "kernels/cuda/device.h"
 
@@ -18,7 +14,7 @@ static bool is_float(const struct device_matrix *w) {
 /* A matrix of which a warp gets `tile` rows. */
 static bool matrix_can(const struct backend *b, const struct device_matrix *w, uint32_t tile) {
     const struct small_memory memory = small_product_memory(w->type, small_groups(SMALL_BATCH_MOST));
-    return small_product_can(w->type, b->half_type == DTYPE_BF16) && w->cols <= SMALL_COLS_MOST &&
+    return small_product_can(w->type, b->half_type == DTYPE_BF16) && w->cols <= BATCH_COLS_MOST &&
            w->rows >= tile && small_block_memory(memory, 1, 2) <= b->properties.sharedMemPerBlockOptin;
 }
 
@@ -36,10 +32,6 @@ bool small_batch_can(const struct backend *b) {
     for (uint32_t i = 0; i < b->model->n_layers; i++)
         if (!layer_can(b, &b->layers[i])) return false;
     return true;
-}
-
-bool small_batch_takes(const struct backend *b, const struct forward_request *r) {
-    return b->small && r->n > 1 && r->n <= SMALL_BATCH_MOST && !r->trace;
 }
 
 /* ---- how a product is cut ---- */
@@ -116,45 +108,23 @@ static void add_work(const struct device_matrix *m, uint32_t tile, struct small_
     w->memory.heads = most_of(w->memory.heads, memory.heads);
 }
 
-/* ---- a step ---- */
+/* ---- the products ---- */
 
-struct small_step {
-    struct backend *b;
-    const struct forward_request *r;
-    struct small_vectors x;
-    struct small_sums sums;
-};
-
-/* b->x (with the sums added) or other rows become s->x, normed if wanted, for a product with w. */
-static int vectors_of(struct small_step *s, float *x, uint32_t cols, bool add, const float *norm,
-                      const struct device_matrix *w, struct err *err) {
-    s->x.floats = is_float(w);
-    struct small_rows_args args = {
-        .x = x, .norm = norm, .eps = s->b->model->norm_eps, .cols = cols, .n = s->r->n, .to = s->x};
-    if (add) args.add = s->sums;
-    CUDA_TRY(launch_small_rows(s->b->stream, &args));
-    return STATUS_OK;
-}
-
-/* Sums of n_matrices one after the other, a launch for each run of them that has one type. */
-static int product(struct small_step *s, const struct device_matrix *m, uint32_t n_matrices,
+/* A launch for each run of matrices that has one type. */
+int small_multiply(struct backend *b, const struct batch_vectors *x, uint32_t n,
+                   const struct device_matrix *m, uint32_t n_matrices, struct batch_sums *sums,
                    struct err *err) {
-    struct backend *b = s->b;
-    struct small_work work = {.groups = s->x.groups};
+    struct small_work work = {.groups = x->groups};
     for (uint32_t i = 0; i < n_matrices; i++) add_work(&m[i], 2 * SMALL_TILE, &work);
     /* gate and up hold them */
-    const size_t room = (size_t)((char *)b->h - (char *)b->gate) / sizeof(float) / s->r->n / work.rows;
+    const size_t room = (size_t)((char *)b->h - (char *)b->gate) / sizeof(float) / n / work.rows;
     work.most_parts = room < SMALL_PARTS_MOST ? (uint32_t)room : SMALL_PARTS_MOST;
     const struct small_cut cut = cut_for(b, &work);
-    s->sums = (struct small_sums){b->gate, cut.parts, work.rows};
+    *sums = (struct batch_sums){b->gate, cut.parts, work.rows};
     uint32_t first_row = 0;
     for (uint32_t i = 0; i < n_matrices;) {
-        struct small_product_args args = {.n = s->r->n,
-                                          .x = s->x,
-                                          .to = s->sums,
-                                          .first_row = first_row,
-                                          .warps = cut.warps,
-                                          .depth = cut.depth};
+        struct small_product_args args = {
+            .n = n, .x = *x, .to = *sums, .first_row = first_row, .warps = cut.warps, .depth = cut.depth};
         for (int type = m[i].type; i < n_matrices && m[i].type == type; i++) {
             args.w[args.n_matrices++] = m[i];
             first_row += m[i].rows;
@@ -164,74 +134,20 @@ static int product(struct small_step *s, const struct device_matrix *m, uint32_t
     return STATUS_OK;
 }
 
-static int gated_product(struct small_step *s, const struct device_layer *l, struct err *err) {
-    struct backend *b = s->b;
-    struct small_work work = {.groups = s->x.groups, .most_parts = 1};
-    add_work(&l->gate, SMALL_TILE, &work);
+int small_multiply_gated(struct backend *b, const struct batch_vectors *x, uint32_t n,
+                         const struct device_matrix *gate, const struct device_matrix *up, float *y,
+                         struct err *err) {
+    struct small_work work = {.groups = x->groups, .most_parts = 1};
+    add_work(gate, SMALL_TILE, &work);
     const struct small_cut cut = cut_for(b, &work);
-    const struct small_product_args args = {.w = {l->gate, l->up},
+    const struct small_product_args args = {.w = {*gate, *up},
                                             .n_matrices = 2,
                                             .gated = true,
-                                            .n = s->r->n,
-                                            .x = s->x,
-                                            .to = {b->h, 1, l->gate.rows},
+                                            .n = n,
+                                            .x = *x,
+                                            .to = {y, 1, gate->rows},
                                             .warps = cut.warps,
                                             .depth = cut.depth};
     CUDA_TRY(launch_small_product(b->stream, &args));
-    return STATUS_OK;
-}
-
-static int layer(struct timeline *t, struct small_step *s, uint32_t i, struct err *err) {
-    struct backend *b = s->b;
-    const struct model_view *m = b->model;
-    const struct device_layer *l = &b->layers[i];
-    const uint32_t first = s->r->first, n = s->r->n;
-    struct rope_args rope = b->rope;
-    rope.q_norm = l->q_norm;
-    rope.k_norm = l->k_norm;
-    const struct cache_layer cache = timeline_layer(t, i);
-    /* adds what the layer before made last */
-    TRY(vectors_of(s, b->x, m->n_embd, i > 0, l->attn_norm, &l->q, err));
-    TRY(product(s, (const struct device_matrix[]){l->q, l->k, l->v}, 3, err));
-    const struct small_heads_args heads = {.rope = rope,
-                                           .cache = cache,
-                                           .sums = s->sums,
-                                           .scale = s->x.scale,
-                                           .bias = {l->q_bias, l->k_bias, l->v_bias},
-                                           .first = first,
-                                           .n = n,
-                                           .q = b->q};
-    CUDA_TRY(launch_small_heads(b->stream, &heads));
-    CUDA_TRY(launch_attention(b->stream, rope, cache, b->q, first, n, b->attn, NULL));
-    TRY(vectors_of(s, b->attn, m->n_heads * m->head_dim, false, NULL, &l->o, err));
-    TRY(product(s, &l->o, 1, err));
-    TRY(vectors_of(s, b->x, m->n_embd, true, l->ffn_norm, &l->gate, err));
-    TRY(gated_product(s, l, err));
-    TRY(vectors_of(s, b->h, m->n_ff, false, NULL, &l->down, err));
-    return product(s, &l->down, 1, err);
-}
-
-int small_batch_forward(struct timeline *t, const struct forward_request *r, struct err *err) {
-    struct backend *b = t->backend;
-    const struct model_view *m = b->model;
-    struct small_step s = {.b = b, .r = r};
-    s.x = (struct small_vectors){.data = b->narrow,
-                                 .groups = small_groups(r->n),
-                                 .scale = b->row_scale,
-                                 .bf16 = b->half_type == DTYPE_BF16};
-    CUDA_TRY(launch_embed(b->stream, b->token_embd, b->ids, r->n, b->x));
-    for (uint32_t i = 0; i < m->n_layers; i++) {
-        if (r->stop && atomic_load(r->stop)) return err_set(err, STATUS_STOPPED, "stopped");
-        TRY(layer(t, &s, i, err));
-    }
-    const struct small_rows_args last = {.x = b->x,
-                                         .add = s.sums,
-                                         .norm = b->output_norm,
-                                         .eps = m->norm_eps,
-                                         .cols = m->n_embd,
-                                         .n = r->n,
-                                         .to = s.x,
-                                         .normed = b->normed};
-    CUDA_TRY(launch_small_rows(b->stream, &last));
     return STATUS_OK;
 }

@@ -5,7 +5,7 @@
  * A warp has 32 rows and goes along them in steps of 128 columns. In such a step lane l holds one block of 32
  * weights of rows l / 4, + 8, + 16 and + 24, the block l % 4: the matrix units do not mind which columns meet
  * in a product of 16 as long as the vectors have the same order, so a block is loaded in one piece, its scale
- * is needed once, and no lane hands anything to another. The vectors come in that order (small_rows.cu)
+ * is needed once, and no lane hands anything to another. The vectors come in that order (batch_rows.cu)
  * through a ring in shared memory that the warps of a block share. Where there are too few rows for all
  * multiprocessors the columns are cut into parts; whoever reads the sums adds those up, in order. */
 #include "kernels/cuda/dependent.cuh"

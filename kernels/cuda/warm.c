@@ -7,23 +7,25 @@
 #include "base/thread.h"
 
 /* One product of a layer. False: enough. */
-static bool multiply(struct backend *b, const struct device_matrix *w, uint32_t rows, const void *w16, uint32_t n) {
-    const uint32_t stride = w->blocks * 32;
-    const bool bf16 = b->half_type == DTYPE_BF16;
-    if (atomic_load(&b->warming.stop) || blas_plan(b->blas, bf16, stride, rows, stride, n)) return false;
+static bool multiply(struct backend *b, const struct half_products *p, uint32_t i, uint32_t n) {
+    const struct blas_shape shape = half_shape(b, p, i);
+    const void *w16 = p->product[i].w16;
+    if (atomic_load(&b->warming.stop) || blas_plan(b->blas, &shape, n)) return false;
     pthread_mutex_lock(&b->warming.lock);
-    bool done = !atomic_load(&b->warming.stop) && !blas_product(b->blas, b->warming.stream, bf16, w16 ? w16 : b->scratch16, stride, b->narrow, rows,
-                                                                stride, n, b->gate);
+    bool done = !atomic_load(&b->warming.stop) &&
+                !blas_product(b->blas, b->warming.stream, &shape, w16 ? w16 : b->scratch16, b->narrow, n, b->gate + p->product[i].first_row);
     pthread_mutex_unlock(&b->warming.lock);
     return done;
 }
 
 /* All layers are of one shape. */
 static bool multiply_layer(struct backend *b, uint32_t n) {
-    const struct device_layer *l = &b->layers[0];
-    const uint32_t gated = gate_up_in_turns(l) ? 2 * l->gate.rows : l->gate.rows;
-    return multiply(b, &l->q, l->q.rows, l->q16, n) && multiply(b, &l->k, l->k.rows, l->k16, n) && multiply(b, &l->o, l->o.rows, l->o16, n) &&
-           multiply(b, &l->gate, gated, l->gate16, n) && multiply(b, &l->down, l->down.rows, l->down16, n);
+    for (int which = 0; which < LAYER_PRODUCTS; which++) {
+        const struct half_products products = half_products(&b->layers[0], (enum layer_product)which);
+        for (uint32_t i = 0; i < products.n; i++)
+            if (!multiply(b, &products, i, n)) return false;
+    }
+    return true;
 }
 
 /* What fails here fails again where somebody is told. */

@@ -1,38 +1,17 @@
 /* Products of a few positions by the quants themselves against those in F32 of the same packed weights: every
  * type, numbers of positions around the borders of the groups of eight, rows and columns around those of
- * tiles and steps, columns in parts. And whole steps of nano models of that many positions against those of
- * --exact. Skips where there is no device; `test_cuda_small_batch -v` lists figures. */
+ * tiles and steps, columns in parts. Skips where there is no device; `test_cuda_small_batch -v` lists
+ * figures. */
 #include "tests/golden/golden.h"
 #include "tests/gpu/card.h"
+#include "tests/gpu/on_device.h"
 #include "tests/unit/random_blocks.h"
 
 #include "base/mem.h"
-#include "infer/engine.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/small_batch.h"
 
 static uint32_t shared; /* bytes a block can have */
-
-static void run(cudaError_t code) {
-    if (code != cudaSuccess) fail_msg("%s", cudaGetErrorString(code));
-}
-
-static void *device_new(size_t size) { /* full of NaN */
-    void *memory = NULL;
-    run(cudaMalloc(&memory, size));
-    run(cudaMemset(memory, 0xff, size));
-    return memory;
-}
-
-static double relative(const float *a, const float *reference, size_t n) {
-    double difference = 0, norm = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = (double)a[i] - (double)reference[i];
-        difference += d * d;
-        norm += (double)reference[i] * (double)reference[i];
-    }
-    return norm > 0 ? sqrt(difference / norm) : difference;
-}
 
 /* ---- one product ---- */
 
@@ -91,15 +70,15 @@ static void multiply(struct bed *b, uint32_t n, uint32_t warps, uint32_t parts, 
                      float *y) {
     const int type = b->w[0].type;
     const uint32_t rows = b->w[0].rows, all = gated ? rows : 2 * rows;
-    struct small_vectors x = {.data = b->vectors,
+    struct batch_vectors x = {.data = b->vectors,
                               .groups = small_groups(n),
                               .scale = b->scale,
                               .bf16 = type == DTYPE_BF16,
                               .floats = type == DTYPE_F16 || type == DTYPE_BF16};
-    struct small_sums sums = {b->sums, parts, all};
+    struct batch_sums sums = {b->sums, parts, all};
     run(cudaMemset(b->sums, 0xff, (size_t)parts * n * all * sizeof(float)));
     run(cudaMemset(b->vectors, 0xff, small_vectors_size(b->w[0].blocks, n)));
-    run(launch_small_rows(NULL, &(struct small_rows_args){.x = b->x, .cols = b->w[0].cols, .n = n, .to = x}));
+    run(launch_batch_rows(NULL, &(struct batch_rows_args){.x = b->x, .cols = b->w[0].cols, .n = n, .to = x}));
     run(launch_small_product(NULL, &(struct small_product_args){.w = {b->w[0], b->w[1]},
                                                                 .n_matrices = 2,
                                                                 .gated = gated,
@@ -110,9 +89,9 @@ static void multiply(struct bed *b, uint32_t n, uint32_t warps, uint32_t parts, 
                                                                 .depth = depth}));
     if (!gated) { /* the reader of the sums adds them up */
         run(cudaMemset(b->y, 0, (size_t)n * all * sizeof(float)));
-        run(launch_small_rows(
+        run(launch_batch_rows(
             NULL,
-            &(struct small_rows_args){.x = b->y, .add = sums, .cols = all, .n = n, .to = x, .normed = b->y}));
+            &(struct batch_rows_args){.x = b->y, .add = sums, .cols = all, .n = n, .to = x, .normed = b->y}));
     }
     run(cudaMemcpy(y, gated ? b->sums : b->y, (size_t)n * all * sizeof(float), cudaMemcpyDeviceToHost));
 }
@@ -183,50 +162,6 @@ static void every_product_is_that_in_f32(void **state) {
     }
 }
 
-/* ---- whole steps ---- */
-
-static float *logits_of(const char *name, bool exact, const int32_t *ids, uint32_t before, uint32_t n) {
-    struct rig rig = rig_open(&backend_cuda, name, &(struct backend_options){.n_ctx = 128, .exact = exact});
-    float *logits = xmalloc((size_t)n * rig.view->n_vocab * sizeof *logits);
-    struct err err;
-    struct step_request first = {.ids = ids, .n = before};
-    if (!exact && rig.backend->small !=
-                      (rig.view->layers[0].attn_q->type != DTYPE_F32 && rig.backend->properties.major >= 8))
-        fail_msg("%s: steps of a few positions %s by the quants themselves", name,
-                 rig.backend->small ? "are" : "are not");
-    if (before) must(rig.ops->step(rig.timeline, &first, &err), &err, "step");
-    rig_feed(&rig, ids + before, n, 0, logits);
-    rig_close(&rig);
-    return logits;
-}
-
-static void steps_of_a_few_positions_are_near_the_exact_ones(void **state) {
-    (void)state;
-    static const uint32_t counts[] = {2, 7, 8, 9, 31, 32, 33, 64, 65};
-    for (size_t i = 0; i < NANO_MODELS; i++) {
-        struct golden golden = golden_open(nano_names[i]);
-        double worst = 0;
-        const double most =
-            strstr(nano_names[i], "bf16") || strcmp(nano_names[i], "qwen3-trace") == 0 ? 4e-2 : 8e-3;
-        for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
-            int32_t ids[128];
-            const uint32_t n = counts[c], before = (uint32_t)c % 3 * 5;
-            for (uint32_t k = 0; k < before + n; k++) ids[k] = (int32_t)(k * 37 % golden.n_vocab);
-            float *fast = logits_of(nano_names[i], false, ids, before, n),
-                  *exact = logits_of(nano_names[i], true, ids, before, n);
-            double off = relative(fast, exact, (size_t)n * golden.n_vocab);
-            if (!(off < most))
-                fail_msg("%s, %u positions after %u: off by %g relative, expected less than %g",
-                         nano_names[i], n, before, off, most);
-            if (off > worst) worst = off;
-            free(fast);
-            free(exact);
-        }
-        if (verbose) printf("%-20s off by at most %.2e\n", nano_names[i], worst);
-        golden_close(&golden);
-    }
-}
-
 int main(int argc, char **argv) {
     if (!card_is_there(argc, argv)) return SKIPPED;
     int bytes = 0;
@@ -234,7 +169,6 @@ int main(int argc, char **argv) {
     shared = (uint32_t)bytes;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_product_is_that_in_f32),
-        cmocka_unit_test(steps_of_a_few_positions_are_near_the_exact_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
