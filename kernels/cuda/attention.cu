@@ -1,8 +1,9 @@
 /* Attention over the cache, for many positions.
  *
- * Two kernels: flash_kernel on the matrix units for an F16 cache and heads of 64 or 128 (FlashAttention-2, arXiv 2307.08691: a tile of
+ * Hopper has a kernel of its own for more than a few (attention_hopper.cu). Else two: flash_kernel on the matrix units for an F16 cache and heads of 64 or 128 (FlashAttention-2, arXiv 2307.08691: a tile of
  * queries stays in registers, tiles of keys and values pass by, softmax is kept running), and plain_kernel for everything
  * else: any head dimension, F32 cache, F32 arithmetic. A single position in the decode loop has its own kernel (decode_attention.cu). */
+#include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/dependent.cuh"
 #include "kernels/cuda/head.cuh"
 #include "kernels/cuda/mma.cuh"
@@ -194,6 +195,9 @@ extern "C" cudaError_t launch_attention(cudaStream_t stream, struct rope_args ro
         if (cache.wide) weights_kernel<float><<<grid, PLAIN_THREADS, 0, stream>>>(rope, cache, q, first, n, weights);
         else weights_kernel<__half><<<grid, PLAIN_THREADS, 0, stream>>>(rope, cache, q, first, n, weights);
     }
+#ifdef LOGITOP_HOPPER
+    if (!cache.wide && hopper_attention_takes(rope, n)) return launch_hopper_attention(stream, rope, cache, q, first, n, out);
+#endif
     if (!cache.wide && rope.head_dim == 64) return launch_flash<64>(stream, rope, cache, q, first, n, out);
     if (!cache.wide && rope.head_dim == 128) return launch_flash<128>(stream, rope, cache, q, first, n, out);
     if (cache.wide) plain_kernel<float><<<grid, PLAIN_THREADS, 0, stream>>>(rope, cache, q, first, out);

@@ -17,10 +17,11 @@ __device__ __forceinline__ void let_next_kernel_start() {
 #endif
 }
 
-static inline bool device_has_dependent_launch(void) {
+/* Major compute capability of the current device, 0 if it cannot be told. */
+static inline int device_capability(void) {
     int device = 0, major = 0;
-    return cudaGetDevice(&device) == cudaSuccess &&
-           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major >= 9;
+    const bool known = cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess;
+    return known ? major : 0;
 }
 
 template <class... P>
@@ -38,6 +39,6 @@ cudaError_t launch_dependent(cudaStream_t stream, dim3 grid, unsigned threads, s
     config.dynamicSmemBytes = shared;
     config.stream = stream;
     config.attrs = &attribute;
-    config.numAttrs = device_has_dependent_launch() ? 1 : 0;
+    config.numAttrs = device_capability() >= 9 ? 1 : 0;
     return cudaLaunchKernelEx(&config, kernel, args...);
 }

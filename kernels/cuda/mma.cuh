@@ -58,6 +58,12 @@ template <bool lines = false> __device__ __forceinline__ void copy_16_async(void
     *(uint4 *)to = *(const uint4 *)from;
 #endif
 }
+/* The same to a shared address, zeros if not `real`; from Ampere on. */
+__device__ __forceinline__ void copy_16_async_or_zero(uint32_t to, const void *from, bool real) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(real ? 16 : 0));
+#endif
+}
 __device__ __forceinline__ void copies_commit() {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.commit_group;");

@@ -7,15 +7,13 @@
  * (slices.cuh), and its warps take pieces of it in turns. Needs bulk copies: compute capability 9. */
 #pragma once
 
+#include "kernels/cuda/mbarrier.cuh"
+#include "kernels/cuda/mma.cuh"
 #include "kernels/cuda/whole_tables.cuh"
 
 /* A barrier of the warps that multiply. */
 __device__ __forceinline__ void consumers_meet() {
     asm volatile("bar.sync 1, %0;" ::"n"((int)WHOLE_CONSUMERS) : "memory");
-}
-
-__device__ __forceinline__ uint32_t to_shared(const void *p) {
-    return (uint32_t)__cvta_generic_to_shared(p);
 }
 
 /* n / d for n and d below 2^16; magic is 2^32 / d rounded up. */
@@ -30,18 +28,6 @@ __device__ __forceinline__ uint32_t kind_of(const whole_args &a, uint32_t produc
 /* The first piece of a warp. */
 __device__ __forceinline__ uint32_t first_piece(const part_deal &deal, uint32_t warp) {
     return warp >= deal.turn ? warp - deal.turn : warp + WHOLE_WARPS - deal.turn;
-}
-
-__device__ __forceinline__ bool barrier_passed(uint32_t barrier, uint32_t parity) { /* or not yet */
-    uint32_t passed = 1;
-#if __CUDA_ARCH__ >= 900
-    asm volatile(
-        "{\n.reg .pred p;\nmbarrier.test_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}"
-        : "=r"(passed)
-        : "r"(barrier), "r"(parity)
-        : "memory");
-#endif
-    return passed;
 }
 
 enum { LIST_SEGMENTS = 4 /* of the list of loads that are in shared memory */ };
@@ -63,17 +49,12 @@ struct weight_ring {
     uint32_t barriers, n, size; /* shared address of the first one's; slots, and bytes of one */
 
     __device__ __forceinline__ weight_ring(const whole_args &a, char *memory)
-        : first(memory + a.ring_at), barriers(to_shared(memory + a.barriers_at)), n(a.n_slots),
+        : first(memory + a.ring_at), barriers(shared_address(memory + a.barriers_at)), n(a.n_slots),
           size(a.slot_size) {}
 
     /* The weights of a slot, once they are there. */
     __device__ __forceinline__ const char *wait(uint32_t slot, uint32_t round) const {
-#if __CUDA_ARCH__ >= 900
-        asm volatile("{\n.reg .pred p;\nwait:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@p bra "
-                     "done;\nbra wait;\ndone:\n}" ::"r"(full_barrier(barriers, slot, round)),
-                     "r"(round / 2 % 2)
-                     : "memory");
-#endif
+        barrier_wait(full_barrier(barriers, slot, round), round / 2 % 2);
         return first + slot * size;
     }
 
@@ -82,25 +63,17 @@ struct weight_ring {
      * for. */
     __device__ __forceinline__ void release(uint32_t slot, uint32_t nth, bool is_last) const {
         __syncwarp();
-#if __CUDA_ARCH__ >= 900
         const uint32_t arrivals = is_last ? WHOLE_LOAD - nth : 1;
-        if (threadIdx.x % 32 == 0)
-            asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0], %1;" ::"r"(
-                             barriers + slot * SLOT_BARRIERS + SLOT_EMPTY),
-                         "r"(arrivals)
-                         : "memory");
-#endif
+        if (threadIdx.x % 32 == 0) barrier_arrive(barriers + slot * SLOT_BARRIERS + SLOT_EMPTY, arrivals);
     }
 };
 
 /* By one warp, before the ring is used; the barriers of the list lie behind those of the slots. */
 __device__ __forceinline__ void make_ring(const whole_args &a, char *memory) {
 #if __CUDA_ARCH__ >= 900
-    const uint32_t barriers = to_shared(memory + a.barriers_at);
+    const uint32_t barriers = shared_address(memory + a.barriers_at);
     for (uint32_t i = threadIdx.x % 32; i < a.n_slots * 3 + LIST_SEGMENTS; i += 32)
-        asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barriers + i * 8),
-                     "r"(i < a.n_slots * 3 && i % 3 == 2 ? (uint32_t)WHOLE_LOAD : 1)
-                     : "memory");
+        barrier_init(barriers + i * 8, i < a.n_slots * 3 && i % 3 == 2 ? (uint32_t)WHOLE_LOAD : 1);
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 #endif
@@ -129,7 +102,7 @@ struct load_list {
     __device__ __forceinline__ void fetch(uint32_t segment) const {
         const uint32_t place = segment % LIST_SEGMENTS;
         if (segment < segments)
-            copy_bulk(to_shared(here + place * LIST_SEGMENT), (uint64_t)(from + segment * LIST_SEGMENT),
+            copy_bulk(shared_address(here + place * LIST_SEGMENT), (uint64_t)(from + segment * LIST_SEGMENT),
                       LIST_SEGMENT * 8, barriers + place * 8, policy);
     }
     __device__ __forceinline__ void await(uint32_t segment) const {
@@ -146,7 +119,7 @@ struct load_list {
  * alike. What has been asked for is copied as fast as slots are empty. */
 __device__ __forceinline__ void feed_ring(const whole_args &a, char *memory) {
 #if __CUDA_ARCH__ >= 900
-    const uint32_t barriers = to_shared(memory + a.barriers_at), ring = to_shared(memory + a.ring_at),
+    const uint32_t barriers = shared_address(memory + a.barriers_at), ring = shared_address(memory + a.ring_at),
                    n_slots = a.n_slots, slot_size = a.slot_size;
     const uint32_t pace = a.pace, n = ((const whole_shares *)(memory + a.shares_at))->n_loads;
     uint64_t policy;
