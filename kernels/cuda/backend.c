@@ -205,6 +205,7 @@ static int prepare(struct backend *b, const struct backend_options *o, struct ne
     *copies = b->blas && copies_fit(n, n_ctx);
     if (!whole_steps_fit(n, n_ctx)) n->whole = 0;
     b->chunk = n->chunk;
+    b->warming.most = o->n_ctx && o->n_ctx < n->chunk ? o->n_ctx : n->chunk;
     b->weights_size = n->planes + (*copies ? n->copies : 0);
     CUDA_TRY(cudaMalloc(&b->weights, b->weights_size));
     CUDA_TRY(cudaMalloc(&b->work, lay_out_work(b, m, b->chunk, NULL)));

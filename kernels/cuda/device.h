@@ -71,6 +71,7 @@ struct backend { /* of kernels/backend.h */
         pthread_mutex_t lock; /* of giving work to the stream, which ends with `stop` */
         cudaStream_t stream;
         bool runs; /* or is to be joined */
+        uint32_t most; /* positions of a step */
         atomic_bool stop, over;
     } warming;
     struct sample_scratch *scratch; /* for what is sampled on the host */

@@ -33,7 +33,7 @@ static void *warm(void *context) {
     struct backend *b = context;
     uint32_t n = blas_size(b->small ? SMALL_BATCH_MOST + 1 : BLAS_MIN); /* shorter ones need no library */
     if (cudaSetDevice(b->device) == cudaSuccess)
-        while (n <= b->chunk && multiply_layer(b, n)) n = blas_size(n + 1);
+        while (n <= blas_size(b->warming.most) && multiply_layer(b, n)) n = blas_size(n + 1);
     atomic_store(&b->warming.over, true);
     return NULL;
 }
