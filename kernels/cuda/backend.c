@@ -222,7 +222,6 @@ static int cuda_open(const struct model_view *model, const struct backend_option
     b->device = options->device;
     b->exact = options->exact;
     b->layers = xcalloc(model->n_layers, sizeof *b->layers);
-    b->half_type = weights_half_type(model);
     struct need need = {0};
     bool copies = false;
     int status = prepare(b, options, &need, &copies, err);

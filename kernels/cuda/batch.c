@@ -106,7 +106,6 @@ int batch_forward(struct timeline *t, const struct forward_request *r, struct er
     struct batch s = {.b = b, .r = r, .small = small_takes(b, r->n)};
     s.x = (struct batch_vectors){.data = b->narrow,
                                  .scale = b->row_scale,
-                                 .bf16 = b->half_type == DTYPE_BF16,
                                  .groups = s.small ? small_groups(r->n) : 0};
     CUDA_TRY(launch_embed(b->stream, b->token_embd, b->ids, r->n, b->x));
     for (uint32_t i = 0; i < m->n_layers; i++) {

@@ -10,11 +10,10 @@ extern "C" {
 
 enum { BATCH_COLS_MOST = 32768 }; /* of launch_batch_rows(): a row is kept in registers */
 
-/* What a product multiplies: the vectors of n positions in 16 bits, F16 or BF16. */
+/* What a product multiplies: the vectors of n positions in F16. */
 struct batch_vectors {
     void *data;
     float *scale; /* [n] each row was divided by it so that nothing overflows */
-    int bf16;
     uint32_t stride; /* elements of a row, a multiple of 32, zero from its columns on; or 0: */
     uint32_t groups; /* the order of small_vectors_size(), small_groups(n), */
     int floats;      /* with the columns as float types want them */

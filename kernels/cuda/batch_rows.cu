@@ -70,20 +70,13 @@ __device__ __forceinline__ size_t vector_at(const batch_vectors &to, uint32_t po
            within;
 }
 
-template <class E>
-__device__ __forceinline__ void put_four(const batch_vectors &to, size_t at, const four &from) {
+__device__ __forceinline__ void put_vector(const batch_vectors &to, size_t at, const four &from) {
     const bool in_order = to.stride || to.floats;
     const float one = from.v[1],
                 two = from.v[2]; /* chosen by value: by index they would leave the registers */
     alignas(8)
-        const E out[4] = {E(from.v[0]), E(in_order ? one : two), E(in_order ? two : one), E(from.v[3])};
-    *(uint2 *)((E *)to.data + at) = *(const uint2 *)out;
-}
-__device__ __forceinline__ void put_vector(const batch_vectors &to, size_t at, const four &from) {
-    if (to.bf16)
-        put_four<__nv_bfloat16>(to, at, from);
-    else
-        put_four<__half>(to, at, from);
+        const __half out[4] = {__float2half(from.v[0]), __float2half(in_order ? one : two), __float2half(in_order ? two : one), __float2half(from.v[3])};
+    *(uint2 *)((__half *)to.data + at) = *(const uint2 *)out;
 }
 
 /* The sum of one value and the largest of another, not negative, over a block: all its threads call this,
@@ -182,11 +175,11 @@ __device__ __forceinline__ float4 load_gate_up(const float *row, bool in_turns, 
 /* A row passes by once, for nearly every one is small enough to need no scale; where it turns out that one
  * does, it passes by again. So a row of any length goes through few registers, and the memory never waits for
  * a barrier. */
-template <class E> __global__ void __launch_bounds__(GATED_THREADS) batch_gated_kernel(batch_gated_args a) {
+__global__ void __launch_bounds__(GATED_THREADS) batch_gated_kernel(batch_gated_args a) {
     constexpr uint32_t round = GATED_THREADS * 2;
     const uint32_t position = blockIdx.x;
     const float *row = a.sums + (size_t)position * 2 * a.cols;
-    E *to = (E *)a.to.data + (size_t)position * a.to.stride;
+    __half *to = (__half *)a.to.data + (size_t)position * a.to.stride;
     let_next_kernel_start();
     wait_for_previous_kernel();
     const float in_scale = __ldcg(a.to.scale + position);
@@ -204,7 +197,7 @@ template <class E> __global__ void __launch_bounds__(GATED_THREADS) batch_gated_
                 const float one = silu(both[r].x * in_scale) * (both[r].y * in_scale),
                             two = silu(both[r].z * in_scale) * (both[r].w * in_scale);
                 largest = fmaxf(largest, fmaxf(fabsf(one), fabsf(two)));
-                alignas(4) const E out[2] = {E(one * shrink), E(two * shrink)};
+                alignas(4) const __half out[2] = {__float2half(one * shrink), __float2half(two * shrink)};
                 if (start + r * round < a.to.stride)
                     *(uint32_t *)(to + start + r * round) = *(const uint32_t *)out;
             }
@@ -294,10 +287,7 @@ extern "C" cudaError_t launch_batch_rows(cudaStream_t stream, const struct batch
 }
 
 extern "C" cudaError_t launch_batch_gated(cudaStream_t stream, const struct batch_gated_args *args) {
-    if (args->to.bf16)
-        return launch_dependent(stream, dim3(args->n), GATED_THREADS, 0, batch_gated_kernel<__nv_bfloat16>,
-                                *args);
-    return launch_dependent(stream, dim3(args->n), GATED_THREADS, 0, batch_gated_kernel<__half>, *args);
+    return launch_dependent(stream, dim3(args->n), GATED_THREADS, 0, batch_gated_kernel, *args);
 }
 
 extern "C" cudaError_t launch_batch_heads(cudaStream_t stream, const struct batch_heads_args *args) {

@@ -109,7 +109,6 @@ static int prefer_alignment(struct blas *blas, cublasLtMatmulPreference_t prefer
 /* The library counts columns first: our rows of W are its columns, so y (rows x n) = W^T x. */
 static int plan_make(struct blas *blas, struct plan *plan, const struct blas_shape *shape, uint32_t size) {
     *plan = (struct plan){.shape = *shape, .size = size, .n = size};
-    cudaDataType_t type = shape->bf16 ? CUDA_R_16BF : CUDA_R_16F;
     cublasOperation_t transposed = CUBLAS_OP_T;
     size_t workspace = BLAS_WORKSPACE;
     cublasLtMatmulPreference_t preference = NULL;
@@ -117,8 +116,8 @@ static int plan_make(struct blas *blas, struct plan *plan, const struct blas_sha
     int found = 0;
     int code = (int)blas->cublasLtMatmulDescCreate(&plan->product, CUBLAS_COMPUTE_32F, CUDA_R_32F);
     if (!code) code = (int)blas->cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed);
-    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->w, type, shape->stride, shape->rows, (int64_t)shape->pitch);
-    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->x, type, shape->stride, size, shape->stride);
+    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->w, CUDA_R_16F, shape->stride, shape->rows, (int64_t)shape->pitch);
+    if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->x, CUDA_R_16F, shape->stride, size, shape->stride);
     if (!code) code = (int)blas->cublasLtMatrixLayoutCreate(&plan->y, CUDA_R_32F, shape->rows, size, shape->y_pitch);
     if (!code) code = (int)blas->cublasLtMatmulPreferenceCreate(&preference);
     if (!code)
@@ -142,7 +141,7 @@ static int plan_resize(struct blas *blas, struct plan *plan, uint32_t n) {
 }
 
 static bool same_shape(const struct blas_shape *a, const struct blas_shape *b) {
-    return a->bf16 == b->bf16 && a->rows == b->rows && a->stride == b->stride && a->pitch == b->pitch && a->y_pitch == b->y_pitch;
+    return a->rows == b->rows && a->stride == b->stride && a->pitch == b->pitch && a->y_pitch == b->y_pitch;
 }
 
 static struct plan *plan_find(struct blas *blas, const struct blas_shape *shape, uint32_t size, int *code) {

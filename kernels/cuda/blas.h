@@ -18,10 +18,9 @@ void blas_close(struct blas *blas);
  * all up to it. */
 uint32_t blas_size(uint32_t n);
 
-/* Of W [rows][stride], in BF16 or F16. From a row of W to the next it is `pitch` elements, from one of y `y_pitch`; y begins at a
+/* Of W [rows][stride], in F16. From a row of W to the next it is `pitch` elements, from one of y `y_pitch`; y begins at a
  * multiple of what divides both rows and y_pitch, as the rows of matrices that share one do. */
 struct blas_shape {
-    bool bf16;
     uint32_t rows, stride; /* stride: a multiple of 8 */
     size_t pitch;
     uint32_t y_pitch;
@@ -33,7 +32,7 @@ int blas_plan(struct blas *blas, const struct blas_shape *shape, uint32_t n);
 /* Shapes and sizes of which that is known. */
 uint32_t blas_n_plans(const struct blas *blas);
 
-/* y[n][rows] = x[n][stride] W[rows][stride] transposed, F32 sums and result; x as W in 16 bits. 0, or a nonzero code of the library. */
+/* y[n][rows] = x[n][stride] W[rows][stride] transposed, F32 sums and result; x in F16 too. 0, or a nonzero code of the library. */
 int blas_product(struct blas *blas, cudaStream_t stream, const struct blas_shape *shape, const void *w, const void *x, uint32_t n, float *y);
 
 #endif

@@ -34,7 +34,7 @@ typedef float *device_vector;
 struct device_layer {
     device_vector attn_norm, ffn_norm, q_bias, k_bias, v_bias, q_norm, k_norm;
     struct device_matrix q, k, v, o, gate, up, down;
-    /* 16-bit copies for the matrix units, NULL where there is no room for them or no need */
+    /* Copies in F16 for the matrix units, or what is F16 itself; NULL where there is no room for them */
     void *q16, *k16, *v16, *o16, *gate16, *up16, *down16;
 };
 
@@ -49,7 +49,6 @@ struct backend { /* of kernels/backend.h */
     bool small; /* products of a few positions are those of the quants themselves (small_batch.c) */
     struct small_cuts small_cuts;
     struct blas *blas; /* NULL: no library of matrix products, or exact */
-    int half_type;     /* weights_half_type() */
 
     struct device_matrix token_embd, output; /* output may share the planes of token_embd */
     device_vector output_norm, rope_freq;
@@ -92,7 +91,6 @@ size_t cache_element(const struct backend *backend);
 /* weights.c: lay out, upload and pack everything a model has. */
 int weights_check(const struct model_view *model, struct err *err);          /* refuses what cannot run, by tensor */
 int weights_size(const struct model_view *model, bool exact, size_t *planes, size_t *copies, struct err *err);
-int weights_half_type(const struct model_view *model);                       /* F16, or BF16 for BF16 files: what the matrix units are fed */
 size_t weights_staging(void);                                                /* bytes on the device while they are loaded */
 int weights_load(struct backend *backend, bool copies, progress_fn progress, void *ctx, struct err *err);
 
@@ -142,7 +140,7 @@ struct half_products {
 };
 struct half_products half_products(const struct device_layer *layer, enum layer_product which);
 bool gate_up_in_turns(const struct device_layer *layer); /* their rows in 16 bits: one product makes both */
-struct blas_shape half_shape(const struct backend *backend, const struct half_products *products, uint32_t i);
+struct blas_shape half_shape(const struct half_products *products, uint32_t i);
 /* y [n][rows] = W x for what backend->narrow holds, [n][32 * blocks], but for the factor row_scale. */
 int half_multiply(struct backend *backend, const struct half_products *products, uint32_t n, float *y, struct err *err);
 

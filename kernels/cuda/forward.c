@@ -52,7 +52,7 @@ static int product_in_turns(struct backend *b, struct operand *in, const struct 
     }
     const uint32_t stride = w->blocks * 32;
     if (!in->narrow) {
-        CUDA_TRY(launch_rows_to_16bit(b->stream, in->x, in->cols, stride, in->n, b->half_type, b->narrow, b->row_scale));
+        CUDA_TRY(launch_rows_to_16bit(b->stream, in->x, in->cols, stride, in->n, b->narrow, b->row_scale));
         in->narrow = true;
     }
     const struct half_product one = {.w = w, .w16 = w16, .pitch = (size_t)turns * stride, .rows = w->rows};

@@ -39,9 +39,8 @@ struct half_products half_products(const struct device_layer *l, enum layer_prod
     return made;
 }
 
-struct blas_shape half_shape(const struct backend *b, const struct half_products *p, uint32_t i) {
-    return (struct blas_shape){.bf16 = b->half_type == DTYPE_BF16,
-                               .rows = p->product[i].rows,
+struct blas_shape half_shape(const struct half_products *p, uint32_t i) {
+    return (struct blas_shape){.rows = p->product[i].rows,
                                .stride = p->product[i].w->blocks * 32,
                                .pitch = p->product[i].pitch,
                                .y_pitch = p->rows};
@@ -51,9 +50,9 @@ int half_multiply(struct backend *b, const struct half_products *p, uint32_t n, 
     warm_end(b);
     for (uint32_t i = 0; i < p->n; i++) {
         const struct half_product *one = &p->product[i];
-        const struct blas_shape shape = half_shape(b, p, i);
+        const struct blas_shape shape = half_shape(p, i);
         if (!one->w16) /* no room for copies: this matrix, now */
-            CUDA_TRY(launch_to_16bit(b->stream, *one->w, b->scratch16, one->pitch, b->half_type));
+            CUDA_TRY(launch_to_16bit(b->stream, *one->w, b->scratch16, one->pitch));
         int code = blas_product(b->blas, b->stream, &shape, one->w16 ? one->w16 : b->scratch16, b->narrow, n,
                                 y + one->first_row);
         if (code)

@@ -30,8 +30,9 @@ size_t row_bytes(int type, uint32_t blocks);
 /* From `raw`, n_rows rows as they are in the file, to rows first_row and on of the matrix. */
 cudaError_t launch_pack(cudaStream_t stream, struct device_matrix to, const void *raw, uint32_t first_row, uint32_t n_rows);
 
-/* All of a matrix as F16 or BF16 (type says which), rows of 32 * blocks elements at a pitch of `stride` elements, for the matrix units. */
-cudaError_t launch_to_16bit(cudaStream_t stream, struct device_matrix from, void *to, size_t stride, int type);
+/* All of a matrix as F16, rows of 32 * blocks elements at a pitch of `stride` elements, for the matrix units. Of BF16 that loses what is below 2^-25; what is
+ * beyond 65504 becomes infinite, and no answer. */
+cudaError_t launch_to_16bit(cudaStream_t stream, struct device_matrix from, void *to, size_t stride);
 
 /* ---- many positions: [n][...] arrays, one row a position ---- */
 
@@ -71,9 +72,8 @@ cudaError_t launch_attention(cudaStream_t stream, struct rope_args rope, struct 
 cudaError_t launch_silu_mul(cudaStream_t stream, const float *gate, const float *up, size_t n, float *out);
 cudaError_t launch_add_rows(cudaStream_t stream, const float *from, const float *row_scale, const float *bias, uint32_t cols, uint32_t n,
                             int add, float *to); /* to (+)= from * row_scale[row] + bias */
-/* F16 (or BF16) copy of rows for the matrix units, each row divided by row_scale so that nothing overflows. Padded to `stride`. */
-cudaError_t launch_rows_to_16bit(cudaStream_t stream, const float *x, uint32_t cols, uint32_t stride, uint32_t n, int type, void *to,
-                                 float *row_scale);
+/* F16 copy of rows for the matrix units, each row divided by row_scale so that nothing overflows. Padded to `stride`. */
+cudaError_t launch_rows_to_16bit(cudaStream_t stream, const float *x, uint32_t cols, uint32_t stride, uint32_t n, void *to, float *row_scale);
 
 /* Read n 16-byte words and do nothing with them: what the memory gives. `sink` is never written. */
 cudaError_t launch_read(cudaStream_t stream, const void *from, size_t n, float *sink, uint32_t multiprocessors);

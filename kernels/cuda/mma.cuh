@@ -34,15 +34,6 @@ __device__ __forceinline__ void multiply_add(float c[4], const uint32_t a[4], ui
 #endif
 }
 
-/* The same of BF16; there is none before Ampere, and nothing calls it there. */
-__device__ __forceinline__ void multiply_add_bf16(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
-#if __CUDA_ARCH__ >= 800
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-#endif
-}
-
 __device__ __forceinline__ uint32_t pack_halves(float x, float y) {
     __half2 h = __floats2half2_rn(x, y);
     return *(uint32_t *)&h;

@@ -65,14 +65,14 @@ __global__ void add_rows_kernel(const float *from, const float *row_scale, const
     to[i] = add ? to[i] + value : value;
 }
 
-template <class E> __global__ void rows_to_16bit_kernel(const float *x, uint32_t cols, uint32_t stride, E *to, float *row_scale) {
+__global__ void rows_to_16bit_kernel(const float *x, uint32_t cols, uint32_t stride, __half *to, float *row_scale) {
     const float *row = x + (size_t)blockIdx.x * cols;
     float largest = 0;
     for (uint32_t i = threadIdx.x; i < cols; i += blockDim.x) largest = fmaxf(largest, fabsf(row[i]));
     float scale = scale_for(block_max(largest));
     if (threadIdx.x == 0) row_scale[blockIdx.x] = scale;
     for (uint32_t i = threadIdx.x; i < stride; i += blockDim.x)
-        to[(size_t)blockIdx.x * stride + i] = E(i < cols ? row[i] / scale : 0.0f);
+        to[(size_t)blockIdx.x * stride + i] = __float2half(i < cols ? row[i] / scale : 0.0f);
 }
 
 __global__ void read_kernel(const uint4 *from, size_t n, float *sink) {
@@ -120,10 +120,9 @@ extern "C" cudaError_t launch_add_rows(cudaStream_t stream, const float *from, c
     return cudaGetLastError();
 }
 
-extern "C" cudaError_t launch_rows_to_16bit(cudaStream_t stream, const float *x, uint32_t cols, uint32_t stride, uint32_t n, int type,
+extern "C" cudaError_t launch_rows_to_16bit(cudaStream_t stream, const float *x, uint32_t cols, uint32_t stride, uint32_t n,
                                             void *to, float *row_scale) {
-    if (type == DTYPE_BF16) rows_to_16bit_kernel<<<n, 256, 0, stream>>>(x, cols, stride, (__nv_bfloat16 *)to, row_scale);
-    else rows_to_16bit_kernel<<<n, 256, 0, stream>>>(x, cols, stride, (__half *)to, row_scale);
+    rows_to_16bit_kernel<<<n, 256, 0, stream>>>(x, cols, stride, (__half *)to, row_scale);
     return cudaGetLastError();
 }
 

@@ -145,15 +145,15 @@ __global__ void pack_floats_kernel(device_matrix to, const E *raw, uint32_t firs
     ((E *)((char *)to.data + (first_row + row) * to.pitch))[col] = col < to.cols ? raw[row * to.cols + col] : E(0);
 }
 
-template <int T, class E> __global__ void to_16bit_kernel(device_matrix from, E *to, size_t stride) {
+template <int T> __global__ void to_16bit_kernel(device_matrix from, __half *to, size_t stride) {
     size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= (size_t)from.rows * from.blocks) return;
     float values[32];
     uint32_t row = (uint32_t)(i / from.blocks), b = (uint32_t)(i % from.blocks);
     block_floats<T>(from, row, b, values);
-    alignas(16) E out[32];
+    alignas(16) __half out[32];
 #pragma unroll
-    for (int e = 0; e < 32; e++) out[e] = E(values[e]);
+    for (int e = 0; e < 32; e++) out[e] = __float2half(values[e]);
 #pragma unroll
     for (int e = 0; e < 4; e++) ((uint4 *)(to + row * stride + b * 32))[e] = ((uint4 *)out)[e];
 }
@@ -203,12 +203,7 @@ extern "C" cudaError_t launch_pack(cudaStream_t stream, struct device_matrix to,
     return cudaGetLastError();
 }
 
-extern "C" cudaError_t launch_to_16bit(cudaStream_t stream, struct device_matrix from, void *to, size_t stride, int type) {
-    unsigned grid = grid_for((size_t)from.rows * from.blocks, 128);
-    if (type == DTYPE_BF16) {
-        FOR_TYPE(from.type, (to_16bit_kernel<T><<<grid, 128, 0, stream>>>(from, (__nv_bfloat16 *)to, stride)));
-    } else {
-        FOR_TYPE(from.type, (to_16bit_kernel<T><<<grid, 128, 0, stream>>>(from, (__half *)to, stride)));
-    }
+extern "C" cudaError_t launch_to_16bit(cudaStream_t stream, struct device_matrix from, void *to, size_t stride) {
+    FOR_TYPE(from.type, (to_16bit_kernel<T><<<grid_for((size_t)from.rows * from.blocks, 128), 128, 0, stream>>>(from, (__half *)to, stride)));
     return cudaGetLastError();
 }

@@ -14,7 +14,7 @@ static bool is_float(const struct device_matrix *w) {
 /* A matrix of which a warp gets `tile` rows. */
 static bool matrix_can(const struct backend *b, const struct device_matrix *w, uint32_t tile) {
     const struct small_memory memory = small_product_memory(w->type, small_groups(SMALL_BATCH_MOST));
-    return small_product_can(w->type, b->half_type == DTYPE_BF16) && w->cols <= BATCH_COLS_MOST &&
+    return small_product_can(w->type) && w->cols <= BATCH_COLS_MOST &&
            w->rows >= tile && small_block_memory(memory, 1, 2) <= b->properties.sharedMemPerBlockOptin;
 }
 

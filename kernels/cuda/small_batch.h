@@ -76,7 +76,7 @@ struct small_cuts {
     uint32_t n; /* found, ever */
 };
 
-int small_product_can(int type, int bf16); /* is there a kernel for this type, with vectors of that kind? */
+int small_product_can(int type); /* is there a kernel for this type? */
 cudaError_t launch_small_product(cudaStream_t stream, const struct small_product_args *args);
 
 #ifdef __cplusplus

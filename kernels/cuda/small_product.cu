@@ -234,17 +234,15 @@ struct float_weights {
     }
 };
 template <> struct weights<DTYPE_F16> : float_weights {};
-template <> struct weights<DTYPE_BF16> : float_weights {};
+template <> struct weights<DTYPE_BF16> : float_weights {
+    __device__ __forceinline__ void get(int i, uint32_t to[4]) const { /* two of BF16 are the upper halves of two F32 */
+        float_weights::get(i, to);
+#pragma unroll
+        for (int k = 0; k < 4; k++) to[k] = pack_halves(__uint_as_float(to[k] << 16), __uint_as_float(to[k] & 0xffff0000u));
+    }
+};
 
 /* ---- a step ---- */
-
-template <int T>
-__device__ __forceinline__ void multiply(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
-    if constexpr (T == DTYPE_BF16)
-        multiply_add_bf16(c, a, b0, b1);
-    else
-        multiply_add(c, a, b0, b1);
-}
 
 /* x: the step's vectors, [group][piece][lane] of eight. */
 template <int T, int G>
@@ -267,8 +265,8 @@ __device__ __forceinline__ void multiply_step(const char *unit, const char *head
                 const uint32_t *upper = row[2 * half], *lower = row[2 * half + 1];
                 const uint32_t first[4] = {upper[0], lower[0], upper[1], lower[1]},
                                second[4] = {upper[2], lower[2], upper[3], lower[3]};
-                multiply<T>(sum[half][g], first, v.x, v.y);
-                multiply<T>(sum[half][g], second, v.z, v.w);
+                multiply_add(sum[half][g], first, v.x, v.y);
+                multiply_add(sum[half][g], second, v.z, v.w);
             }
         }
     }
@@ -451,8 +449,7 @@ extern "C" struct small_memory small_product_memory(int type, uint32_t groups) {
     }
 }
 
-extern "C" int small_product_can(int type, int bf16) {
-    if (type == DTYPE_BF16 || bf16) return type == DTYPE_BF16 && bf16;
+extern "C" int small_product_can(int type) {
     return type != DTYPE_F32 && row_bytes(type, 1) > 0;
 }
 

@@ -8,7 +8,7 @@
 
 /* One product of a layer. False: enough. */
 static bool multiply(struct backend *b, const struct half_products *p, uint32_t i, uint32_t n) {
-    const struct blas_shape shape = half_shape(b, p, i);
+    const struct blas_shape shape = half_shape(p, i);
     const void *w16 = p->product[i].w16;
     if (atomic_load(&b->warming.stop) || blas_plan(b->blas, &shape, n)) return false;
     pthread_mutex_lock(&b->warming.lock);

@@ -94,10 +94,7 @@ static size_t copy_bytes(const struct weight *w) { return aligned((size_t)w->row
 
 struct sizes {
     size_t planes, copies;
-    int half_type;
 };
-
-int weights_half_type(const struct model_view *model) { return model->layers[0].attn_q->type == DTYPE_BF16 ? DTYPE_BF16 : DTYPE_F16; }
 
 static int add_size(void *ctx, const struct place *p, struct err *err) {
     struct sizes *sizes = ctx;
@@ -113,7 +110,7 @@ static int add_size(void *ctx, const struct place *p, struct err *err) {
         return err_set(err, STATUS_UNSUPPORTED, "tensor %s: found rows of %llu bytes, expected at most %d", w->name,
                        (unsigned long long)(w->size / w->rows), SLOT_SIZE);
     sizes->planes += matrix_bytes(w);
-    if (p->copy && (int)w->type != sizes->half_type) sizes->copies += copy_bytes(w);
+    if (p->copy && w->type != DTYPE_F16) sizes->copies += copy_bytes(w);
     return STATUS_OK;
 }
 
@@ -138,7 +135,7 @@ int weights_check(const struct model_view *model, struct err *err) {
 }
 
 int weights_size(const struct model_view *model, bool exact, size_t *planes, size_t *copies, struct err *err) {
-    struct sizes sizes = {.half_type = weights_half_type(model)};
+    struct sizes sizes = {0};
     int status = visit_all(model, NULL, add_size, &sizes, err);
     if (status != STATUS_OK) return status;
     *planes = sizes.planes + aligned(model->rope_dim / 2 * sizeof(float));
@@ -222,7 +219,7 @@ static int plan_copy(void *ctx, const struct place *p, struct err *err) {
     struct loader *l = ctx;
     if (!p->copy) return STATUS_OK;
     const struct weight *w = p->weight;
-    if ((int)w->type == l->backend->half_type) *p->copy = p->matrix->data; /* is one already */
+    if (w->type == DTYPE_F16) *p->copy = p->matrix->data; /* is one already */
     else if (!l->copies) *p->copy = NULL;
     else if (!p->lead) *p->copy = cut(l->backend, copy_bytes(w));
     else *p->copy = p->lead == p ? cut(l->backend, 2 * copy_bytes(w)) : (char *)*p->lead->copy + (size_t)p->matrix->blocks * 64;
@@ -281,7 +278,7 @@ static int upload(struct loader *l, const struct piece *p, size_t slot, struct e
         CUDA_TRY(launch_pack(b->stream, *p->place.matrix, l->staging[slot], p->first_row, p->n_rows));
         bool last = p->first_row + p->n_rows == p->place.matrix->rows;
         if (last && p->place.copy && *p->place.copy && *p->place.copy != p->place.matrix->data)
-            CUDA_TRY(launch_to_16bit(b->stream, *p->place.matrix, *p->place.copy, copy_stride(&p->place), b->half_type));
+            CUDA_TRY(launch_to_16bit(b->stream, *p->place.matrix, *p->place.copy, copy_stride(&p->place)));
     }
     CUDA_TRY(cudaEventRecord(l->done[slot], b->stream));
     return STATUS_OK;
