@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "infer/chat_template.h"
 #include "infer/device.h"
 #include "infer/gguf.h"
@@ -192,16 +193,47 @@ static int move_to_cpu(struct local *engine, const char *why, uint32_t n_ctx, bo
     return status == STATUS_OK || status == STATUS_STOPPED ? status : err_prefix(err, "%s; on the CPU", why);
 }
 
+/* The device is chosen, and wakes, while the model is read. */
+struct choice {
+    pthread_t thread;
+    bool beside; /* there is such a thread */
+    const char *wanted;
+    const struct backend_ops *ops;
+    struct backend_options options;
+    int status;
+    struct err without, err; /* of device_choose() */
+};
+
+static void *choose(void *context) {
+    struct choice *choice = context;
+    choice->status = device_choose(choice->wanted, &choice->ops, &choice->options, &choice->without, &choice->err);
+    if (choice->status == STATUS_OK && choice->ops->wake) choice->ops->wake(&choice->options);
+    return NULL;
+}
+
+static void choice_begin(struct choice *choice, const char *wanted) {
+    *choice = (struct choice){.wanted = wanted};
+    choice->beside = thread_start(&choice->thread, choose, choice) == 0;
+    if (!choice->beside) choose(choice);
+}
+
+static void choice_end(struct choice *choice) {
+    if (choice->beside) pthread_join(choice->thread, NULL);
+}
+
 /* The first time, when nothing is on it yet. */
-static int open_device(struct local *engine, struct err *err) {
-    struct backend_options options = {0};
-    struct err without = {0}, why = {0};
-    const char *wanted = engine->options.device;
+static int open_device(struct local *engine, const struct choice *choice, struct err *err) {
+    struct err why = {0};
+    const char *wanted = choice->wanted;
     bool insist = engine->options.n_ctx != 0;
-    int status = device_choose(wanted, &engine->ops, &options, &without, err);
-    if (status < 0) return status;
-    engine->ordinal = options.device;
-    if (without.code) put_notice(engine, 0, without.text, "running on the CPU");
+    int status = choice->status;
+    if (status < 0) {
+        *err = choice->err;
+        return status;
+    }
+    engine->ops = choice->ops;
+    engine->ordinal = choice->options.device;
+    if (choice->without.code) put_notice(engine, 0, choice->without.text, "running on the CPU");
     uint32_t n_ctx = wanted_context(engine);
     status = open_backend(engine, n_ctx, insist, 0, &why);
     bool unfit = status == STATUS_DEVICE || status == STATUS_MEMORY || status == STATUS_UNSUPPORTED;
@@ -225,11 +257,14 @@ static int go_on_on_cpu(struct local *engine, const char *why, uint64_t request,
 static int local_load(struct worker *worker, struct err *err) {
     struct local *engine = (struct local *)worker;
     int64_t begin = clock_ns();
+    struct choice choice;
+    choice_begin(&choice, engine->options.device);
     int status = model_open(engine->options.model, MODEL_WHOLE, &engine->model, err);
+    if (status == STATUS_OK) engine->tokenizer = model_tokenizer(engine->model);
+    if (status == STATUS_OK) status = load_template(engine, err);
+    choice_end(&choice);
+    if (status == STATUS_OK) status = open_device(engine, &choice, err);
     if (status < 0) return status;
-    engine->tokenizer = model_tokenizer(engine->model);
-    if ((status = load_template(engine, err)) < 0) return status;
-    if ((status = open_device(engine, err)) < 0) return status;
     find_breakers(engine);
     tell_facts(engine, &engine->facts[0], (double)(clock_ns() - begin) * 1e-9);
     return STATUS_OK;

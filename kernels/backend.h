@@ -133,6 +133,10 @@ struct backend_ops {
     /* Bytes free on the device now, for whatever model; 0 where that cannot be told. Cheap after probe(). */
     uint64_t (*memory_free)(const struct backend_options *options);
 
+    /* Do what the first open() would wait for and what depends on no model, up to half a second of it; NULL where there is nothing. After probe(),
+     * from any thread, while another reads the model. What fails here fails again in open(). */
+    void (*wake)(const struct backend_options *options);
+
     /* What it would take; allocates nothing. STATUS_UNSUPPORTED names the tensor and the type that this backend cannot run. */
     int (*estimate)(const struct model_view *model, const struct backend_options *options,
                     struct memory_estimate *out, struct err *err);

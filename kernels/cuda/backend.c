@@ -2,6 +2,7 @@
 #include "kernels/cuda/device.h"
 
 #include "base/mem.h"
+#include "base/thread.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,14 @@ static int cuda_probe(const struct backend_options *options, struct err *err) {
     if (options->device < 0 || options->device >= count)
         return err_set(err, STATUS_DEVICE, "CUDA device %d: found %d device%s, numbered from 0", options->device, count, count == 1 ? "" : "s");
     return STATUS_OK;
+}
+
+/* The context of the device, and beside it the library of products. */
+static void cuda_wake(const struct backend_options *options) {
+    pthread_t library;
+    const bool reads = thread_start(&library, blas_wake, NULL) == 0;
+    if (cudaSetDevice(options->device) != cudaSuccess || cudaFree(NULL) != cudaSuccess) cudaGetLastError();
+    if (reads) pthread_join(library, NULL);
 }
 
 /* ---- memory ---- */
@@ -294,6 +303,7 @@ const struct backend_ops backend_cuda = {
     .name = "cuda",
     .probe = cuda_probe,
     .memory_free = cuda_memory_free,
+    .wake = cuda_wake,
     .estimate = cuda_estimate,
     .open = cuda_open,
     .close = cuda_close,

@@ -11,7 +11,10 @@ enum { BLAS_WORKSPACE = 32 << 20 }; /* bytes on the device that an open library 
 
 struct blas;
 
-struct blas *blas_open(void); /* NULL where there is no such library */
+struct blas *blas_open(void);
+
+/* Read the library into memory, and keep it there: 80 ms that blas_open() would take. A thread's function. */
+void *blas_wake(void *unused); /* NULL where there is no such library */
 void blas_close(struct blas *blas);
 
 /* The library has kernels of their own for each few n, which take time to load: those for the size that n belongs to, at least n, serve

@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <pthread.h>
 
-enum { ALIGN = 256, SLOTS = 8, SLOT_SIZE = 8 << 20 };
+enum { ALIGN = 256, SLOTS = 24, SLOT_SIZE = 4 << 20 };
 
 static size_t aligned(size_t size) { return (size + ALIGN - 1) / ALIGN * ALIGN; }
 
@@ -162,6 +162,7 @@ struct loader {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     size_t next_to_read, emptied; /* pieces taken by readers; pieces whose slot may be used again */
+    size_t n_slots;               /* that are there: each is used as soon as it is */
     bool *full;                   /* [n_pieces] */
     bool stop;
     const struct weight *broken; /* a read that failed, and why */
@@ -243,7 +244,7 @@ static void *reader(void *ctx) {
     pthread_mutex_lock(&l->lock);
     while (!l->stop && l->next_to_read < l->n_pieces) {
         size_t i = l->next_to_read++;
-        while (!l->stop && i >= l->emptied + SLOTS) pthread_cond_wait(&l->changed, &l->lock);
+        while (!l->stop && i >= l->emptied + l->n_slots) pthread_cond_wait(&l->changed, &l->lock);
         if (l->stop) break;
         const struct piece *p = &l->pieces[i];
         pthread_mutex_unlock(&l->lock);
@@ -314,6 +315,10 @@ static int allocate_slots(struct loader *l, struct err *err) {
         CUDA_TRY(cudaHostAlloc((void **)&l->slots[i], SLOT_SIZE, cudaHostAllocDefault));
         CUDA_TRY(cudaMalloc(&l->staging[i], SLOT_SIZE));
         CUDA_TRY(cudaEventCreateWithFlags(&l->done[i], cudaEventDisableTiming));
+        pthread_mutex_lock(&l->lock);
+        l->n_slots = (size_t)i + 1;
+        pthread_cond_broadcast(&l->changed);
+        pthread_mutex_unlock(&l->lock);
     }
     return STATUS_OK;
 }
@@ -337,12 +342,13 @@ int weights_load(struct backend *backend, bool copies, progress_fn progress, voi
     if (status == STATUS_OK) status = visit_all(backend->model, backend, plan_copy, &l, err);
     backend->small = status == STATUS_OK && small_batch_can(backend);
     if (status == STATUS_OK) warm_begin(backend);
-    if (status == STATUS_OK) status = allocate_slots(&l, err);
     if (status == STATUS_OK) {
         l.full = xcalloc(l.n_pieces, sizeof *l.full);
         while (n_threads < SLOTS / 2 && pthread_create(&threads[n_threads], NULL, reader, &l) == 0) n_threads++;
-        status = n_threads ? run_loader(&l, progress, ctx, err) : err_set(err, STATUS_FAILED, "no thread could be started to read the weights");
+        if (!n_threads) status = err_set(err, STATUS_FAILED, "no thread could be started to read the weights");
     }
+    if (status == STATUS_OK) status = allocate_slots(&l, err);
+    if (status == STATUS_OK) status = run_loader(&l, progress, ctx, err);
     pthread_mutex_lock(&l.lock);
     l.stop = true;
     pthread_cond_broadcast(&l.changed);
