@@ -206,7 +206,8 @@ struct choice {
 
 static void *choose(void *context) {
     struct choice *choice = context;
-    choice->status = device_choose(choice->wanted, &choice->ops, &choice->options, &choice->without, &choice->err);
+    choice->status =
+        device_choose(choice->wanted, &choice->ops, &choice->options, &choice->without, &choice->err);
     if (choice->status == STATUS_OK && choice->ops->wake) choice->ops->wake(&choice->options);
     return NULL;
 }

@@ -1,8 +1,9 @@
 /* Attention over the cache, for many positions.
  *
- * Hopper has a kernel of its own for more than a few (attention_hopper.cu). Else two: flash_kernel on the matrix units for an F16 cache and heads of 64 or 128 (FlashAttention-2, arXiv 2307.08691: a tile of
- * queries stays in registers, tiles of keys and values pass by, softmax is kept running), and plain_kernel for everything
- * else: any head dimension, F32 cache, F32 arithmetic. A single position in the decode loop has its own kernel (decode_attention.cu). */
+ * Two kernels: flash_kernel on the matrix units for an F16 cache and heads of 64 or 128 (FlashAttention-2, arXiv 2307.08691: a tile of
+ * queries stays in registers, tiles of keys and values pass by, softmax is kept running), of which Hopper has one of its own
+ * (attention_hopper.cu), and plain_kernel for everything else: any head dimension, F32 cache, F32 arithmetic. A single position in the
+ * decode loop has its own kernel (decode_attention.cu). */
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/dependent.cuh"
 #include "kernels/cuda/head.cuh"

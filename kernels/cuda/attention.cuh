@@ -1,5 +1,5 @@
-/* Attention on Hopper's own matrix units (attention_hopper.cu), for attention.cu. There where LOGITOP_HOPPER is defined: what it needs is compiled for
- * sm_90a alone. */
+/* Attention on Hopper's own matrix units (attention_hopper.cu), for attention.cu. There where LOGITOP_HOPPER
+ * is defined: what it needs is compiled for sm_90a alone. */
 #pragma once
 
 #include "kernels/cuda/kernels.h"
@@ -8,4 +8,5 @@
 bool hopper_attention_takes(const rope_args &rope, uint32_t n);
 
 /* What launch_attention() does, of a cache of F16. */
-cudaError_t launch_hopper_attention(cudaStream_t stream, rope_args rope, cache_layer cache, const float *q, uint32_t first, uint32_t n, float *out);
+cudaError_t launch_hopper_attention(cudaStream_t stream, rope_args rope, cache_layer cache, const float *q,
+                                    uint32_t first, uint32_t n, float *out);

@@ -1,6 +1,7 @@
-/* Attention for many positions on Hopper: what flash_kernel (attention.cu) does, by warpgroups (wgmma.cuh). The order of work is that of
- * FlashAttention-3 (arXiv 2407.08608): a block has 128 queries, two warpgroups of 64, and a third that fetches keys and values. While one turns
- * scores into weights the other has the matrix units, and its own next scores and last sums are under way there too. */
+/* Attention for many positions on Hopper: what flash_kernel (attention.cu) does, by warpgroups (wgmma.cuh).
+ * The order of work is that of FlashAttention-3 (arXiv 2407.08608): a block has 128 queries, two warpgroups
+ * of 64, and a third that fetches keys and values. While one turns scores into weights the other has the
+ * matrix units, and its own next scores and last sums are under way there too. */
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/dependent.cuh"
 #include "kernels/cuda/mbarrier.cuh"
@@ -25,8 +26,12 @@ template <int D> struct layout {
     enum { TILE = D / 64 * HALF_TILE, BARRIERS = (1 + 2 * SLOTS) * TILE, SIZE = BARRIERS + 4 * SLOTS * 8 };
     uint32_t queries;
     __device__ __forceinline__ uint32_t keys(uint32_t slot) const { return queries + (1 + slot) * TILE; }
-    __device__ __forceinline__ uint32_t values(uint32_t slot) const { return queries + (1 + SLOTS + slot) * TILE; }
-    __device__ __forceinline__ uint32_t barrier(uint32_t kind, uint32_t slot) const { return queries + BARRIERS + (kind * SLOTS + slot) * 8; }
+    __device__ __forceinline__ uint32_t values(uint32_t slot) const {
+        return queries + (1 + SLOTS + slot) * TILE;
+    }
+    __device__ __forceinline__ uint32_t barrier(uint32_t kind, uint32_t slot) const {
+        return queries + BARRIERS + (kind * SLOTS + slot) * 8;
+    }
     __device__ __forceinline__ uint32_t keys_full(uint32_t slot) const { return barrier(0, slot); }
     __device__ __forceinline__ uint32_t keys_empty(uint32_t slot) const { return barrier(1, slot); }
     __device__ __forceinline__ uint32_t values_full(uint32_t slot) const { return barrier(2, slot); }
@@ -37,16 +42,21 @@ template <int D> struct layout {
 
 /* A tile of rows from the cache, zeros from `valid` on. */
 template <int D> __device__ __forceinline__ void fetch_tile(uint32_t to, const __half *from, uint32_t valid) {
-    constexpr uint32_t pieces = D / 8, rows = GROUP / pieces; /* at a time: a multiple of eight, so that a thread's place in a row stays */
+    constexpr uint32_t
+        pieces = D / 8,
+        rows = GROUP / pieces; /* at a time: a multiple of eight, so that a thread's place in a row stays */
     const uint32_t thread = threadIdx.x % GROUP, row = thread / pieces, piece = thread % pieces;
     to += piece / 8 * HALF_TILE + swizzled(row, piece % 8);
     from += row * D + piece * 8;
 #pragma unroll
-    for (uint32_t r = 0; r < KEYS; r += rows) copy_16_async_or_zero(to + r * 128, from + r * D, row + r < valid);
+    for (uint32_t r = 0; r < KEYS; r += rows)
+        copy_16_async_or_zero(to + r * 128, from + r * D, row + r < valid);
 }
 
 /* All tiles of `length` positions in turn. */
-template <int D> __device__ __forceinline__ void fetch(const layout<D> &at, const __half *k, const __half *v, uint32_t length) {
+template <int D>
+__device__ __forceinline__ void fetch(const layout<D> &at, const __half *k, const __half *v,
+                                      uint32_t length) {
     for (uint32_t tile = 0; tile * KEYS < length; tile++) {
         const uint32_t slot = tile % SLOTS, parity = tile / SLOTS % 2 ^ 1, valid = length - tile * KEYS;
         const size_t first = (size_t)tile * KEYS * D;
@@ -64,9 +74,15 @@ template <int D> __device__ __forceinline__ void fetch(const layout<D> &at, cons
 /* ---- the groups that multiply ---- */
 
 /* The matrix units in turns: a group that has given them its work lets the other one. */
-__device__ __forceinline__ void turn_wait(uint32_t group) { asm volatile("bar.sync %0, 256;" ::"r"(group + 1) : "memory"); }
-__device__ __forceinline__ void turn_give(uint32_t group) { asm volatile("bar.arrive %0, 256;" ::"r"(group + 1) : "memory"); }
-__device__ __forceinline__ void group_meet(uint32_t group) { asm volatile("bar.sync %0, 128;" ::"r"(group + 3) : "memory"); }
+__device__ __forceinline__ void turn_wait(uint32_t group) {
+    asm volatile("bar.sync %0, 256;" ::"r"(group + 1) : "memory");
+}
+__device__ __forceinline__ void turn_give(uint32_t group) {
+    asm volatile("bar.arrive %0, 256;" ::"r"(group + 1) : "memory");
+}
+__device__ __forceinline__ void group_meet(uint32_t group) {
+    asm volatile("bar.sync %0, 128;" ::"r"(group + 3) : "memory");
+}
 
 /* A thread's part of its group's 64 queries: rows lane / 4 and that + 8 of the warp's sixteen. */
 template <int D> struct rows {
@@ -76,22 +92,27 @@ template <int D> struct rows {
 };
 
 /* The group's queries to 16 bits, zeros beyond n. */
-template <int D> __device__ __forceinline__ void load_queries(char *memory, const float *q, uint32_t stride, uint32_t from, uint32_t n, uint32_t group) {
+template <int D>
+__device__ __forceinline__ void load_queries(char *memory, const float *q, uint32_t stride, uint32_t from,
+                                             uint32_t n, uint32_t group) {
 #pragma unroll 8
     for (uint32_t c = threadIdx.x % GROUP; c < 64 * (D / 8); c += GROUP) {
         const uint32_t row = group * 64 + c / (D / 8), piece = c % (D / 8);
         const float4 *p = (const float4 *)(q + (size_t)(from + row) * stride + piece * 8);
         const bool real = from + row < n;
         const float4 a = real ? p[0] : make_float4(0, 0, 0, 0), b = real ? p[1] : make_float4(0, 0, 0, 0);
-        *(uint4 *)(memory + piece / 8 * HALF_TILE + swizzled(row, piece % 8)) =
-            make_uint4(pack_halves(a.x, a.y), pack_halves(a.z, a.w), pack_halves(b.x, b.y), pack_halves(b.z, b.w));
+        *(uint4 *)(memory + piece / 8 * HALF_TILE + swizzled(row, piece % 8)) = make_uint4(
+            pack_halves(a.x, a.y), pack_halves(a.z, a.w), pack_halves(b.x, b.y), pack_halves(b.z, b.w));
     }
     publish_to_matrix_units();
     group_meet(group);
 }
 
-template <int D> __device__ __forceinline__ void multiply_keys(const layout<D> &at, uint32_t group, uint32_t tile, rows<D> &r) {
-    const uint64_t queries = operand_at(at.queries + group * 64 * 128), keys = operand_at(at.keys(tile % SLOTS));
+template <int D>
+__device__ __forceinline__ void multiply_keys(const layout<D> &at, uint32_t group, uint32_t tile,
+                                              rows<D> &r) {
+    const uint64_t queries = operand_at(at.queries + group * 64 * 128),
+                   keys = operand_at(at.keys(tile % SLOTS));
     barrier_wait(at.keys_full(tile % SLOTS), tile / SLOTS % 2);
     publish_to_matrix_units();
     products_begin();
@@ -103,13 +124,15 @@ template <int D> __device__ __forceinline__ void multiply_keys(const layout<D> &
     products_commit();
 }
 
-template <int D> __device__ __forceinline__ void multiply_values(const layout<D> &at, uint32_t tile, rows<D> &r) {
+template <int D>
+__device__ __forceinline__ void multiply_values(const layout<D> &at, uint32_t tile, rows<D> &r) {
     const uint64_t values = operand_at(at.values(tile % SLOTS), HALF_TILE);
     barrier_wait(at.values_full(tile % SLOTS), tile / SLOTS % 2);
     publish_to_matrix_units();
     products_begin();
 #pragma unroll
-    for (int s = 0; s < KEYS / 16; s++) product_transposed(r.acc, r.weight[s], values + s * (16 * 128 >> 4), tile > 0 || s > 0);
+    for (int s = 0; s < KEYS / 16; s++)
+        product_transposed(r.acc, r.weight[s], values + s * (16 * 128 >> 4), tile > 0 || s > 0);
     products_commit();
 }
 
@@ -119,18 +142,22 @@ __device__ __forceinline__ float power_of_two(float x) {
     return y;
 }
 
-/* Scores become weights, largest, sum and fade those of all keys up to these. `first_key` of the tile, `position` of the thread's first row. */
-template <int D> __device__ __forceinline__ void weigh(rows<D> &r, uint32_t first_key, uint32_t position, float to_log2) {
+/* Scores become weights, largest, sum and fade those of all keys up to these. `first_key` of the tile,
+ * `position` of the thread's first row. */
+template <int D>
+__device__ __forceinline__ void weigh(rows<D> &r, uint32_t first_key, uint32_t position, float to_log2) {
     if (first_key + KEYS > position) { /* the tile reaches the diagonal, of this warp or nearly */
 #pragma unroll
         for (int i = 0; i < KEYS / 2; i++)
-            if (first_key + i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2 > position + i / 2 % 2 * 8) r.score[i] = -INFINITY;
+            if (first_key + i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2 > position + i / 2 % 2 * 8)
+                r.score[i] = -INFINITY;
     }
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         float most[2] = {r.largest[half], r.largest[half]}, part[2] = {};
 #pragma unroll
-        for (int i = 0; i < KEYS / 4; i++) most[i % 2] = fmaxf(most[i % 2], r.score[i / 2 * 4 + half * 2 + i % 2]);
+        for (int i = 0; i < KEYS / 4; i++)
+            most[i % 2] = fmaxf(most[i % 2], r.score[i / 2 * 4 + half * 2 + i % 2]);
         float now = fmaxf(most[0], most[1]);
         now = fmaxf(now, __shfl_xor_sync(~0u, now, 1));
         now = fmaxf(now, __shfl_xor_sync(~0u, now, 2));
@@ -148,10 +175,13 @@ template <int D> __device__ __forceinline__ void weigh(rows<D> &r, uint32_t firs
 
 template <int D> __device__ __forceinline__ void pack_weights(rows<D> &r) {
 #pragma unroll
-    for (int i = 0; i < KEYS / 4; i++) r.weight[i / 4][i % 4] = pack_halves(r.score[2 * i], r.score[2 * i + 1]);
+    for (int i = 0; i < KEYS / 4; i++)
+        r.weight[i / 4][i % 4] = pack_halves(r.score[2 * i], r.score[2 * i + 1]);
 }
 
-template <int D> __device__ __forceinline__ void attend(const layout<D> &at, uint32_t group, uint32_t n_tiles, uint32_t position, rows<D> &r) {
+template <int D>
+__device__ __forceinline__ void attend(const layout<D> &at, uint32_t group, uint32_t n_tiles,
+                                       uint32_t position, rows<D> &r) {
     const bool arrives = threadIdx.x % 32 == 0;
     const float to_log2 = 1.44269504f / sqrtf((float)D); /* softmax in powers of two */
     r.largest[0] = r.largest[1] = -INFINITY;
@@ -181,7 +211,9 @@ template <int D> __device__ __forceinline__ void attend(const layout<D> &at, uin
 }
 
 /* To row `row` and that + 8 of `out`. */
-template <int D> __device__ __forceinline__ void store(const rows<D> &r, float *out, uint32_t stride, uint32_t row, uint32_t n) {
+template <int D>
+__device__ __forceinline__ void store(const rows<D> &r, float *out, uint32_t stride, uint32_t row,
+                                      uint32_t n) {
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         float sum = r.sum[half];
@@ -192,7 +224,8 @@ template <int D> __device__ __forceinline__ void store(const rows<D> &r, float *
         const float inverse = 1 / sum;
 #pragma unroll
         for (int t = 0; t < D / 8; t++)
-            *(float2 *)(to + t * 8) = make_float2(r.acc[4 * t + 2 * half] * inverse, r.acc[4 * t + 2 * half + 1] * inverse);
+            *(float2 *)(to + t * 8) =
+                make_float2(r.acc[4 * t + 2 * half] * inverse, r.acc[4 * t + 2 * half + 1] * inverse);
     }
 }
 
@@ -200,11 +233,15 @@ template <int D> __device__ __forceinline__ void store(const rows<D> &r, float *
 
 /* Who fetches needs few registers, who multiplies gets them. */
 template <int D>
-__global__ void __launch_bounds__(THREADS, 1) hopper_attention_kernel(rope_args rope, cache_layer cache, const float *q, uint32_t first, uint32_t n, float *out) {
+__global__ void __launch_bounds__(THREADS, 1)
+    hopper_attention_kernel(rope_args rope, cache_layer cache, const float *q, uint32_t first, uint32_t n,
+                            float *out) {
     extern __shared__ __align__(1024) char memory[];
     const layout<D> at = {shared_address(memory)};
-    const uint32_t group = threadIdx.x / GROUP, head = blockIdx.x, kv = head / (rope.n_heads / rope.n_kv_heads);
-    const uint32_t from = (gridDim.y - 1 - blockIdx.y) * QUERIES, length = first + min(from + (uint32_t)QUERIES, n); /* the longest rows first */
+    const uint32_t group = threadIdx.x / GROUP, head = blockIdx.x,
+                   kv = head / (rope.n_heads / rope.n_kv_heads);
+    const uint32_t from = (gridDim.y - 1 - blockIdx.y) * QUERIES,
+                   length = first + min(from + (uint32_t)QUERIES, n); /* the longest rows first */
     if (threadIdx.x < SLOTS) {
         barrier_init(at.keys_full(threadIdx.x), GROUP);
         barrier_init(at.values_full(threadIdx.x), GROUP);
@@ -220,7 +257,8 @@ __global__ void __launch_bounds__(THREADS, 1) hopper_attention_kernel(rope_args 
         fetch(at, (const __half *)cache.k + heads_before, (const __half *)cache.v + heads_before, length);
     } else {
         asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
-        const uint32_t stride = rope.n_heads * D, row = from + group * 64 + threadIdx.x % GROUP / 32 * 16 + threadIdx.x % 32 / 4;
+        const uint32_t stride = rope.n_heads * D,
+                       row = from + group * 64 + threadIdx.x % GROUP / 32 * 16 + threadIdx.x % 32 / 4;
         rows<D> r;
         load_queries<D>(memory, q + head * D, stride, from, n, group);
         attend(at, group, (length + KEYS - 1) / KEYS, first + row, r);
@@ -229,9 +267,11 @@ __global__ void __launch_bounds__(THREADS, 1) hopper_attention_kernel(rope_args 
 }
 
 template <int D>
-cudaError_t launch(cudaStream_t stream, rope_args rope, cache_layer cache, const float *q, uint32_t first, uint32_t n, float *out) {
+cudaError_t launch(cudaStream_t stream, rope_args rope, cache_layer cache, const float *q, uint32_t first,
+                   uint32_t n, float *out) {
     const dim3 grid(rope.n_heads, (n + QUERIES - 1) / QUERIES);
-    return launch_dependent(stream, grid, THREADS, layout<D>::SIZE, hopper_attention_kernel<D>, rope, cache, q, first, n, out);
+    return launch_dependent(stream, grid, THREADS, layout<D>::SIZE, hopper_attention_kernel<D>, rope, cache,
+                            q, first, n, out);
 }
 
 } // namespace
@@ -240,7 +280,8 @@ bool hopper_attention_takes(const rope_args &rope, uint32_t n) {
     return n >= LEAST && (rope.head_dim == 64 || rope.head_dim == 128) && device_capability() == 9;
 }
 
-cudaError_t launch_hopper_attention(cudaStream_t stream, rope_args rope, cache_layer cache, const float *q, uint32_t first, uint32_t n, float *out) {
+cudaError_t launch_hopper_attention(cudaStream_t stream, rope_args rope, cache_layer cache, const float *q,
+                                    uint32_t first, uint32_t n, float *out) {
     if (rope.head_dim == 64) return launch<64>(stream, rope, cache, q, first, n, out);
     return launch<128>(stream, rope, cache, q, first, n, out);
 }

@@ -1,9 +1,10 @@
 /* A step of many positions without a trace: the steps of forward.c fused, so that what lies between two
- * products passes over their vectors once. Each kernel starts while the one before it ends: norm | q, k, v |
- * head norm, rotation, cache | attention | to 16 bits | output | residual, norm | gate, up | silu, to 16 bits
- * | down Weights and vectors meet in 16 bits and are summed in F32. A step of a few positions, the usual turn
- * of a chat, has the quants themselves multiplied (small_batch.c), and the silu at the end of their product;
- * a longer one has the matrices in 16 bits (half_product.c). */
+ * products passes over their vectors once. Each kernel starts while the one before it ends:
+ *     norm | q, k, v | head norm, rotation, cache | attention | to 16 bits | output | residual, norm |
+ *     gate, up | silu, to 16 bits | down
+ * Weights and vectors meet in F16 and are summed in F32. A step of a few positions, the usual turn of a chat,
+ * has the quants themselves multiplied (small_batch.c), and the silu at the end of their product; a longer
+ * one has the matrices in 16 bits (half_product.c). */
 #include "kernels/cuda/device.h"
 
 struct batch {
@@ -104,9 +105,8 @@ int batch_forward(struct timeline *t, const struct forward_request *r, struct er
     struct backend *b = t->backend;
     const struct model_view *m = b->model;
     struct batch s = {.b = b, .r = r, .small = small_takes(b, r->n)};
-    s.x = (struct batch_vectors){.data = b->narrow,
-                                 .scale = b->row_scale,
-                                 .groups = s.small ? small_groups(r->n) : 0};
+    s.x = (struct batch_vectors){
+        .data = b->narrow, .scale = b->row_scale, .groups = s.small ? small_groups(r->n) : 0};
     CUDA_TRY(launch_embed(b->stream, b->token_embd, b->ids, r->n, b->x));
     for (uint32_t i = 0; i < m->n_layers; i++) {
         if (r->stop && atomic_load(r->stop)) return err_set(err, STATUS_STOPPED, "stopped");

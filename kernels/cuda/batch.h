@@ -13,7 +13,7 @@ enum { BATCH_COLS_MOST = 32768 }; /* of launch_batch_rows(): a row is kept in re
 /* What a product multiplies: the vectors of n positions in F16. */
 struct batch_vectors {
     void *data;
-    float *scale; /* [n] each row was divided by it so that nothing overflows */
+    float *scale;    /* [n] each row was divided by it so that nothing overflows */
     uint32_t stride; /* elements of a row, a multiple of 32, zero from its columns on; or 0: */
     uint32_t groups; /* the order of small_vectors_size(), small_groups(n), */
     int floats;      /* with the columns as float types want them */

@@ -74,8 +74,8 @@ __device__ __forceinline__ void put_vector(const batch_vectors &to, size_t at, c
     const bool in_order = to.stride || to.floats;
     const float one = from.v[1],
                 two = from.v[2]; /* chosen by value: by index they would leave the registers */
-    alignas(8)
-        const __half out[4] = {__float2half(from.v[0]), __float2half(in_order ? one : two), __float2half(in_order ? two : one), __float2half(from.v[3])};
+    alignas(8) const __half out[4] = {__float2half(from.v[0]), __float2half(in_order ? one : two),
+                                      __float2half(in_order ? two : one), __float2half(from.v[3])};
     *(uint2 *)((__half *)to.data + at) = *(const uint2 *)out;
 }
 

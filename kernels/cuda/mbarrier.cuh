@@ -1,5 +1,5 @@
-/* Barriers in shared memory at which background copies arrive too (PTX ISA, mbarrier), by their shared addresses.
- * Nothing before Hopper. */
+/* Barriers in shared memory at which background copies arrive too (PTX ISA, mbarrier), by their shared
+ * addresses. Nothing before Hopper. */
 #pragma once
 
 #include <stdint.h>
