@@ -197,7 +197,7 @@ extern "C" cudaError_t launch_attention(cudaStream_t stream, struct rope_args ro
         else weights_kernel<__half><<<grid, PLAIN_THREADS, 0, stream>>>(rope, cache, q, first, n, weights);
     }
 #ifdef LOGITOP_HOPPER
-    if (!cache.wide && hopper_attention_takes(rope, n)) return launch_hopper_attention(stream, rope, cache, q, first, n, out);
+    if (!cache.wide && hopper_attention_takes(rope, first, n)) return launch_hopper_attention(stream, rope, cache, q, first, n, out);
 #endif
     if (!cache.wide && rope.head_dim == 64) return launch_flash<64>(stream, rope, cache, q, first, n, out);
     if (!cache.wide && rope.head_dim == 128) return launch_flash<128>(stream, rope, cache, q, first, n, out);

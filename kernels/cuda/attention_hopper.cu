@@ -18,7 +18,8 @@ enum {
     KEYS = 128,            /* of a tile */
     HALF_TILE = 128 * 128, /* bytes of 64 columns of 128 queries or keys */
     SLOTS = 2,             /* for tiles of keys, and for tiles of values */
-    LEAST = 65,            /* positions, below which flash_kernel is as fast */
+    LEAST = 65,            /* positions, */
+    LONG = 512,            /* or context; below both flash_kernel is as fast */
 };
 
 /* Shared memory, by shared addresses: tiles of D columns, then barriers, of each kind one a slot. */
@@ -276,8 +277,9 @@ cudaError_t launch(cudaStream_t stream, rope_args rope, cache_layer cache, const
 
 } // namespace
 
-bool hopper_attention_takes(const rope_args &rope, uint32_t n) {
-    return n >= LEAST && (rope.head_dim == 64 || rope.head_dim == 128) && device_capability() == 9;
+bool hopper_attention_takes(const rope_args &rope, uint32_t first, uint32_t n) {
+    return (n >= LEAST || first >= LONG) && (rope.head_dim == 64 || rope.head_dim == 128) &&
+           device_capability() == 9;
 }
 
 cudaError_t launch_hopper_attention(cudaStream_t stream, rope_args rope, cache_layer cache, const float *q,

@@ -101,8 +101,8 @@ static void attention_is_that_in_double_precision(void **state) {
                                           {2, 1, 80, 0}, {2, 1, 64, 1},  {2, 1, 128, 1}};
     static const struct {
         uint32_t first, n;
-    } steps[] = {{0, 1},     {0, 2},   {0, 64},   {0, 65},   {1, 127},   {0, 128},
-                 {128, 128}, {3, 129}, {100, 65}, {255, 66}, {130, 257}, {640, 70}};
+    } steps[] = {{0, 1},    {0, 2},    {0, 64},    {0, 65},   {1, 127}, {0, 128},  {128, 128}, {3, 129},
+                 {100, 65}, {255, 66}, {130, 257}, {640, 70}, {700, 1}, {511, 64}, {512, 2},   {600, 40}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         double worst = 0;
         const double most = shapes[i].wide ? 2e-6 : 1e-3;
