@@ -455,6 +455,9 @@ store_handle store_resume(struct store *store, const struct store_conversation *
     job->numbers = n ? (uint64_t *)xmemdup(numbers, n * sizeof *numbers) : NULL;
     job->rows = n ? (int64_t *)xmemdup(conversation->rows, n * sizeof *conversation->rows) : NULL;
     store_handle handle = job->conversation = ++store->last_handle;
+    pthread_mutex_lock(&store->lock);
+    note_row(&store->ids, &store->cap_ids, handle, conversation->id);
+    pthread_mutex_unlock(&store->lock);
     put(store, job, true);
     return handle;
 }

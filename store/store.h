@@ -105,7 +105,8 @@ void store_leaf(struct store *store, store_handle conversation,
 void store_draft(struct store *store, store_handle conversation, const char *text, size_t len);
 void store_delete(struct store *store, int64_t id);
 
-int64_t store_id(struct store *store, store_handle conversation); /* 0 until it is committed */
+/* 0 until it is committed; of one that is resumed, its own at once. */
+int64_t store_id(struct store *store, store_handle conversation);
 
 /* ---- finding and reading: from a connection of its own, what is committed; by one thread at a time ---- */
 

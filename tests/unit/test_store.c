@@ -164,6 +164,27 @@ static void test_broken_records(void **state) {
     }
 }
 
+/* What is opened has its id before the writer comes to it: here another program keeps it waiting. */
+static void test_resumed_is_known(void **state) {
+    (void)state;
+    struct store *store = must_open();
+    int64_t id = kept_conversation(store, 0);
+    struct store_conversation got;
+    assert_int_equal(store_load(store, id, &got, NULL), STATUS_OK);
+    sqlite3 *other;
+    assert_int_equal(sqlite3_open(store_path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    static const uint64_t numbers[] = {101, 102, 103, 104};
+    store_handle handle = store_resume(store, &got, numbers);
+    store_conversation_free(&got);
+    assert_int_equal(store_id(store, handle), id);
+    assert_int_equal(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+    wait_store(store);
+    assert_int_equal(store_id(store, handle), id);
+    store_close(store, NULL);
+}
+
 static void test_resume_goes_on(void **state) {
     (void)state;
     struct store *store = must_open();
@@ -680,6 +701,7 @@ int main(void) {
         TEST(close_commits),
         TEST(records_to_the_bit),
         TEST(broken_records),
+        TEST(resumed_is_known),
         TEST(resume_goes_on),
         TEST(search),
         TEST(search_of_unfinished),
