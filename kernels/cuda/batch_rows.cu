@@ -2,8 +2,9 @@
  * are added up, scaled and gated here, by whoever reads them: nothing else passes over them. */
 #include "kernels/cuda/dependent.cuh"
 #include "kernels/cuda/head.cuh"
-#include "kernels/cuda/layout.cuh"
 #include "kernels/cuda/small_batch.h"
+
+#include <cuda_fp16.h>
 
 namespace {
 

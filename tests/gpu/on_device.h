@@ -16,6 +16,12 @@ static inline void *device_new(size_t size) { /* full of NaN */
     return memory;
 }
 
+static inline void *to_device(const void *from, size_t size) {
+    void *to = device_new(size);
+    run(cudaMemcpy(to, from, size, cudaMemcpyHostToDevice));
+    return to;
+}
+
 /* How far a is from the reference, of the reference's length. */
 static inline double relative(const float *a, const float *reference, size_t n) {
     double difference = 0, norm = 0;

@@ -15,13 +15,6 @@ struct shape {
     int wide;
 };
 
-static void *device_copy(const void *from, size_t size) {
-    void *memory = NULL;
-    run(cudaMalloc(&memory, size));
-    run(cudaMemcpy(memory, from, size, cudaMemcpyHostToDevice));
-    return memory;
-}
-
 /* Keys or values of `length` positions as the cache has them, and as F32. */
 static void *cache_new(const struct shape *s, uint32_t n_ctx, uint32_t length, float *values) {
     const size_t element = s->wide ? sizeof(float) : 2, count = (size_t)s->n_kv_heads * n_ctx * s->head_dim;
@@ -38,7 +31,7 @@ static void *cache_new(const struct shape *s, uint32_t n_ctx, uint32_t length, f
             values[i] = f16_to_f32(half);
         }
     }
-    void *cache = device_copy(raw, count * element);
+    void *cache = to_device(raw, count * element);
     free(raw);
     return cache;
 }
@@ -73,8 +66,8 @@ static double off_by(const struct shape *s, uint32_t first, uint32_t n, float sp
                                       .n_ctx = n_ctx,
                                       .wide = s->wide};
     const struct rope_args rope = {.n_heads = s->n_heads, .n_kv_heads = s->n_kv_heads, .head_dim = d};
-    float *device_q = device_copy(q, n_values * sizeof *q),
-          *device_out = device_copy(out, n_values * sizeof *out);
+    float *device_q = to_device(q, n_values * sizeof *q),
+          *device_out = to_device(out, n_values * sizeof *out);
     run(launch_attention(NULL, rope, cache, device_q, first, n, device_out, NULL));
     run(cudaMemcpy(out, device_out, n_values * sizeof *out, cudaMemcpyDeviceToHost));
     double *weight = xmalloc((first + n) * sizeof *weight), wanted[256], difference = 0, norm = 0;

@@ -16,12 +16,6 @@ static float *random_floats(size_t n, float size) {
     return values;
 }
 
-static void *to_device(const void *from, size_t size) {
-    void *to = device_new(size);
-    run(cudaMemcpy(to, from, size, cudaMemcpyHostToDevice));
-    return to;
-}
-
 static void *to_host(const void *from, size_t size) {
     void *to = xmalloc(size);
     run(cudaMemcpy(to, from, size, cudaMemcpyDeviceToHost));
