@@ -7,7 +7,6 @@
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/dependent.cuh"
 #include "kernels/cuda/head.cuh"
-#include "kernels/cuda/mma.cuh"
 
 namespace {
 
@@ -15,15 +14,13 @@ namespace {
 
 enum { PLAIN_THREADS = 128, PLAIN_TILE = 128 };
 
-template <class E>
-__global__ void __launch_bounds__(PLAIN_THREADS) plain_kernel(rope_args rope, cache_layer cache, const float *q, uint32_t first, float *out) {
+template <class E> __global__ void __launch_bounds__(PLAIN_THREADS) plain_kernel(attention_args a) {
     __shared__ float query[HEAD_DIM_MAX], score[PLAIN_TILE];
-    uint32_t h = blockIdx.x, i = blockIdx.y, d = rope.head_dim, length = first + i + 1;
-    uint32_t kv = h / (rope.n_heads / rope.n_kv_heads);
-    const E *k = (const E *)cache.k + (size_t)kv * cache.n_ctx * d, *v = (const E *)cache.v + (size_t)kv * cache.n_ctx * d;
-    size_t at = ((size_t)i * rope.n_heads + h) * d;
-    float scale = 1.0f / sqrtf((float)d);
-    for (uint32_t e = threadIdx.x; e < d; e += PLAIN_THREADS) query[e] = q[at + e] * scale;
+    const uint32_t h = blockIdx.x, i = blockIdx.y, d = a.rope.head_dim, length = a.first + i + 1;
+    const uint32_t kv = h / (a.rope.n_heads / a.rope.n_kv_heads);
+    const E *k = (const E *)a.cache.k + (size_t)kv * a.cache.n_ctx * d, *v = (const E *)a.cache.v + (size_t)kv * a.cache.n_ctx * d;
+    const float scale = 1.0f / sqrtf((float)d), *q = a.q + ((size_t)i * a.rope.n_heads + h) * d;
+    for (uint32_t e = threadIdx.x; e < d; e += PLAIN_THREADS) query[e] = q[e] * scale;
     __syncthreads();
     float largest = -INFINITY, sum = 0, acc[HEAD_DIM_MAX / PLAIN_THREADS] = {};
     for (uint32_t start = 0; start < length; start += PLAIN_TILE) {
@@ -39,23 +36,21 @@ __global__ void __launch_bounds__(PLAIN_THREADS) plain_kernel(rope_args rope, ca
         sum = sum * fade + block_sum(p); /* its barriers also publish score */
         largest = now;
         for (uint32_t j = 0, e = threadIdx.x; e < d; e += PLAIN_THREADS, j++) {
-            float a = acc[j] * fade;
-            for (uint32_t t = 0; t < count; t++) a += score[t] * float(v[(size_t)(start + t) * d + e]);
-            acc[j] = a;
+            float value = acc[j] * fade;
+            for (uint32_t t = 0; t < count; t++) value += score[t] * float(v[(size_t)(start + t) * d + e]);
+            acc[j] = value;
         }
         __syncthreads();
     }
-    for (uint32_t j = 0, e = threadIdx.x; e < d; e += PLAIN_THREADS, j++) out[at + e] = acc[j] / sum;
+    for (uint32_t j = 0, e = threadIdx.x; e < d; e += PLAIN_THREADS, j++) put_one(a, i, h * d + e, acc[j] / sum);
 }
 
 /* The weights themselves, for traces: [n_heads][n][first + n], zero where a query may not look. */
-template <class E>
-__global__ void __launch_bounds__(PLAIN_THREADS)
-    weights_kernel(rope_args rope, cache_layer cache, const float *q, uint32_t first, uint32_t n, float *weights) {
-    uint32_t h = blockIdx.x, i = blockIdx.y, d = rope.head_dim, length = first + i + 1, width = first + n;
-    const E *k = (const E *)cache.k + (size_t)(h / (rope.n_heads / rope.n_kv_heads)) * cache.n_ctx * d;
-    const float *query = q + ((size_t)i * rope.n_heads + h) * d;
-    float *row = weights + ((size_t)h * n + i) * width, scale = 1.0f / sqrtf((float)d), largest = -INFINITY, sum = 0;
+template <class E> __global__ void __launch_bounds__(PLAIN_THREADS) weights_kernel(attention_args a) {
+    const uint32_t h = blockIdx.x, i = blockIdx.y, d = a.rope.head_dim, length = a.first + i + 1, width = a.first + a.n;
+    const E *k = (const E *)a.cache.k + (size_t)(h / (a.rope.n_heads / a.rope.n_kv_heads)) * a.cache.n_ctx * d;
+    const float *query = a.q + ((size_t)i * a.rope.n_heads + h) * d;
+    float *row = a.weights + ((size_t)h * a.n + i) * width, scale = 1.0f / sqrtf((float)d), largest = -INFINITY, sum = 0;
     for (uint32_t key = threadIdx.x; key < length; key += PLAIN_THREADS) {
         float s = 0;
         for (uint32_t e = 0; e < d; e++) s += query[e] * scale * float(k[(size_t)key * d + e]);
@@ -83,14 +78,14 @@ template <int D> __device__ __forceinline__ void load_tile(__half (*tile)[D + 8]
 /* Three blocks of the larger heads a multiprocessor: one register more would cost one, in long prompts. */
 template <int D>
 __global__ void __launch_bounds__(FLASH_THREADS, D == 128 ? 3 : 4)
-    flash_kernel(rope_args rope, cache_layer cache, const float *q, uint32_t first, uint32_t n, float *out) {
+    flash_kernel(attention_args a) {
     extern __shared__ __align__(16) char memory[];
     __half(*k_tile)[D + 8] = (__half(*)[D + 8])memory;
     __half(*v_tile)[D + 8] = k_tile + FLASH_KEYS;
-    uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, h = blockIdx.x;
-    uint32_t from = (gridDim.y - 1 - blockIdx.y) * FLASH_QUERIES; /* the longest rows first */
-    uint32_t kv = h / (rope.n_heads / rope.n_kv_heads);
-    const __half *k = (const __half *)cache.k + (size_t)kv * cache.n_ctx * D, *v = (const __half *)cache.v + (size_t)kv * cache.n_ctx * D;
+    const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, h = blockIdx.x, first = a.first, n = a.n;
+    const uint32_t from = (gridDim.y - 1 - blockIdx.y) * FLASH_QUERIES; /* the longest rows first */
+    const uint32_t kv = h / (a.rope.n_heads / a.rope.n_kv_heads);
+    const __half *k = (const __half *)a.cache.k + (size_t)kv * a.cache.n_ctx * D, *v = (const __half *)a.cache.v + (size_t)kv * a.cache.n_ctx * D;
     const float to_log2 = 1.44269504f / sqrtf((float)D); /* softmax in powers of two */
 
     let_next_kernel_start();
@@ -98,7 +93,7 @@ __global__ void __launch_bounds__(FLASH_THREADS, D == 128 ? 3 : 4)
 #pragma unroll 8
     for (uint32_t c = threadIdx.x * 4; c < FLASH_QUERIES * D; c += FLASH_THREADS * 4) { /* many loads at once */
         uint32_t row = c / D, col = c % D;
-        const float4 v = from + row < n ? *(const float4 *)(q + ((size_t)(from + row) * rope.n_heads + h) * D + col) : make_float4(0, 0, 0, 0);
+        const float4 v = from + row < n ? *(const float4 *)(a.q + ((size_t)(from + row) * a.rope.n_heads + h) * D + col) : make_float4(0, 0, 0, 0);
         *(uint2 *)&k_tile[row][col] = make_uint2(pack_halves(v.x, v.y), pack_halves(v.z, v.w));
     }
     __syncthreads();
@@ -171,37 +166,33 @@ __global__ void __launch_bounds__(FLASH_THREADS, D == 128 ? 3 : 4)
     for (int half = 0; half < 2; half++) {
         sum[half] += __shfl_xor_sync(~0u, sum[half], 1);
         sum[half] += __shfl_xor_sync(~0u, sum[half], 2);
-        uint32_t row = my_row + half * 8;
-        if (row >= n) continue;
-        float *to = out + ((size_t)row * rope.n_heads + h) * D + lane % 4 * 2, inverse = 1 / sum[half];
-#pragma unroll
-        for (int t = 0; t < D / 8; t++)
-            *(float2 *)(to + t * 8) = make_float2(acc[t][2 * half] * inverse, acc[t][2 * half + 1] * inverse);
+        const uint32_t row = my_row + half * 8;
+        const float inverse = 1 / sum[half];
+        put_columns<D / 8>(a, row < n, row, h * D, [&](int t) { return make_float2(acc[t][2 * half] * inverse, acc[t][2 * half + 1] * inverse); });
     }
 }
 
-template <int D>
-cudaError_t launch_flash(cudaStream_t stream, rope_args rope, cache_layer cache, const float *q, uint32_t first, uint32_t n, float *out) {
+template <int D> cudaError_t launch_flash(cudaStream_t stream, const attention_args &args) {
     const size_t bytes = 2 * FLASH_KEYS * (D + 8) * sizeof(__half);
-    dim3 grid(rope.n_heads, (n + FLASH_QUERIES - 1) / FLASH_QUERIES);
-    return launch_dependent(stream, grid, FLASH_THREADS, bytes, flash_kernel<D>, rope, cache, q, first, n, out);
+    const dim3 grid(args.rope.n_heads, (args.n + FLASH_QUERIES - 1) / FLASH_QUERIES);
+    return launch_dependent(stream, grid, FLASH_THREADS, bytes, flash_kernel<D>, args);
 }
 
 } // namespace
 
-extern "C" cudaError_t launch_attention(cudaStream_t stream, struct rope_args rope, struct cache_layer cache, const float *q,
-                                        uint32_t first, uint32_t n, float *out, float *weights) {
-    dim3 grid(rope.n_heads, n);
-    if (weights) {
-        if (cache.wide) weights_kernel<float><<<grid, PLAIN_THREADS, 0, stream>>>(rope, cache, q, first, n, weights);
-        else weights_kernel<__half><<<grid, PLAIN_THREADS, 0, stream>>>(rope, cache, q, first, n, weights);
+extern "C" cudaError_t launch_attention(cudaStream_t stream, const struct attention_args *args) {
+    const attention_args &a = *args;
+    const dim3 grid(a.rope.n_heads, a.n);
+    if (a.weights) {
+        if (a.cache.wide) weights_kernel<float><<<grid, PLAIN_THREADS, 0, stream>>>(a);
+        else weights_kernel<__half><<<grid, PLAIN_THREADS, 0, stream>>>(a);
     }
 #ifdef LOGITOP_HOPPER
-    if (!cache.wide && hopper_attention_takes(rope, first, n)) return launch_hopper_attention(stream, rope, cache, q, first, n, out);
+    if (!a.cache.wide && hopper_attention_takes(a)) return launch_hopper_attention(stream, a);
 #endif
-    if (!cache.wide && rope.head_dim == 64) return launch_flash<64>(stream, rope, cache, q, first, n, out);
-    if (!cache.wide && rope.head_dim == 128) return launch_flash<128>(stream, rope, cache, q, first, n, out);
-    if (cache.wide) plain_kernel<float><<<grid, PLAIN_THREADS, 0, stream>>>(rope, cache, q, first, out);
-    else plain_kernel<__half><<<grid, PLAIN_THREADS, 0, stream>>>(rope, cache, q, first, out);
+    if (!a.cache.wide && a.rope.head_dim == 64) return launch_flash<64>(stream, a);
+    if (!a.cache.wide && a.rope.head_dim == 128) return launch_flash<128>(stream, a);
+    if (a.cache.wide) plain_kernel<float><<<grid, PLAIN_THREADS, 0, stream>>>(a);
+    else plain_kernel<__half><<<grid, PLAIN_THREADS, 0, stream>>>(a);
     return cudaGetLastError();
 }

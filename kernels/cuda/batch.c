@@ -26,13 +26,19 @@ bool batch_takes(const struct backend *b, const struct forward_request *r) {
            (b->blas && m->n_embd <= BATCH_COLS_MOST && m->n_heads * m->head_dim <= BATCH_COLS_MOST);
 }
 
-/* b->x (with the sums added) or other rows become s->x, normed if wanted, for a product with w. */
-static int vectors_of(struct batch *s, float *x, uint32_t cols, bool add, const float *norm,
-                      const struct device_matrix *w, struct err *err) {
+/* s->x becomes what a product with w wants. */
+static void order_for(struct batch *s, const struct device_matrix *w, float *scale) {
     if (s->small)
         s->x.floats = w->type == DTYPE_F16 || w->type == DTYPE_BF16;
     else
         s->x.stride = w->blocks * 32;
+    s->x.scale = scale;
+}
+
+/* b->x (with the sums added) or other rows become s->x, normed if wanted, for a product with w. */
+static int vectors_of(struct batch *s, float *x, uint32_t cols, bool add, const float *norm,
+                      const struct device_matrix *w, struct err *err) {
+    order_for(s, w, s->b->row_scale);
     struct batch_rows_args args = {
         .x = x, .norm = norm, .eps = s->b->model->norm_eps, .cols = cols, .n = s->r->n, .to = s->x};
     if (add) args.add = s->sums;
@@ -45,7 +51,7 @@ static int product(struct batch *s, const struct device_layer *l, enum layer_pro
     struct backend *b = s->b;
     if (!s->small) {
         const struct half_products products = half_products(l, which);
-        s->sums = (struct batch_sums){b->gate, 1, products.rows};
+        s->sums = (struct batch_sums){b->gate, 1, products.rows, s->x.scale};
         return half_multiply(b, &products, s->r->n, b->gate, err);
     }
     if (which == PRODUCT_QKV)
@@ -72,6 +78,30 @@ static int gated(struct batch *s, const struct device_layer *l, struct err *err)
     return STATUS_OK;
 }
 
+/* Of b->q, to s->x. Where no columns are to be padded it makes the vectors itself; they are means of values
+ * in F16, which need no scale. */
+static int attention(struct batch *s, const struct device_layer *l, struct cache_layer cache,
+                     struct err *err) {
+    struct backend *b = s->b;
+    const uint32_t cols = b->model->n_heads * b->model->head_dim;
+    struct attention_args args = {.rope = b->rope,
+                                  .cache = cache,
+                                  .q = b->q,
+                                  .first = s->r->first,
+                                  .n = s->r->n,
+                                  .scratch = b->gate, /* the sums of q, k and v have been read */
+                                  .room = (size_t)(b->h - b->gate)};
+    const bool pads = cols % (s->small ? SMALL_STEP_BLOCKS * 32 : 32) != 0;
+    if (pads) {
+        args.out = b->attn;
+    } else {
+        order_for(s, &l->o, NULL);
+        args.to = s->x;
+    }
+    CUDA_TRY(launch_attention(b->stream, &args));
+    return pads ? vectors_of(s, b->attn, cols, false, NULL, &l->o, err) : STATUS_OK;
+}
+
 static int layer(struct timeline *t, struct batch *s, uint32_t i, struct err *err) {
     struct backend *b = s->b;
     const struct model_view *m = b->model;
@@ -87,14 +117,12 @@ static int layer(struct timeline *t, struct batch *s, uint32_t i, struct err *er
     const struct batch_heads_args heads = {.rope = rope,
                                            .cache = cache,
                                            .sums = s->sums,
-                                           .scale = s->x.scale,
                                            .bias = {l->q_bias, l->k_bias, l->v_bias},
                                            .first = first,
                                            .n = n,
                                            .q = b->q};
     CUDA_TRY(launch_batch_heads(b->stream, &heads));
-    CUDA_TRY(launch_attention(b->stream, rope, cache, b->q, first, n, b->attn, NULL));
-    TRY(vectors_of(s, b->attn, m->n_heads * m->head_dim, false, NULL, &l->o, err));
+    TRY(attention(s, l, cache, err));
     TRY(product(s, l, PRODUCT_OUT, err));
     TRY(vectors_of(s, b->x, m->n_embd, true, l->ffn_norm, &l->gate, err));
     TRY(gated(s, l, err));
@@ -105,8 +133,7 @@ int batch_forward(struct timeline *t, const struct forward_request *r, struct er
     struct backend *b = t->backend;
     const struct model_view *m = b->model;
     struct batch s = {.b = b, .r = r, .small = small_takes(b, r->n)};
-    s.x = (struct batch_vectors){
-        .data = b->narrow, .scale = b->row_scale, .groups = s.small ? small_groups(r->n) : 0};
+    s.x = (struct batch_vectors){.data = b->narrow, .groups = s.small ? small_groups(r->n) : 0};
     CUDA_TRY(launch_embed(b->stream, b->token_embd, b->ids, r->n, b->x));
     for (uint32_t i = 0; i < m->n_layers; i++) {
         if (r->stop && atomic_load(r->stop)) return err_set(err, STATUS_STOPPED, "stopped");

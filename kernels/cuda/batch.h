@@ -13,7 +13,7 @@ enum { BATCH_COLS_MOST = 32768 }; /* of launch_batch_rows(): a row is kept in re
 /* What a product multiplies: the vectors of n positions in F16. */
 struct batch_vectors {
     void *data;
-    float *scale;    /* [n] each row was divided by it so that nothing overflows */
+    float *scale;    /* [n] each row was divided by it so that nothing overflows; NULL: by 1 */
     uint32_t stride; /* elements of a row, a multiple of 32, zero from its columns on; or 0: */
     uint32_t groups; /* the order of small_vectors_size(), small_groups(n), */
     int floats;      /* with the columns as float types want them */
@@ -24,6 +24,7 @@ struct batch_vectors {
 struct batch_sums {
     float *data;
     uint32_t parts, rows;
+    const float *scale; /* [n] that of the vectors, NULL: 1 */
 };
 
 /* A block a position: v = x (+ sums * scale, and x = v), an RMS norm of it if wanted, and the result as
@@ -34,7 +35,7 @@ struct batch_rows_args {
     const float *norm;     /* [cols] or NULL */
     float eps;
     uint32_t cols, n;
-    struct batch_vectors to; /* its scale is read, then written */
+    struct batch_vectors to; /* with a scale, which may be that of the sums */
     float *normed;           /* [n][cols] or NULL */
 };
 cudaError_t launch_batch_rows(cudaStream_t stream, const struct batch_rows_args *args);
@@ -53,8 +54,7 @@ cudaError_t launch_batch_gated(cudaStream_t stream, const struct batch_gated_arg
 struct batch_heads_args {
     struct rope_args rope;
     struct cache_layer cache;
-    struct batch_sums sums; /* rows of q, then of k, then of v */
-    const float *scale;     /* of the vectors */
+    struct batch_sums sums; /* rows of q, then of k, then of v; with a scale */
     const float *bias[3];   /* of q, k, v, or NULL */
     uint32_t first, n;
     float *q;

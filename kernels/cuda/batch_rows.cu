@@ -1,10 +1,8 @@
 /* What lies between the products of a fused step of many positions (batch.c). The sums that a product made
  * are added up, scaled and gated here, by whoever reads them: nothing else passes over them. */
+#include "kernels/cuda/batch.cuh"
 #include "kernels/cuda/dependent.cuh"
 #include "kernels/cuda/head.cuh"
-#include "kernels/cuda/small_batch.h"
-
-#include <cuda_fp16.h>
 
 namespace {
 
@@ -59,20 +57,8 @@ __device__ __forceinline__ four sum_parts(const batch_sums &from, uint32_t posit
     return total;
 }
 
-/* Where column k, a multiple of four, of a position is. It and the next three lie together; for the products
- * of quants they are 0, 2, 1, 3: a word of bytes gives up its even ones and its odd ones at once. */
-__device__ __forceinline__ size_t vector_at(const batch_vectors &to, uint32_t position, uint32_t k) {
-    if (to.stride) return (size_t)position * to.stride + k;
-    const uint32_t step = k / (SMALL_STEP_BLOCKS * 32), in_step = k % (SMALL_STEP_BLOCKS * 32),
-                   block = in_step / 32, e = in_step % 32;
-    const uint32_t piece = to.floats ? block : e % 16 / 4, lane = to.floats ? e / 8 : block,
-                   within = to.floats ? e % 8 : e / 16 * 4;
-    return ((((size_t)step * to.groups + position / 8) * 4 + piece) * 32 + position % 8 * 4 + lane) * 8 +
-           within;
-}
-
 __device__ __forceinline__ void put_vector(const batch_vectors &to, size_t at, const four &from) {
-    const bool in_order = to.stride || to.floats;
+    const bool in_order = columns_in_order(to);
     const float one = from.v[1],
                 two = from.v[2]; /* chosen by value: by index they would leave the registers */
     alignas(8) const __half out[4] = {__float2half(from.v[0]), __float2half(in_order ? one : two),
@@ -115,7 +101,7 @@ template <int ROUNDS> __global__ void __launch_bounds__(1024) batch_rows_kernel(
 #pragma unroll
     for (int r = 0; r < ROUNDS; r++) v[r] = load_four(x, real ? a.cols : 0, r * round + threadIdx.x * 4);
     if (a.add.data && real) {
-        const float scale = __ldcg(a.to.scale + position);
+        const float scale = a.add.scale ? __ldcg(a.add.scale + position) : 1;
 #pragma unroll
         for (int r = 0; r < ROUNDS; r++) {
             const uint32_t k = r * round + threadIdx.x * 4;
@@ -235,7 +221,7 @@ __global__ void __launch_bounds__(HEADS_WARPS * 32, 4) batch_heads_kernel(batch_
         if (real && bias) offset[r] = load_four(bias + h * d, d, r * 128 + lane * 4);
     wait_for_previous_kernel();
     if (real) {
-        const float scale = __ldcg(a.scale + i);
+        const float scale = __ldcg(a.sums.scale + i);
 #pragma unroll
         for (int r = 0; r < HEAD_ROUNDS; r++) {
             const uint32_t at = r * 128 + lane * 4;

@@ -17,12 +17,12 @@ __device__ __forceinline__ void let_next_kernel_start() {
 #endif
 }
 
-/* Major compute capability of the current device, 0 if it cannot be told. */
-static inline int device_capability(void) {
-    int device = 0, major = 0;
-    const bool known = cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess;
-    return known ? major : 0;
+/* Of the current device, 0 if it cannot be told. */
+static inline int device_attribute(cudaDeviceAttr which) {
+    int device = 0, value = 0;
+    return cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&value, which, device) == cudaSuccess ? value : 0;
 }
+static inline int device_capability(void) { return device_attribute(cudaDevAttrComputeCapabilityMajor); } /* major */
 
 template <class... P>
 cudaError_t launch_dependent(cudaStream_t stream, dim3 grid, unsigned threads, size_t shared, void (*kernel)(P...), P... args) {

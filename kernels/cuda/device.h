@@ -4,6 +4,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/blas.h"
+#include "kernels/cuda/attention.h"
 #include "kernels/cuda/decode_kernels.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/small_batch.h"

@@ -102,7 +102,14 @@ static int attention(struct timeline *t, const struct forward_request *r, uint32
     float *weights = NULL;
     if (r->trace) CUDA_TRY(cudaMalloc((void **)&weights, (size_t)m->n_heads * n * (r->first + n) * sizeof(float)));
     int status = STATUS_OK;
-    cudaError_t code = launch_attention(b->stream, rope, cache, b->q, r->first, n, b->attn, weights);
+    const struct attention_args args = {.rope = rope,
+                                        .cache = cache,
+                                        .q = b->q,
+                                        .first = r->first,
+                                        .n = n,
+                                        .out = b->attn,
+                                        .weights = weights};
+    cudaError_t code = launch_attention(b->stream, &args);
     if (code != cudaSuccess) {
         status = cuda_failed(err, code, "attention");
     } else if (r->trace) {

@@ -64,10 +64,6 @@ struct cache_layer {
 cudaError_t launch_rope_append(cudaStream_t stream, struct rope_args rope, struct cache_layer cache, float *q, float *k,
                                const float *v, uint32_t first, uint32_t n, float *normed_q, float *normed_k);
 
-/* out[i] = attention of position first + i over positions 0..first + i. weights: NULL or [n_heads][n][first + n] (trace). */
-cudaError_t launch_attention(cudaStream_t stream, struct rope_args rope, struct cache_layer cache, const float *q, uint32_t first,
-                             uint32_t n, float *out, float *weights);
-
 /* out = silu(gate) * up, elementwise. */
 cudaError_t launch_silu_mul(cudaStream_t stream, const float *gate, const float *up, size_t n, float *out);
 cudaError_t launch_add_rows(cudaStream_t stream, const float *from, const float *row_scale, const float *bias, uint32_t cols, uint32_t n,

@@ -120,7 +120,7 @@ int small_multiply(struct backend *b, const struct batch_vectors *x, uint32_t n,
     const size_t room = (size_t)((char *)b->h - (char *)b->gate) / sizeof(float) / n / work.rows;
     work.most_parts = room < SMALL_PARTS_MOST ? (uint32_t)room : SMALL_PARTS_MOST;
     const struct small_cut cut = cut_for(b, &work);
-    *sums = (struct batch_sums){b->gate, cut.parts, work.rows};
+    *sums = (struct batch_sums){b->gate, cut.parts, work.rows, x->scale};
     uint32_t first_row = 0;
     for (uint32_t i = 0; i < n_matrices;) {
         struct small_product_args args = {

@@ -51,7 +51,9 @@ static const double half_error = 5e-4;
 
 /* ---- rows ---- */
 
-static void check_rows(uint32_t cols, uint32_t n, bool add, bool normed) {
+enum added { NO_SUMS, SUMS_WITH_SCALE, SUMS, N_ADDED };
+
+static void check_rows(uint32_t cols, uint32_t n, enum added add, bool normed) {
     const size_t size = (size_t)n * cols * sizeof(float);
     const uint32_t stride = (cols + 31) / 32 * 32;
     float *x = random_floats((size_t)n * cols, 1), *sums = random_floats((size_t)n * cols, 2),
@@ -63,14 +65,15 @@ static void check_rows(uint32_t cols, uint32_t n, bool add, bool normed) {
           *device_scale = to_device(scale, n * sizeof(float)), *wanted = device_new(size);
     const struct batch_vectors to = {
         .data = device_new((size_t)n * stride * 2), .scale = device_scale, .stride = stride};
-    if (add) run(launch_add_rows(NULL, device_sums, device_scale, NULL, cols, n, true, plain_x));
+    const float *scale_of_sums = add == SUMS_WITH_SCALE ? device_scale : NULL;
+    if (add) run(launch_add_rows(NULL, device_sums, scale_of_sums, NULL, cols, n, true, plain_x));
     if (normed)
         run(launch_norm(NULL, plain_x, device_norm, 1e-6f, cols, n, wanted));
     else
         run(cudaMemcpy(wanted, plain_x, size, cudaMemcpyDeviceToDevice));
     struct batch_rows_args args = {
         .x = fused_x, .norm = normed ? device_norm : NULL, .eps = 1e-6f, .cols = cols, .n = n, .to = to};
-    if (add) args.add = (struct batch_sums){device_sums, 1, cols};
+    if (add) args.add = (struct batch_sums){device_sums, 1, cols, scale_of_sums};
     run(launch_batch_rows(NULL, &args));
     float *a = values_of(&to, cols, n), *b = to_host(wanted, size);
     for (uint32_t i = 0; i < n; i++) {
@@ -99,7 +102,8 @@ static void rows_are_those_of_plain_kernels(void **state) {
                           counts[] = {1, 3, 70};
     for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
         for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
-            for (int way = 0; way < 4; way++) check_rows(widths[w], counts[c], way & 1, way & 2);
+            for (int way = 0; way < 2 * N_ADDED; way++)
+                check_rows(widths[w], counts[c], (enum added)(way / 2), way % 2);
 }
 
 /* ---- gate and up ---- */
@@ -197,12 +201,11 @@ static void check_heads(const struct heads *h, uint32_t n) {
           *apart[3];
     for (uint32_t i = 0; i < h->rope_dim / 2; i++)
         freq[i] = powf(1e4f, -2.0f * (float)i / (float)h->rope_dim);
-    struct batch_heads_args args = {
-        .sums = {to_device(sums, (size_t)PARTS * n * rows * sizeof *sums), PARTS, rows},
-        .scale = to_device(scale, n * sizeof *scale),
-        .first = FIRST,
-        .n = n,
-        .q = device_new((size_t)n * q * sizeof(float))};
+    struct batch_heads_args args = {.sums = {to_device(sums, (size_t)PARTS * n * rows * sizeof *sums), PARTS,
+                                             rows, to_device(scale, n * sizeof *scale)},
+                                    .first = FIRST,
+                                    .n = n,
+                                    .q = device_new((size_t)n * q * sizeof(float))};
     for (int i = 0; i < 3; i++) {
         bias[i] = random_floats(i ? kv : q, 3);
         args.bias[i] = h->bias ? to_device(bias[i], (i ? kv : q) * sizeof(float)) : NULL;
@@ -231,7 +234,7 @@ static void check_heads(const struct heads *h, uint32_t n) {
     check_same(args.cache.k, plain.k, cached, true, "keys", h);
     check_same(args.cache.v, plain.v, cached, true, "values", h);
     void *all[] = {args.sums.data,
-                   (void *)args.scale,
+                   (void *)args.sums.scale,
                    args.q,
                    device_norm,
                    device_freq,

@@ -74,7 +74,7 @@ static void multiply(struct bed *b, uint32_t n, uint32_t warps, uint32_t parts, 
                               .groups = small_groups(n),
                               .scale = b->scale,
                               .floats = type == DTYPE_F16 || type == DTYPE_BF16};
-    struct batch_sums sums = {b->sums, parts, all};
+    struct batch_sums sums = {b->sums, parts, all, b->scale};
     run(cudaMemset(b->sums, 0xff, (size_t)parts * n * all * sizeof(float)));
     run(cudaMemset(b->vectors, 0xff, small_vectors_size(b->w[0].blocks, n)));
     run(launch_batch_rows(NULL, &(struct batch_rows_args){.x = b->x, .cols = b->w[0].cols, .n = n, .to = x}));
