@@ -2,8 +2,7 @@
  *
  * Two kernels: flash_kernel on the matrix units for an F16 cache and heads of 64 or 128 (FlashAttention-2, arXiv 2307.08691: a tile of
  * queries stays in registers, tiles of keys and values pass by, softmax is kept running), of which Hopper has one of its own
- * (attention_hopper.cu), and plain_kernel for everything else: any head dimension, F32 cache, F32 arithmetic. A single position in the
- * decode loop has its own kernel (decode_attention.cu). */
+ * (attention_hopper.cu), and plain_kernel for everything else: any head dimension, F32 cache, F32 arithmetic. */
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/dependent.cuh"
 #include "kernels/cuda/head.cuh"
@@ -76,9 +75,7 @@ template <int D> __device__ __forceinline__ void load_tile(__half (*tile)[D + 8]
 }
 
 /* Three blocks of the larger heads a multiprocessor: one register more would cost one, in long prompts. */
-template <int D>
-__global__ void __launch_bounds__(FLASH_THREADS, D == 128 ? 3 : 4)
-    flash_kernel(attention_args a) {
+template <int D> __global__ void __launch_bounds__(FLASH_THREADS, D == 128 ? 3 : 4) flash_kernel(attention_args a) {
     extern __shared__ __align__(16) char memory[];
     __half(*k_tile)[D + 8] = (__half(*)[D + 8])memory;
     __half(*v_tile)[D + 8] = k_tile + FLASH_KEYS;

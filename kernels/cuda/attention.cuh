@@ -18,7 +18,7 @@ __device__ __forceinline__ void put_one(const attention_args &a, uint32_t positi
             __float2half(v);
 }
 
-/* N words; by `at` in words. */
+/* to[at(t)] = word(t) for t < N, of threads that are `real`; all make their words. */
 template <int N, class W, class A, class V>
 __device__ __forceinline__ void put_words(bool real, W *to, A at, V word) {
 #pragma unroll
