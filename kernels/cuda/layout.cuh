@@ -97,27 +97,29 @@ template <int bytes, class F> __device__ __forceinline__ uint32_t get_n(const ch
     if (bytes == 2) return F::template get<uint16_t>(p);
     return F::template get<uint8_t>(p);
 }
+/* What a block has of a plane. */
+template <uint32_t bytes, class F> __device__ __forceinline__ uint4 get_plane(const char *p) {
+    if constexpr (bytes == 16) return F::get_16(p);
+    if constexpr (bytes == 8) {
+        const uint2 v = F::get_8(p);
+        return make_uint4(v.x, v.y, 0, 0);
+    }
+    return make_uint4(bytes == 4 ? get_n<4, F>(p) : 0, 0, 0, 0);
+}
+/* Number `index` of a plane gets a value; of 0 bytes: there is no such plane. */
+__device__ __forceinline__ void put_n(void *plane, size_t index, uint32_t bytes, uint32_t value) {
+    if (bytes == 4) ((uint32_t *)plane)[index] = value;
+    else if (bytes == 2) ((uint16_t *)plane)[index] = (uint16_t)value;
+    else if (bytes == 1) ((uint8_t *)plane)[index] = (uint8_t)value;
+}
 
 /* Block l of a chunk of n blocks. */
 template <int T, class F> __device__ __forceinline__ raw_block chunk_block(const char *chunk, uint32_t l, uint32_t n) {
     using P = planes<T>;
     using C = chunk_of<T>;
     raw_block r;
-    if (P::low == 16) {
-        r.low = F::get_16(chunk + C::low + l * 16);
-    } else {
-        uint2 v = F::get_8(chunk + C::low + l * 8);
-        r.low = make_uint4(v.x, v.y, 0, 0);
-    }
-    const char *high = chunk + C::low + n * P::low + l * P::high;
-    if (P::high == 16) {
-        r.high = F::get_16(high);
-    } else if (P::high == 8) {
-        uint2 v = F::get_8(high);
-        r.high = make_uint4(v.x, v.y, 0, 0);
-    } else if (P::high == 4) {
-        r.high = make_uint4(get_n<4, F>(high), 0, 0, 0);
-    }
+    r.low = get_plane<P::low, F>(chunk + C::low + l * P::low);
+    r.high = get_plane<P::high, F>(chunk + C::low + n * P::low + l * P::high);
     r.scale = get_n<P::scale, F>(chunk + C::scale + l * P::scale);
     if (P::super) r.super = get_n<P::super, F>(chunk + l / 8 * P::super);
     return r;

@@ -82,12 +82,6 @@ template <int T> __device__ unpacked unpack(const uint8_t *p, int b) {
     return u;
 }
 
-__device__ void store_n(void *plane, size_t index, uint32_t bytes, uint32_t value) {
-    if (bytes == 4) ((uint32_t *)plane)[index] = value;
-    else if (bytes == 2) ((uint16_t *)plane)[index] = (uint16_t)value;
-    else if (bytes == 1) ((uint8_t *)plane)[index] = (uint8_t)value;
-}
-
 /* Bytes of a chunk that no block has: they are copied with the others, so they are zeros and not what lay there before. */
 template <int T> __device__ void clear_room(char *chunk, uint32_t n) {
     using P = planes<T>;
@@ -131,8 +125,8 @@ __global__ void pack_kernel(device_matrix to, const uint8_t *raw, uint32_t first
             for (int j = 0; j < 4; j++) bits |= (uint32_t)(u.q[4 * k + j] >> shift & 1) << (8 * j + k);
         *(uint32_t *)high = bits;
     }
-    store_n(chunk + C::scale, l, P::scale, u.scale);
-    if (P::super && l % 8 == 0) store_n(chunk, l / 8, P::super, u.super);
+    put_n(chunk + C::scale, l, P::scale, u.scale);
+    if (l % 8 == 0) put_n(chunk, l / 8, P::super, u.super);
     if (l + 1 == n) clear_room<T>(chunk, n);
 }
 

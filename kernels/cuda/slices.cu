@@ -3,11 +3,6 @@
 
 namespace {
 
-__device__ __forceinline__ void put_n(char *to, uint32_t bytes, uint32_t value) {
-    if (bytes == 4) *(uint32_t *)to = value;
-    else if (bytes == 2) *(uint16_t *)to = (uint16_t)value;
-    else if (bytes == 1) *(uint8_t *)to = (uint8_t)value;
-}
 __device__ __forceinline__ void put_plane(char *to, uint32_t bytes, uint4 v) {
     if (bytes == 16) *(uint4 *)to = v;
     else if (bytes == 8) *(uint2 *)to = make_uint2(v.x, v.y);
@@ -24,11 +19,11 @@ template <int T> __global__ void slices_kernel(device_matrix from, whole_slices 
     raw_block r = {};
     if (row < from.rows) r = block_load<T>(from, row, b);
     char *tile = to + ((size_t)blockIdx.x * s.groups * s.widest + at * share.n + c) * L::size;
-    put_n(tile + l * P::scale, P::scale, r.scale);
+    put_n(tile + l * P::scale, 0, P::scale, r.scale);
     put_plane(tile + L::low + l * P::low, P::low, r.low);
     put_plane(tile + L::high + l * P::high, P::high, r.high);
     if (c && b % 8) return;
-    put_n((char *)supers_at<T>(behind, s, blockIdx.x, at) + ((b / 8 - share.first / 8) * 32 + l) * P::super, P::super, r.super);
+    put_n((char *)supers_at<T>(behind, s, blockIdx.x, at) + ((b / 8 - share.first / 8) * 32 + l) * P::super, 0, P::super, r.super);
 }
 __device__ void put_floats(const device_matrix &from, const whole_slices &s, char *to) {
     const hidden_share share = hidden_of(s, blockIdx.x);

@@ -41,21 +41,8 @@ template <int T> __device__ __forceinline__ raw_block tile_block(const char *til
     using P = planes<T>;
     using L = tile_of<T>;
     raw_block r;
-    if (P::low == 16) {
-        r.low = *(const uint4 *)(tile + L::low + l * 16);
-    } else {
-        const uint2 v = *(const uint2 *)(tile + L::low + l * 8);
-        r.low = make_uint4(v.x, v.y, 0, 0);
-    }
-    const char *high = tile + L::high + l * P::high;
-    if (P::high == 16) {
-        r.high = *(const uint4 *)high;
-    } else if (P::high == 8) {
-        const uint2 v = *(const uint2 *)high;
-        r.high = make_uint4(v.x, v.y, 0, 0);
-    } else if (P::high == 4) {
-        r.high = make_uint4(*(const uint32_t *)high, 0, 0, 0);
-    }
+    r.low = get_plane<P::low, from_shared>(tile + L::low + l * P::low);
+    r.high = get_plane<P::high, from_shared>(tile + L::high + l * P::high);
     r.scale = get_n<P::scale, from_shared>(tile + l * P::scale);
     return r;
 }

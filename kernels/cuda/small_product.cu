@@ -108,17 +108,13 @@ template <int T> struct warp_ring {
                        l = u * unit_blocks<T> % CHUNK + in_unit;
         const char *scales = head + u * unit_blocks<T> / CHUNK % 2 * heads::size + r * heads::row;
         raw_block block;
-        block.low = bytes_of<P::low>(from + low::turned(r, in_unit * P::low));
+        block.low = get_plane<P::low, from_shared>(from + low::turned(r, in_unit * P::low));
         if constexpr (P::high > 0)
-            block.high = bytes_of<P::high>(from + low::size + high::turned(r, in_unit * P::high));
+            block.high =
+                get_plane<P::high, from_shared>(from + low::size + high::turned(r, in_unit * P::high));
         block.scale = get_n<P::scale, from_shared>(scales + C::scale + l * P::scale);
         if constexpr (P::super > 0) block.super = get_n<P::super, from_shared>(scales + l / 8 * P::super);
         return block;
-    }
-    template <uint32_t N> static __device__ __forceinline__ uint4 bytes_of(const char *from) {
-        if constexpr (N == 16) return *(const uint4 *)from;
-        if constexpr (N == 8) return make_uint4(((const uint2 *)from)->x, ((const uint2 *)from)->y, 0, 0);
-        return make_uint4(*(const uint32_t *)from, 0, 0, 0);
     }
 };
 
@@ -235,10 +231,12 @@ struct float_weights {
 };
 template <> struct weights<DTYPE_F16> : float_weights {};
 template <> struct weights<DTYPE_BF16> : float_weights {
-    __device__ __forceinline__ void get(int i, uint32_t to[4]) const { /* two of BF16 are the upper halves of two F32 */
+    __device__ __forceinline__ void
+    get(int i, uint32_t to[4]) const { /* two of BF16 are the upper halves of two F32 */
         float_weights::get(i, to);
 #pragma unroll
-        for (int k = 0; k < 4; k++) to[k] = pack_halves(__uint_as_float(to[k] << 16), __uint_as_float(to[k] & 0xffff0000u));
+        for (int k = 0; k < 4; k++)
+            to[k] = pack_halves(__uint_as_float(to[k] << 16), __uint_as_float(to[k] & 0xffff0000u));
     }
 };
 
