@@ -40,6 +40,17 @@ static inline void must(int status, const struct err *err, const char *what) {
     if (status) fail_msg("%s: %s", what, err->text);
 }
 
+/* How far a is from the reference, of the reference's length. */
+static inline double relative(const float *a, const float *reference, size_t n) {
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = (double)a[i] - (double)reference[i];
+        difference += d * d;
+        norm += (double)reference[i] * (double)reference[i];
+    }
+    return norm > 0 ? sqrt(difference / norm) : difference;
+}
+
 static inline struct golden golden_open(const char *name) {
     struct golden golden = {0};
     struct err err;

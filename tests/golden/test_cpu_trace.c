@@ -7,15 +7,6 @@ struct tracer {
     double worst;
 };
 
-static double relative_error(const float *ours, const float *theirs, size_t n) {
-    double difference = 0, norm = 0;
-    for (size_t i = 0; i < n; i++) {
-        difference += ((double)ours[i] - theirs[i]) * ((double)ours[i] - theirs[i]);
-        norm += (double)theirs[i] * theirs[i];
-    }
-    return sqrt(difference / norm);
-}
-
 static void check_sums(const uint64_t *shape, const float *weights) {
     for (uint64_t row = 0; row < shape[0] * shape[1]; row++) {
         double sum = 0;
@@ -40,7 +31,7 @@ static void on_trace(void *ctx, const char *name, const uint64_t *shape, int n_d
         assert_int_equal(shape[i], golden->dims[n_dims - 1 - i]);
         n *= shape[i];
     }
-    double error = relative_error(values, golden->data, n);
+    double error = relative(values, golden->data, n);
     if (!(error < 1e-4)) fail_msg("%s is off by %g, relative", name, error);
     if (error > tracer->worst) tracer->worst = error;
     if (n_dims == 3) check_sums(shape, values);

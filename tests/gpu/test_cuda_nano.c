@@ -148,22 +148,15 @@ static void compare_trace(void *ctx, const char *name, const uint64_t *shape, in
     size_t count = 1;
     for (int i = 0; i < n_dims; i++) count *= shape[i];
     assert_int_equal(count, tensor->n_elements);
-    double difference = 0, norm = 0;
-    const float *golden = tensor->data;
-    for (size_t i = 0; i < count; i++) {
-        double d = (double)values[i] - (double)golden[i];
-        difference += d * d;
-        norm += (double)golden[i] * (double)golden[i];
-    }
-    double relative = sqrt(difference / norm);
-    if (!(relative < 1e-4)) fail_msg("%s: %s is off by %g relative, expected less than 1e-4", check->model, name, relative);
+    const double off = relative(values, tensor->data, count);
+    if (!(off < 1e-4)) fail_msg("%s: %s is off by %g relative, expected less than 1e-4", check->model, name, off);
     if (strstr(name, "weights"))
         for (uint64_t row = 0; row < shape[0] * shape[1]; row++) {
             double sum = 0;
             for (uint64_t key = 0; key < shape[2]; key++) sum += (double)values[row * shape[2] + key];
             assert_true(fabs(sum - 1) < 1e-5);
         }
-    if (relative > check->worst) check->worst = relative;
+    if (off > check->worst) check->worst = off;
     check->seen++;
 }
 
@@ -185,16 +178,6 @@ static void every_traced_tensor_is_right(void **state) {
 }
 
 /* ---- the fused decode step, layer by layer ---- */
-
-static double relative_difference(const float *a, const float *reference, uint32_t n) {
-    double difference = 0, norm = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        double d = (double)a[i] - (double)reference[i];
-        difference += d * d;
-        norm += (double)reference[i] * (double)reference[i];
-    }
-    return sqrt(difference / norm);
-}
 
 /* A trace runs unfused. What the fused kernels make of each layer is seen through models that end after it: their logits are
  * those of the trace's blk.N.out through output norm and head. Token by token, so that all but the first attend to what was
@@ -224,11 +207,11 @@ static void every_layer_of_a_fused_step_is_the_traces(void **state) {
                 rig.ops->timeline_free(rig.timeline);
                 rig.ops->close(rig.backend);
             }
-            double relative = relative_difference(fused, unfused, n * view.n_vocab), most = is_float_model(nano_names[i]) ? 4e-3 : 4e-2;
-            if (!(relative < most))
-                fail_msg("%s, layer %u: fused logits are off by %g relative, expected less than %g", nano_names[i], view.n_layers - 1, relative, most);
+            double off = relative(fused, unfused, n * view.n_vocab), most = is_float_model(nano_names[i]) ? 4e-3 : 4e-2;
+            if (!(off < most))
+                fail_msg("%s, layer %u: fused logits are off by %g relative, expected less than %g", nano_names[i], view.n_layers - 1, off, most);
             double *of_kind = is_float_model(nano_names[i]) ? &worst_float : &worst;
-            if (relative > *of_kind) *of_kind = relative;
+            if (off > *of_kind) *of_kind = off;
         }
         free(unfused);
         free(fused);
@@ -276,15 +259,9 @@ static void compare_with_cpu(void *ctx, const char *name, const uint64_t *shape,
     const struct traced *t = &pair->of_cpu[pair->compared++];
     assert_string_equal(name, t->name);
     assert_int_equal(count, t->count);
-    double difference = 0, norm = 0;
-    for (size_t i = 0; i < count; i++) {
-        double d = (double)values[i] - (double)t->values[i];
-        difference += d * d;
-        norm += (double)t->values[i] * (double)t->values[i];
-    }
-    double relative = sqrt(difference / norm);
-    if (!(relative < 1e-4)) fail_msg("%s: %s differs by %g relative, expected less than 1e-4", pair->model, name, relative);
-    if (relative > pair->worst) pair->worst = relative;
+    const double off = relative(values, t->values, count);
+    if (!(off < 1e-4)) fail_msg("%s: %s differs by %g relative, expected less than 1e-4", pair->model, name, off);
+    if (off > pair->worst) pair->worst = off;
 }
 
 static void both_backends_trace_the_same(void **state) {
@@ -408,8 +385,8 @@ static void a_cut_timeline_goes_on_as_if_new(void **state) {
             prompt = (struct step_request){.ids = ids + cuts[c], .n = N - 1 - cuts[c]};
             if (prompt.n) must(rig.ops->step(rig.timeline, &prompt, &err), &err, "step");
             feed_fused(&rig, ids + N - 1, 1, cut);
-            double relative = relative_difference(cut, whole, rig.view->n_vocab);
-            if (!(relative < 4e-2)) fail_msg("%s, cut at %u: logits are off by %g relative", models[m], cuts[c], relative);
+            const double off = relative(cut, whole, rig.view->n_vocab);
+            if (!(off < 4e-2)) fail_msg("%s, cut at %u: logits are off by %g relative", models[m], cuts[c], off);
             for (uint32_t i = 0; i < N; i++) assert_int_equal(rig.ops->timeline_ids(rig.timeline)[i], ids[i]);
         }
 
