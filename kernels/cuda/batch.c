@@ -1,6 +1,6 @@
 /* A step of many positions without a trace: the steps of forward.c fused, so that what lies between two
  * products passes over their vectors once. Each kernel starts while the one before it ends:
- *     norm | q, k, v | head norm, rotation, cache | attention | to 16 bits | output | residual, norm |
+ *     norm | q, k, v | head norm, rotation, cache | attention, to 16 bits | output | residual, norm |
  *     gate, up | silu, to 16 bits | down
  * Weights and vectors meet in F16 and are summed in F32. A step of a few positions, the usual turn of a chat,
  * has the quants themselves multiplied (small_batch.c), and the silu at the end of their product; a longer
