@@ -40,7 +40,7 @@ static inline void must(int status, const struct err *err, const char *what) {
     if (status) fail_msg("%s: %s", what, err->text);
 }
 
-/* How far a is from the reference, of the reference's length. */
+/* How far a is from the reference, of the reference's length; of zeros anything else is infinitely far. */
 static inline double relative(const float *a, const float *reference, size_t n) {
     double difference = 0, norm = 0;
     for (size_t i = 0; i < n; i++) {
@@ -48,7 +48,7 @@ static inline double relative(const float *a, const float *reference, size_t n) 
         difference += d * d;
         norm += (double)reference[i] * (double)reference[i];
     }
-    return norm > 0 ? sqrt(difference / norm) : difference;
+    return difference > 0 ? sqrt(difference / norm) : difference; /* NaN stays NaN */
 }
 
 static inline struct golden golden_open(const char *name) {
