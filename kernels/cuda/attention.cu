@@ -6,6 +6,7 @@
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/dependent.cuh"
 #include "kernels/cuda/head.cuh"
+#include "kernels/cuda/mma.cuh"
 
 namespace {
 

@@ -9,6 +9,7 @@
 #include "kernels/cuda/dependent.cuh"
 #include "kernels/cuda/head.cuh"
 #include "kernels/cuda/mbarrier.cuh"
+#include "kernels/cuda/mma.cuh"
 #include "kernels/cuda/wgmma.cuh"
 
 namespace {
